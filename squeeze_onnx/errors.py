@@ -1,0 +1,55 @@
+"""Every error this package raises on purpose.
+
+    SqueezeError
+    ├── InputError              bad input or usage: exit status 2
+    │   ├── ModelError          the .onnx file, its external data, its graph
+    │   ├── TokenizerError      tokenizer.json missing, or of another vocabulary
+    │   ├── DataError           a data set, a row of it, a calibration file
+    │   ├── OptionError         an option, a plan or a config value
+    │   └── OutputError         OUT exists, cannot be written, disk full
+    └── MachineError            this machine lacks something: exit status 2
+        ├── MissingPackageError an optional package is not installed
+        └── ProviderError       this onnxruntime lacks the execution provider
+
+A message is one sentence that names the file, node or option at fault and the way out.
+"""
+
+
+class SqueezeError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class InputError(SqueezeError):
+    """Bad input or usage."""
+
+
+class ModelError(InputError):
+    """The model file, its external data or its graph cannot be used."""
+
+
+class TokenizerError(InputError):
+    """The tokenizer is missing or does not belong to the model."""
+
+
+class DataError(InputError):
+    """A data set or calibration source cannot be used."""
+
+
+class OptionError(InputError):
+    """An option, plan or configuration value is out of range or contradictory."""
+
+
+class OutputError(InputError):
+    """The output cannot be written where it was asked for."""
+
+
+class MachineError(SqueezeError):
+    """This machine lacks something the command needs."""
+
+
+class MissingPackageError(MachineError):
+    """An optional package is not installed."""
+
+
+class ProviderError(MachineError):
+    """The installed onnxruntime has no such execution provider, or it cannot start."""

@@ -1,0 +1,45 @@
+"""What all tests share: where GLUE lies, where built models are cached, how the command line is called."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RunCli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def glue() -> Path:
+    """The GLUE folder that SQUEEZE_GLUE names."""
+    folder = os.environ.get("SQUEEZE_GLUE")
+    if not folder:
+        pytest.skip("SQUEEZE_GLUE is not set: point it at a folder of GLUE splits")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def model_cache() -> Path:
+    """Where models built for the tests stay between runs: SQUEEZE_CACHE, or ~/.cache/squeeze-onnx."""
+    folder = Path(os.environ.get("SQUEEZE_CACHE", Path.home() / ".cache" / "squeeze-onnx"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_cli() -> RunCli:
+    """Call ``squeeze-onnx`` in a subprocess, as a user does; returns the completed process."""
+
+    def run(*arguments: str | Path, timeout: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "squeeze_onnx", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, **environment},
+        )
+
+    return run
