@@ -1,3 +1,50 @@
-"""Squeeze BERT-type ONNX models: random-matrix theory finds the signal in each weight, the rest goes."""
+"""Squeeze BERT-type ONNX models: random-matrix theory finds the signal in each weight, the rest goes.
+
+>>> import squeeze_onnx
+>>> report = squeeze_onnx.optimize("model/", "small/", squeeze_onnx.OptimizeConfig(keep=0.75))  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from squeeze_onnx.config import AnalyzeConfig as AnalyzeConfig
+    from squeeze_onnx.config import OptimizeConfig as OptimizeConfig
+    from squeeze_onnx.errors import SqueezeError as SqueezeError
+    from squeeze_onnx.graph.model import load_model as load_model
+    from squeeze_onnx.graph.model import save_model as save_model
+    from squeeze_onnx.pipeline import SqueezeResult as SqueezeResult
+    from squeeze_onnx.pipeline import analyze as analyze
+    from squeeze_onnx.pipeline import optimize as optimize
+    from squeeze_onnx.pipeline import squeeze as squeeze
+    from squeeze_onnx.plan import Plan as Plan
+    from squeeze_onnx.plan import read_plan as read_plan
+    from squeeze_onnx.validation import ValidateConfig as ValidateConfig
+    from squeeze_onnx.validation import validate as validate
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "AnalyzeConfig": "config",
+    "OptimizeConfig": "config",
+    "Plan": "plan",
+    "SqueezeError": "errors",
+    "SqueezeResult": "pipeline",
+    "ValidateConfig": "validation",
+    "analyze": "pipeline",
+    "load_model": "graph.model",
+    "optimize": "pipeline",
+    "read_plan": "plan",
+    "save_model": "graph.model",
+    "squeeze": "pipeline",
+    "validate": "validation",
+}
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - all of them are strings
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that importing the package costs nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,1 +1,60 @@
-""""""
+"""The command line: arguments → config → pipeline. No logic lives here."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from squeeze_onnx import __version__
+from squeeze_onnx.errors import SqueezeError
+
+COMMANDS = {
+    "analyze": "Say what in each weight matrix is signal, by random-matrix theory.",
+    "optimize": "Write a smaller model: MatMuls become two thin MatMuls.",
+    "validate": "Score a candidate against a baseline: task metrics, fidelity, latency, size.",
+    "demo": "Fetch a small trained BERT, squeeze it and show what happened.",
+}
+"""Name → one line. Each command lives in the module of its name, imported only when it runs, so that help is fast."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the main job."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a known command and return the command in it."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"squeeze_onnx.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="squeeze-onnx")
+def cli() -> None:
+    """Squeeze BERT-type ONNX models: find the signal in each weight, drop the rest, prove it still works.
+
+    \b
+    squeeze-onnx demo                                     see it work, on a model it fetches
+    squeeze-onnx analyze  model/                          look at your own model
+    squeeze-onnx optimize model/ -o small/ --keep 0.75    make it smaller
+    squeeze-onnx validate model/ small/ --task sst2 --data glue/ --max-drop 1
+    """
+
+
+def main() -> None:
+    """Run the command line; bad input is exit status 2 with one sentence on stderr, never a traceback."""
+    try:
+        cli.main(prog_name="squeeze-onnx")
+    except SqueezeError as error:
+        click.echo(f"squeeze-onnx: error: {error}", err=True)
+        sys.exit(2)

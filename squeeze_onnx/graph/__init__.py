@@ -1,1 +1,1 @@
-""""""
+"""The ONNX graph: load, find sites, rewrite, save."""

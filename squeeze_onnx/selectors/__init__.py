@@ -1,1 +1,34 @@
-""""""
+"""Selectors: how many components of one spectrum are signal.
+
+A selector looks at one spectrum and proposes a rank; an allocator sees all sites and decides. A new selector is one
+file here, one line in `SELECTORS` and one test file.
+"""
+
+from squeeze_onnx.selectors.base import RankChoice, RankSelector
+from squeeze_onnx.selectors.energy import Energy
+from squeeze_onnx.selectors.fixed_rank import FixedRank
+from squeeze_onnx.selectors.optimal_hard_threshold import OptimalHardThreshold
+from squeeze_onnx.selectors.optimal_shrinkage import OptimalShrinkage
+from squeeze_onnx.selectors.stable_rank import StableRank
+from squeeze_onnx.selectors.tracy_widom import TracyWidomEdge
+
+SELECTORS: dict[str, type[RankSelector]] = {
+    "tracy_widom": TracyWidomEdge,
+    "optimal_hard_threshold": OptimalHardThreshold,
+    "optimal_shrinkage": OptimalShrinkage,
+    "energy": Energy,
+    "stable_rank": StableRank,
+    "fixed_rank": FixedRank,
+}
+
+__all__ = [
+    "SELECTORS",
+    "Energy",
+    "FixedRank",
+    "OptimalHardThreshold",
+    "OptimalShrinkage",
+    "RankChoice",
+    "RankSelector",
+    "StableRank",
+    "TracyWidomEdge",
+]

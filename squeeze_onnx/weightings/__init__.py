@@ -1,1 +1,13 @@
-""""""
+"""Weightings: the change of variables under which a weight is truncated.
+
+A truncated SVD is the best rank-r approximation in the plain Frobenius norm. A weighting maps the weight W (in, out) to
+another matrix of the same shape, in which the plain norm is the error one cares about, and maps the truncation back to
+factors of W itself. A new weighting is one file here, one line in `squeeze_onnx.methods` and one test file.
+"""
+
+from squeeze_onnx.weightings.activations import ActivationScale, Whitening
+from squeeze_onnx.weightings.base import WeightedMatrix, Weighting
+from squeeze_onnx.weightings.identity import Identity
+from squeeze_onnx.weightings.standardization import Standardization
+
+__all__ = ["ActivationScale", "Identity", "Standardization", "WeightedMatrix", "Weighting", "Whitening"]

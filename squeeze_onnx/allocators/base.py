@@ -1,0 +1,48 @@
+"""The one-method protocol of an allocator, and what it sees of a site."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from squeeze_onnx.rmt.spectrum import Spectrum
+from squeeze_onnx.selectors import RankChoice
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A site as an allocator sees it.
+
+    ``spectrum`` is that of the weighted weight, ``edge`` the singular value up to which it could be noise (same units),
+    ``extra_rank`` the rank that undoing the weighting adds to every truncation, and ``sensitivity`` the damage to the model's
+    output per relative squared error of the site's own output.
+    """
+
+    name: str
+    spectrum: Spectrum
+    edge: float
+    extra_rank: int = 0
+    sensitivity: float = 1.0
+
+    @property
+    def dense_parameters(self) -> int:
+        """Parameters of the dense weight."""
+        rows, columns = self.spectrum.shape
+        return rows * columns
+
+    def parameters(self, rank: int) -> int:
+        """Parameters with ``rank`` components kept: those of two factors of rank ≥ 1, or of the dense weight if fewer."""
+        rows, columns = self.spectrum.shape
+        return min(max(rank + self.extra_rank, 1) * (rows + columns), self.dense_parameters)
+
+
+class Allocator(Protocol):
+    """Decide how many components of each site stay."""
+
+    def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, RankChoice]:
+        """Choose for each candidate, by its name, a rank between 0 and the length of its spectrum."""
+        ...
+
+
+def parameter_budget(candidates: Sequence[Candidate], keep: float) -> int:
+    """Parameters that a fraction ``keep`` of the candidates' weights allows."""
+    return int(keep * sum(candidate.dense_parameters for candidate in candidates))

@@ -1,0 +1,47 @@
+"""Edge distance: one cut for the whole model, in units of each site's own noise edge."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from squeeze_onnx.allocators.base import Allocator, Candidate, parameter_budget
+from squeeze_onnx.selectors import RankChoice
+
+
+@dataclass(frozen=True)
+class EdgeDistance(Allocator):
+    """Keep the components with the largest s/edge over all sites until the budget is spent.
+
+    At ratio 1 a component stands at the Tracy–Widom edge of its own matrix, so one cut t for all sites extends SQUEEZE's
+    truncation (t = 1) to any size: matrices that stand out of the noise keep more, those that look like noise keep less.
+    A site that reaches its break-even rank is dense, and its remaining components cost nothing.
+    """
+
+    keep: float
+
+    def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, RankChoice]:
+        """Return the ranks above the lowest common cut that ``keep`` can pay for."""
+        ratios = [_ratios_to_edge(candidate) for candidate in candidates]
+        costs = [
+            np.diff([candidate.parameters(rank) for rank in range(len(ratio) + 1)])
+            for candidate, ratio in zip(candidates, ratios, strict=True)
+        ]
+        floor = sum(candidate.parameters(0) for candidate in candidates)
+        order = np.argsort(-np.concatenate(ratios), kind="stable")
+        affordable = floor + np.cumsum(np.concatenate(costs)[order]) <= parameter_budget(candidates, self.keep)
+        kept = order[: int(np.argmin(affordable)) if not affordable.all() else len(order)]
+        site_of = np.repeat(np.arange(len(candidates)), [len(ratio) for ratio in ratios])
+        ranks = np.bincount(site_of[kept], minlength=len(candidates))
+        cut = float(np.concatenate(ratios)[kept[-1]]) if len(kept) else float("inf")
+        reason = f"singular values above {cut:.4g} of the noise edge, for {self.keep:.4g} of all parameters"
+        return {
+            candidate.name: RankChoice(int(rank), cut * candidate.edge, "edge_distance", reason)
+            for candidate, rank in zip(candidates, ranks, strict=True)
+        }
+
+
+def _ratios_to_edge(candidate: Candidate) -> np.ndarray:
+    """Singular values over the edge; a spectrum of zeros, whose edge is zero too, is all noise."""
+    values = candidate.spectrum.singular_values
+    return values / candidate.edge if candidate.edge > 0 else np.zeros_like(values)

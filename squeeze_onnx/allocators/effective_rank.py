@@ -1,0 +1,36 @@
+"""Effective-rank reduction: the paper's FFN regime, stated as how much effective rank goes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from squeeze_onnx.allocators.base import Allocator, Candidate
+from squeeze_onnx.rmt.spectrum import effective_rank
+from squeeze_onnx.selectors import RankChoice
+
+
+@dataclass(frozen=True)
+class EffectiveRankReduction(Allocator):
+    """Cut each site to the smallest rank that leaves (1 − reduction) of its entropy-effective rank."""
+
+    reduction: float
+
+    def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, RankChoice]:
+        """Choose each rank by bisection: effective rank grows with the number of components kept."""
+        return {candidate.name: self._choose(candidate) for candidate in candidates}
+
+    def _choose(self, candidate: Candidate) -> RankChoice:
+        values = candidate.spectrum.singular_values
+        before = effective_rank(values)
+        target = (1 - self.reduction) * before
+        low, high = 0, int(np.count_nonzero(values))
+        while low < high:
+            middle = (low + high) // 2
+            if effective_rank(values[:middle]) < target:
+                low = middle + 1
+            else:
+                high = middle
+        threshold = float(values[low - 1]) if low else float("inf")
+        reason = f"effective rank {before:.1f} reduced by {100 * self.reduction:.0f} %"
+        return RankChoice(low, threshold, "effective_rank", reason)

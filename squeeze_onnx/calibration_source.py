@@ -1,0 +1,104 @@
+"""Where calibration data comes from: a text file, the train split of a task, or saved inputs. Labels are never read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from squeeze_onnx.calibration import CalibrationBatch
+from squeeze_onnx.errors import DataError, OptionError
+from squeeze_onnx.graph.model import OnnxModel
+from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.tasks.batches import FeedBuilder, make_batches
+from squeeze_onnx.tasks.glue import find_task
+from squeeze_onnx.tasks.head_choice import choose_head
+from squeeze_onnx.tasks.model_config import read_model_config
+from squeeze_onnx.tasks.readers import Texts, read_sentences, train_texts
+from squeeze_onnx.tasks.tokenization import DEFAULT_MAX_TOKENS, load_text_encoder
+
+TASK_PREFIX = "glue:"
+MASK = "attention_mask"
+
+
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """What to calibrate on.
+
+    ``source`` is a text file with a sentence a line, ``glue:TASK`` (the train split in ``data``) or an .npz of model inputs;
+    ``rows`` is how many sentences or pairs are drawn from it.
+    """
+
+    source: str
+    data: str | Path | None = None
+    rows: int = 1024
+    batch_size: int = 16
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    tokenizer: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for option, value in (("calibration-rows", self.rows), ("batch-size", self.batch_size)):
+            if value < 1:
+                raise OptionError(f"--{option} is a positive integer; got {value}")
+        if self.source.startswith(TASK_PREFIX):
+            find_task(self.source.removeprefix(TASK_PREFIX))
+            if self.data is None:
+                raise OptionError(f"--calibration {self.source} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub")
+
+
+def load_calibration(model: OnnxModel, config: CalibrationConfig) -> tuple[CalibrationBatch, ...]:
+    """Read ``config.source`` and make batches of inputs for ``model``, shortest first.
+
+    Raises DataError for a source that cannot be read, TokenizerError if ``model`` has no tokenizer for text.
+    """
+    session = open_session(model.path)
+    if config.source.endswith(".npz"):
+        return _saved_batches(Path(config.source), session, config.batch_size)
+    if config.source.startswith(TASK_PREFIX):
+        assert config.data is not None, "checked by CalibrationConfig"
+        task = find_task(config.source.removeprefix(TASK_PREFIX))
+        rows = train_texts(task, config.data, config.rows, seed=config.seed)
+    else:
+        rows = _draw([(sentence,) for sentence in read_sentences(Path(config.source))], config)
+    return _text_batches(model, session, rows, config)
+
+
+def _draw(rows: Sequence[Texts], config: CalibrationConfig) -> list[Texts]:
+    drawn = np.random.default_rng(config.seed).permutation(len(rows))[: config.rows]
+    return [rows[index] for index in drawn]
+
+
+def _text_batches(
+    model: OnnxModel, session: Session, rows: Sequence[Texts], config: CalibrationConfig
+) -> tuple[CalibrationBatch, ...]:
+    """Tokenize ``rows`` as the model's head reads them: pairs together, or each text on its own."""
+    settings = read_model_config(model.folder)
+    feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
+    encoder = load_text_encoder(config.tokenizer or model.folder, settings, max_tokens=config.max_tokens)
+    texts = list(dict.fromkeys(choose_head(session, settings, None).sequences(rows)))[: config.rows]
+    batches = make_batches(encoder.encode(texts), config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask)
+    return tuple(CalibrationBatch(feeder.feeds(batch), batch.mask) for batch in batches)
+
+
+def _saved_batches(path: Path, session: Session, batch_size: int) -> tuple[CalibrationBatch, ...]:
+    """Cut the arrays of an .npz, one a graph input with a sequence a row, into batches."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise DataError(f"--calibration {path} is not an .npz of arrays ({error}); save one with numpy.savez") from error
+    wanted = [value.name for value in session.inputs]
+    if sorted(arrays) != sorted(wanted):
+        raise DataError(f"--calibration {path} holds {', '.join(sorted(arrays)) or 'nothing'}; the model takes {', '.join(wanted)}")
+    lengths = {name: len(array) for name, array in arrays.items() if array.ndim}
+    if len(lengths) < len(arrays) or len(set(lengths.values())) != 1 or not min(lengths.values()):
+        raise DataError(f"--calibration {path}: every array needs the same number of rows, one a sequence; got {lengths}")
+    return tuple(
+        CalibrationBatch(
+            {name: array[start : start + batch_size] for name, array in arrays.items()},
+            arrays[MASK][start : start + batch_size] if MASK in arrays else None,
+        )
+        for start in range(0, next(iter(lengths.values())), batch_size)
+    )

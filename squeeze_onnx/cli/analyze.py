@@ -1,0 +1,48 @@
+"""``squeeze-onnx analyze``."""
+
+from pathlib import Path
+
+import click
+
+from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
+from squeeze_onnx.cli.options import PATH, spectrum_options
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
+@click.option("--html", "html_path", type=PATH, metavar="FILE", help="Write a self-contained page.")
+@spectrum_options
+@verbosity_options
+def analyze(
+    model: Path,
+    json_path: Path | None,
+    html_path: Path | None,
+    noise: str,
+    probability: float,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    seed: int,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Hold every weight matrix of MODEL against random-matrix theory: what in it is signal, what is noise?
+
+    MODEL is an .onnx file or a folder with model.onnx. Nothing is changed.
+    """
+    from squeeze_onnx.cli.tables import analysis_table, skipped_table
+    from squeeze_onnx.cli.writing import write_reports
+    from squeeze_onnx.config import AnalyzeConfig
+    from squeeze_onnx.pipeline import analyze as run
+    from squeeze_onnx.report.html import render_analysis
+
+    config = AnalyzeConfig(noise=noise, probability=probability, include=include, exclude=exclude, seed=seed)
+    report = run(model, config, progress_track(quiet=quiet))
+    write_reports(report, json_path, html_path, render_analysis)
+    console = output_console(quiet=quiet or str(json_path) == "-")
+    console.print(analysis_table(report))
+    if verbose:
+        console.print(skipped_table(report))
+    elif report["skipped"]:
+        console.print(f"{len(report['skipped'])} not eligible by default (reasons with --verbose)", style="dim")
+    console.print(f"Next: squeeze-onnx optimize {model} -o OUT --keep 0.75", style="dim")

@@ -1,0 +1,57 @@
+"""What people see: tables on stdout, progress on stderr, nothing extra when nobody is watching."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from squeeze_onnx.progress import Track, silent
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def verbosity_options(command: F) -> F:
+    """Add ``--quiet`` and ``--verbose``."""
+    command = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")(command)
+    return click.option("-v", "--verbose", is_flag=True, help="Print every site and every reason.")(command)
+
+
+def output_console(*, quiet: bool = False) -> Console:
+    """Return the console for results, on stdout; silent if ``quiet``."""
+    console = Console(quiet=quiet, highlight=False)
+    # A pipe has no width of its own: tables then take what they need instead of being cut at 80 columns.
+    if not console.is_terminal:
+        console.width = 160
+    return console
+
+
+def progress_track(*, quiet: bool = False) -> Track:
+    """Return progress bars on stderr when that is a terminal and not ``quiet``, else plain iteration."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        return silent
+
+    def track(items: Sequence[T], description: str) -> Iterable[T]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield from progress.track(items, description=description)
+
+    return track
+
+
+def readable_bytes(count: float) -> str:
+    """Bytes as people read them, in decimal units."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -1,0 +1,36 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+
+
+def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order they are shown."""
+
+    def decorate(command: F) -> F:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+spectrum_options: Callable[[F], F] = apply(
+    click.option(
+        "--noise", default="median", show_default=True, metavar="NAME", help="Noise level σ: entries, median or bulk."
+    ),
+    click.option("--probability", default=0.95, show_default=True, help="Tracy–Widom quantile of the noise edge."),
+    click.option(
+        "--include", multiple=True, metavar="ROLE", help="Take in a role: embedding, pooler, classifier, other."
+    ),
+    click.option("--exclude", multiple=True, metavar="ROLE|NAME", help="Leave out a role or one site."),
+    click.option("--seed", default=0, show_default=True, help="Seed of all random numbers."),
+)
+"""How spectra are judged and which sites count."""

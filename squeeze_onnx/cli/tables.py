@@ -1,0 +1,115 @@
+"""JSON reports as tables for a terminal."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+Report = Mapping[str, Any]
+
+
+def analysis_table(report: Report) -> Table:
+    """One row per site: its spectrum against pure noise."""
+    table = _table(
+        "Spectra of the standardized weights; signal is what stands above the Tracy–Widom edge",
+        ["site", "role"],
+        ["layer", "shape", "β", "σ", "TW edge", "signal", "eff. rank", "stable", "KS", "p", "break-even"],
+    )
+    for site in report["sites"]:
+        spectrum = site["spectrum"]
+        table.add_row(
+            site["name"],
+            site["role"],
+            _layer(site),
+            _shape(site),
+            f"{spectrum['aspect_ratio']:.3f}",
+            f"{spectrum['noise_sigma']:.3f}",
+            f"{spectrum['tw_edge']:.1f}",
+            str(spectrum["signal_rank"]),
+            f"{spectrum['effective_rank']:.0f}",
+            f"{spectrum['stable_rank']:.1f}",
+            f"{spectrum['ks_distance']:.3f}",
+            f"{spectrum['ks_p_value']:.2f}",
+            str(site["break_even_rank"]),
+            style=None if site["eligible"] else "dim",
+        )
+    return table
+
+
+def optimization_table(report: Report) -> Table:
+    """One row per eligible site: what became of it, and why."""
+    table = _table(
+        "Sites",
+        ["site", "role", "treatment", "why"],
+        ["layer", "shape", "rank", "break-even", "energy", "error", "cosine"],
+    )
+    for site in report["sites"]:
+        table.add_row(
+            site["name"],
+            site["role"],
+            site["treatment"],
+            site["reason"],
+            _layer(site),
+            _shape(site),
+            "–" if site["rank"] is None else str(site["rank"]),
+            str(site["break_even_rank"]),
+            f"{site['spectrum']['energy_kept']:.3f}",
+            f"{site['relative_error']:.3f}",
+            f"{site['weight_cosine']:.3f}",
+        )
+    return table
+
+
+def size_table(report: Report) -> Table:
+    """One row per role: how many sites changed and what stays of their parameters."""
+    table = _table(
+        "Eligible weights by role", ["role"], ["sites", "factored", "denoised", "dense", "ranks", "stays", "cosine"]
+    )
+    by_role: dict[str, list[Report]] = defaultdict(list)
+    for site in report["sites"]:
+        by_role[site["role"]].append(site)
+    for role, sites in by_role.items():
+        ranks = sorted(site["rank"] for site in sites if site["rank"] is not None)
+        dense = sum(site["shape"][0] * site["shape"][1] for site in sites)
+        kept = sum(
+            site["shape"][0] * site["shape"][1] if site["rank"] is None else site["rank"] * sum(site["shape"])
+            for site in sites
+        )
+        table.add_row(
+            role,
+            str(len(sites)),
+            *(
+                str(sum(site["treatment"] == treatment for site in sites))
+                for treatment in ("factored", "denoised", "dense")
+            ),
+            f"{ranks[0]}–{ranks[-1]}" if ranks else "–",
+            f"{100 * kept / dense:.1f} %",
+            f"{sum(site['weight_cosine'] for site in sites) / len(sites):.3f}",
+        )
+    return table
+
+
+def skipped_table(report: Report) -> Table:
+    """One row per site left alone, with the reason."""
+    table = _table("Left alone", ["site", "why"], [])
+    for site in report["skipped"]:
+        table.add_row(site["name"], site["reason"])
+    return table
+
+
+def _table(title: str, texts: list[str], numbers: list[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for name in texts:
+        table.add_column(name, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _layer(site: Report) -> str:
+    return "–" if site["layer"] is None else str(site["layer"])
+
+
+def _shape(site: Report) -> str:
+    return f"{site['shape'][0]} × {site['shape'][1]}"

@@ -1,0 +1,93 @@
+"""``squeeze-onnx validate``."""
+
+from pathlib import Path
+
+import click
+
+from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
+from squeeze_onnx.cli.options import PATH
+
+
+@click.command()
+@click.argument("baseline", type=PATH)
+@click.argument("candidate", type=PATH)
+@click.option("--task", metavar="NAME", help="sst2, mrpc, rte, cola, stsb, qnli, qqp, mnli or wnli.")
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="With --task: a folder of GLUE splits or a hub name; without: a file, a sentence a line.",
+)
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    default=("cpu",),
+    show_default=True,
+    metavar="NAME",
+    help="cpu or cuda; may be given several times.",
+)
+@click.option(
+    "--max-drop", type=float, metavar="POINTS", help="Exit with 1 if the primary metric drops by more (1 point = 0.01)."
+)
+@click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
+@click.option("--html", "html_path", type=PATH, metavar="FILE", help="Write a self-contained page.")
+@click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one, for both models.")
+@click.option("--batch-size", default=32, show_default=True, help="Sequences run at once.")
+@click.option("--max-length", "max_tokens", default=128, show_default=True, help="Tokens a sequence is cut to.")
+@click.option("--threads", type=int, metavar="N", help="Intra-op threads of onnxruntime.")
+@click.option(
+    "--tf32/--no-tf32", default=True, show_default=True, help="On CUDA: multiply fp32 in TF32, as by default."
+)
+@click.option("--limit", type=int, metavar="N", help="Ask only the first N rows of a split, for a quick look.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@verbosity_options
+@click.pass_context
+def validate(
+    context: click.Context,
+    baseline: Path,
+    candidate: Path,
+    task: str | None,
+    data: str | None,
+    providers: tuple[str, ...],
+    max_drop: float | None,
+    json_path: Path | None,
+    html_path: Path | None,
+    tokenizer: Path | None,
+    batch_size: int,
+    max_tokens: int,
+    threads: int | None,
+    tf32: bool,
+    limit: int | None,
+    seed: int,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Score CANDIDATE against BASELINE with onnxruntime: task metrics, fidelity, latency, size.
+
+    Both are .onnx files or folders with model.onnx. Without --task only the likeness of their answers is measured. Exit
+    status 1 says that the gate (--max-drop) failed.
+    """
+    from squeeze_onnx.cli.validation_tables import print_validation
+    from squeeze_onnx.cli.writing import write_reports
+    from squeeze_onnx.report.html import render_validation
+    from squeeze_onnx.validation import ValidateConfig
+    from squeeze_onnx.validation import validate as run
+
+    config = ValidateConfig(
+        task=task,
+        data=data,
+        providers=providers,
+        max_drop=max_drop,
+        batch_size=batch_size,
+        max_tokens=max_tokens,
+        tokenizer=tokenizer,
+        threads=threads,
+        tf32=tf32,
+        seed=seed,
+        limit=limit,
+    )
+    report = run(baseline, candidate, config, progress_track(quiet=quiet)).to_json()
+    write_reports(report, json_path, html_path, render_validation)
+    print_validation(report, output_console(quiet=quiet or str(json_path) == "-"), verbose=verbose)
+    if not report["passed"]:
+        context.exit(1)

@@ -1,0 +1,104 @@
+"""What a user asks for: frozen, validated, JSON both ways."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+from squeeze_onnx.errors import OptionError
+from squeeze_onnx.graph.roles import Role
+from squeeze_onnx.methods import METHODS
+from squeeze_onnx.presets import PRESETS
+from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
+
+AboveBreakEven = Literal["leave", "denoise"]
+
+DEFAULT_ROLES = frozenset(
+    {
+        Role.QUERY,
+        Role.KEY,
+        Role.VALUE,
+        Role.QUERY_KEY_VALUE,
+        Role.ATTENTION_OUTPUT,
+        Role.FFN_IN,
+        Role.FFN_OUT,
+    }
+)
+"""Eligible without being asked for; the rest comes in by ``include``."""
+
+DEFAULT_KEEP = 0.75
+"""What stays when a method needs a budget and none is given."""
+
+
+class _JsonConfig:
+    """JSON both ways for a frozen dataclass of plain values."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, tuples as lists."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Build from plain values; raises OptionError for a key this configuration does not have."""
+        known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        for key in document:
+            if key not in known:
+                raise OptionError(f"unknown configuration key {key!r}; known keys are {', '.join(sorted(known))}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in document.items()})
+
+
+@dataclass(frozen=True)
+class AnalyzeConfig(_JsonConfig):
+    """How spectra are judged.
+
+    ``noise`` names the estimator of the noise level (`squeeze_onnx.rmt.noise.NOISE_ESTIMATORS`), ``probability`` the
+    Tracy–Widom quantile of the edge, ``simulations`` the draws behind each Kolmogorov–Smirnov p-value.
+    """
+
+    noise: str = "median"
+    probability: float = 0.95
+    simulations: int = 99
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("noise", self.noise, NOISE_ESTIMATORS)
+        if not 0 < self.probability < 1:
+            raise OptionError(f"--probability is a float between 0 and 1, both excluded; got {self.probability}")
+        if self.simulations < 1:
+            raise OptionError(f"--simulations is a positive integer; got {self.simulations}")
+        for role in self.include:
+            _one_of("include", role, [str(role) for role in Role])
+
+
+@dataclass(frozen=True)
+class OptimizeConfig(AnalyzeConfig):
+    """How a model is squeezed.
+
+    ``keep`` is the fraction of the parameters of all eligible weights that stays. ``above_break_even`` says what becomes of a
+    site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
+    """
+
+    method: str = "auto"
+    keep: float | None = None
+    preset: str | None = None
+    above_break_even: AboveBreakEven = "leave"
+    external_data: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("method", self.method, ["auto", *METHODS])
+        _one_of("above-break-even", self.above_break_even, get_args(AboveBreakEven))
+        if self.keep is not None and not 0 < self.keep <= 1:
+            raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
+        if self.preset is not None:
+            _one_of("preset", self.preset, PRESETS)
+            if self.keep is not None:
+                raise OptionError(f"--preset {self.preset} sets its own budget; leave out --keep")
+            if self.method not in ("auto", "squeeze"):
+                raise OptionError(f"--preset {self.preset} is a regime of --method squeeze, not of {self.method}")
+
+
+def _one_of(option: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise OptionError(f"--{option} is one of {', '.join(known)}; got {value!r}")

@@ -1,0 +1,86 @@
+"""Exact decomposition: eigenvectors of the smaller Gram matrix where they are accurate, a thin SVD where they are not.
+
+Milliseconds on two AVX-512 cores, float64, all singular triplets (singular values alone in brackets):
+
+| matrix    | LAPACK gesdd    | smaller Gram |
+|-----------|-----------------|--------------|
+| 384×384   |     43    (21)  |   25   (18)  |
+| 384×1536  |    170    (89)  |   36   (19)  |
+| 768×768   |    235   (148)  |  110   (54)  |
+| 768×3072  |    940  (1060)  |  410  (170)  |
+| 30527×768 | 22,000  (2000)  | 1000  (480)  |
+
+So the Gram wins at every shape of interest. But it squares the condition number (σ₁ the largest singular value, ε the
+rounding unit): a value σ is known to about ε σ₁²/σ and never worse than to √ε σ₁, and a vector is orthogonal to the others
+to about ε (σ₁/σ)². That is plenty for values, and for vectors down to σ = ``SAFE_RATIO`` σ₁. Where smaller ones are asked
+for (matrices of deficient rank included), gesdd, which is backward stable, takes over.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from squeeze_onnx.decompositions.base import Decomposition, check_rank
+from squeeze_onnx.decompositions.blocks import Matrix, SmallSide, dense
+
+SAFE_RATIO = 1e-4
+"""Smallest σ/σ₁ whose vectors are taken from the Gram: they are orthogonal to about 2e-8."""
+
+SMALLEST_SQUARE = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
+"""Squares under this lose digits to underflow."""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """All singular triplets, cut at the rank asked for. Row blocks are read block by block, never as a whole, if safe."""
+
+    def decompose(self, matrix: Matrix, rank: int) -> Decomposition:
+        """The leading ``rank`` triplets; the error bound is σ_{rank+1} itself (Eckart–Young)."""
+        check_rank(matrix, rank)
+        side = SmallSide(matrix)
+        squares, vectors = np.linalg.eigh(side.gram())
+        squares, vectors = squares[::-1], vectors[:, ::-1]
+        if squares[rank - 1] > max(SAFE_RATIO**2 * squares[0], SMALLEST_SQUARE):
+            return _from_gram(side, squares, vectors[:, :rank])
+        return _from_thin_svd(matrix, rank)
+
+
+def singular_values(matrix: Matrix) -> np.ndarray:
+    """All min(in, out) singular values of ``matrix`` (in, out), float64, descending.
+
+    A value σ is good to about ε σ₁²/σ, so to 2e-12 σ₁ at σ = 1e-4 σ₁; a zero may come out as 1e-8 σ₁.
+    """
+    squares = np.linalg.eigvalsh(SmallSide(matrix).gram())[::-1]
+    if squares[0] <= SMALLEST_SQUARE:
+        return np.asarray(scipy.linalg.svdvals(dense(matrix), check_finite=False))
+    values: np.ndarray = np.sqrt(np.maximum(squares, 0.0))
+    return values
+
+
+def _from_gram(side: SmallSide, squares: np.ndarray, vectors: np.ndarray) -> Decomposition:
+    """From the squared singular values, descending, and the leading eigenvectors (small, rank) of AAᵀ."""
+    rank = vectors.shape[1]
+    images = side.adjoint(vectors)
+    values = np.linalg.norm(images, axis=0)  # more accurate than the roots of the eigenvalues
+    order = np.argsort(-values, kind="stable")
+    small, values, large = vectors[:, order], values[order], images[:, order] / values[order]
+    left, right = (large, small) if side.is_transposed else (small, large)
+    return _cut(left, np.concatenate([values, np.sqrt(np.maximum(squares[rank:], 0.0))]), right.T, rank)
+
+
+def _from_thin_svd(matrix: Matrix, rank: int) -> Decomposition:
+    left, values, right = scipy.linalg.svd(dense(matrix), full_matrices=False, check_finite=False)
+    return _cut(left, values, right, rank)
+
+
+def _cut(left: np.ndarray, values: np.ndarray, right: np.ndarray, rank: int) -> Decomposition:
+    """The leading ``rank`` triplets; ``values`` are all singular values, left and right have ``rank`` vectors or more."""
+    return Decomposition(
+        left_vectors=left[:, :rank],
+        singular_values=values[:rank],
+        right_vectors=right[:rank],
+        frobenius_residual=float(np.linalg.norm(values[rank:])),
+        spectral_error_bound=float(values[rank]) if rank < values.size else 0.0,
+        failure_probability=0.0,
+    )

@@ -1,0 +1,57 @@
+"""What the randomized decompositions share: a basis of the leading range, and the way from it to singular triplets."""
+
+from dataclasses import replace
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import DTypeLike
+
+from squeeze_onnx.decompositions.base import Decomposition
+from squeeze_onnx.decompositions.blocks import SmallSide
+from squeeze_onnx.decompositions.error_bounds import NormBound, frobenius_residual
+from squeeze_onnx.decompositions.exact import Exact
+
+
+def well_conditioned(vectors: np.ndarray) -> np.ndarray:
+    """A well-conditioned basis of the span of ``vectors`` (tall), in their precision: L of PLU, cheaper than QR."""
+    lower: np.ndarray = scipy.linalg.lu(vectors, permute_l=True, check_finite=False)[0]
+    return lower
+
+
+def power_range(
+    side: SmallSide, size: int, power_iterations: int, rng: np.random.Generator, dtype: DTypeLike
+) -> np.ndarray:
+    """An orthonormal basis (small, size) of the range of (AAᵀ)^(q−1) AΩ, with Ω (large, size) Gaussian, in ``dtype``.
+
+    Each product is brought to a well-conditioned basis before the next one. Without that, directions under ε^(1/(2q−1)) σ₁
+    drown in the rounding errors of the leading one.
+    """
+    vectors = side.forward(rng.standard_normal((side.shape[1], size)).astype(dtype, copy=False))
+    for _ in range(power_iterations - 1):
+        vectors = side.forward(well_conditioned(side.adjoint(well_conditioned(vectors))))
+    return np.linalg.qr(vectors)[0]
+
+
+def project(side: SmallSide, basis: np.ndarray, rank: int) -> Decomposition:
+    """The leading ``rank`` triplets of QQᵀA for the orthonormal ``basis`` Q (small, ≥ rank).
+
+    The product AᵀQ runs in the precision of Q, everything after it in float64. The spectral error is bounded by the
+    Frobenius residual: true, if crude.
+    """
+    core = Exact().decompose(side.adjoint(basis), rank)
+    exact_basis = basis if basis.dtype == np.float64 else np.linalg.qr(basis.astype(np.float64))[0]
+    small, values, large = exact_basis @ core.right_vectors.T, core.singular_values, core.left_vectors
+    left, right = (large, small.T) if side.is_transposed else (small, large.T)
+    residual = frobenius_residual(side.matrix, left, values, right)
+    return Decomposition(left, values, right, residual, residual, 0.0)
+
+
+def sharpen(decomposition: Decomposition, error: NormBound) -> Decomposition:
+    """``decomposition`` with the bound of ``error`` where that is the smaller one."""
+    if error.upper_bound >= decomposition.spectral_error_bound:
+        return decomposition
+    return replace(
+        decomposition,
+        spectral_error_bound=error.upper_bound,
+        failure_probability=error.failure_probability,
+    )

@@ -1,0 +1,155 @@
+"""Weights that lie in data files beside the .onnx file: which they are, how they are read and written.
+
+Both go a tensor at a time, so that memory grows with the largest weight and not with the model.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import onnx_ir as ir
+
+from squeeze_onnx.errors import ModelError
+
+THRESHOLD = 1024
+"""Tensors of at most so many bytes stay in the .onnx file, where shape inference finds them (as in `onnx.save`)."""
+
+PAGE_SIZE = 4096
+"""Alignment in bytes of the tensors in a data file, so that runtimes can map them (ONNX's ExternalData.md)."""
+
+
+class DataFileTensor(ir.LazyTensor):
+    """A tensor in a data file, read anew at each use and written into the .onnx file unless it is moved elsewhere.
+
+    The `onnx_ir.ExternalTensor` that it is made of would keep its file mapped after the first use, so that weights pile
+    up in memory, and would be written as a reference to its old place.
+    """
+
+    def __init__(self, tensor: ir.ExternalTensor) -> None:
+        super().__init__(
+            partial(_read, tensor),
+            tensor.dtype,
+            tensor.shape,
+            name=tensor.name,
+            doc_string=tensor.doc_string,
+            metadata_props=tensor.metadata_props,
+        )
+        self.path = Path(tensor.path)
+
+
+@dataclass(frozen=True)
+class TensorPlace:
+    """A tensor of a graph, and how to put another one in its place."""
+
+    tensor: ir.TensorProtocol
+    put: Callable[[ir.TensorProtocol], None]
+
+
+def external_files(model: ir.Model) -> tuple[Path, ...]:
+    """Return the data files that weights of ``model`` are read from: absolute paths, sorted, each once."""
+    tensors = (place.tensor for place in tensor_places(model))
+    return tuple(sorted({tensor.path for tensor in tensors if isinstance(tensor, DataFileTensor)}))
+
+
+def read_from_files(model: ir.Model, folder: Path) -> None:
+    """Make the external tensors of ``model``, whose .onnx file lies in the absolute ``folder``, `DataFileTensor`s."""
+    for place, tensor in _external_tensors(model):
+        tensor.base_dir = folder  # onnx_ir sets none in functions, and takes an empty one for "no confinement"
+        place.put(DataFileTensor(tensor))
+
+
+def tensor_places(model: ir.Model) -> Iterator[TensorPlace]:
+    """Yield the initializers of all graphs and the tensors that their nodes hold (Constant nodes, mostly)."""
+    for graph in _graphs(model):
+        yield from _initializer_places(graph)
+        for node in graph:
+            for attribute in node.attributes.values():
+                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                    yield TensorPlace(attribute.as_tensor(), partial(_set_tensor_attribute, node, attribute))
+
+
+def large_places(graphs: Iterable[ir.Graph]) -> list[TensorPlace]:
+    """Return the initializers above `THRESHOLD` bytes; strings are none, a data file cannot hold them."""
+    return [
+        place
+        for graph in graphs
+        for place in _initializer_places(graph)
+        if place.tensor.dtype != ir.DataType.STRING and place.tensor.nbytes > THRESHOLD
+    ]
+
+
+@contextmanager
+def weights_embedded(model: ir.Model) -> Iterator[None]:
+    """Within the context, nothing refers to data files: their tensors are written into the .onnx file."""
+    with replaced((place, DataFileTensor(tensor)) for place, tensor in _external_tensors(model)):
+        yield
+
+
+@contextmanager
+def weights_moved(model: ir.Model, data_path: Path) -> Iterator[None]:
+    """Write the large initializers to ``data_path``; within the context, that is where the graph has them.
+
+    Attributes stay as they are: not every runtime looks for the tensor of a Constant node outside the .onnx file.
+    """
+    large = large_places(_graphs(model))
+    moved = ir.external_data.convert_tensors_to_external(
+        [place.tensor for place in large], data_path.parent, data_path.name, alignment=PAGE_SIZE, align_threshold=0
+    )
+    with replaced(zip(large, moved, strict=True)):
+        yield
+
+
+@contextmanager
+def replaced(replacements: Iterable[tuple[TensorPlace, ir.TensorProtocol]]) -> Iterator[None]:
+    """Put other tensors in their places for a while."""
+    replacements = list(replacements)
+    try:
+        for place, tensor in replacements:
+            place.put(tensor)
+        yield
+    finally:
+        for place, _ in replacements:
+            place.put(place.tensor)
+
+
+def _external_tensors(model: ir.Model) -> list[tuple[TensorPlace, ir.ExternalTensor]]:
+    return [(place, place.tensor) for place in tensor_places(model) if isinstance(place.tensor, ir.ExternalTensor)]
+
+
+def _read(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    """Return what the data file holds, mapped only as long as it is used.
+
+    Raises ModelError if the file, which was there when the model was loaded, has gone or shrunk.
+    """
+    unmapped = ir.ExternalTensor(
+        tensor.location,
+        tensor.offset,
+        tensor.length,
+        tensor.dtype,
+        shape=tensor.shape,
+        name=tensor.name,
+        base_dir=tensor.base_dir,
+    )
+    try:
+        return ir.Tensor(unmapped.numpy(), dtype=tensor.dtype)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{tensor.path} cannot be read any more ({error}): put it back and start again") from error
+
+
+def _initializer_places(graph: ir.Graph) -> Iterator[TensorPlace]:
+    for value in graph.initializers.values():
+        if value.const_value is not None:
+            yield TensorPlace(value.const_value, partial(setattr, value, "const_value"))
+
+
+def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """Yield every graph once, also those of nodes and functions (`onnx_ir.Model.graphs` leaves out functions)."""
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        yield graph
+        yield from graph.subgraphs()
+
+
+def _set_tensor_attribute(node: ir.Node, attribute: ir.Attr, tensor: ir.TensorProtocol) -> None:
+    node.attributes[attribute.name] = ir.AttrTensor(attribute.name, tensor, doc_string=attribute.doc_string)

@@ -1,0 +1,203 @@
+"""What this package knows about ONNX operators: where a weight sits, and which operands carry data.
+
+Every other module of `graph` asks these tables; none compares operator names itself. An operator is written as in
+``op_of``: ``"MatMul"`` for the ONNX domain, ``"com.microsoft.FusedMatMul"`` for another.
+"""
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+
+def op_of(node: ir.Node) -> str:
+    """Return the operator of ``node``, with its domain unless that is ONNX's own."""
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def int_attribute(node: ir.Node, name: str, default: int = 0) -> int:
+    """Return the integer attribute ``name`` of ``node``."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_int()
+
+
+@dataclass(frozen=True)
+class WeightOperator:
+    """How an operator uses a constant matrix, and so how two matrices can take its place.
+
+    rows: the operand whose rows meet the weight (for a lookup: the indices).
+    weight: the operand that is the weight.
+    transpose: the attribute that makes the operator transpose its weight, if it has one.
+    off: attributes that must be 0 (or absent) for ``rows @ left`` to be a valid first step.
+    lookup: the operator picks rows of the weight instead of multiplying with it.
+    """
+
+    rows: int = 0
+    weight: int = 1
+    transpose: str | None = None
+    off: tuple[str, ...] = ()
+    lookup: bool = False
+
+    def transposes_weight(self, node: ir.Node) -> bool:
+        """Whether ``node`` multiplies with the transpose of its operand."""
+        return self.transpose is not None and int_attribute(node, self.transpose) == 1
+
+
+WEIGHT_OPERATORS = {
+    "MatMul": WeightOperator(),
+    "Gemm": WeightOperator(transpose="transB", off=("transA",)),
+    "com.microsoft.FusedMatMul": WeightOperator(transpose="transB", off=("transA", "transBatchA", "transBatchB")),
+    "com.microsoft.FusedGemm": WeightOperator(transpose="transB", off=("transA",)),
+    # The packed weight [hidden, query + key + value]: the kernel accepts inputs of any width.
+    "com.microsoft.Attention": WeightOperator(),
+    "Gather": WeightOperator(rows=1, weight=0, off=("axis",), lookup=True),
+}
+
+# Of these, what computes nothing but the product: no bias, no activation, no attention.
+BARE_PRODUCTS = frozenset({"MatMul", "Gather"})
+
+_INTEGERS = "stores its weight as integers; squeeze the float model first and quantize afterwards"
+_FUSED = "has its weight fused in; squeeze the model before it is fused"
+_NOT_A_PRODUCT = "is not a plain matrix product"
+
+# Operators with a weight that two MatMuls cannot replace: the operands that may hold it, and why.
+CLOSED_OPERATORS: dict[str, tuple[tuple[int, ...], str]] = {
+    "MatMulInteger": ((1,), _INTEGERS),
+    "QLinearMatMul": ((3,), _INTEGERS),
+    "com.microsoft.DynamicQuantizeMatMul": ((1,), _INTEGERS),
+    "com.microsoft.GatherBlockQuantized": ((0,), _INTEGERS),
+    "com.microsoft.MatMulBnb4": ((1,), _INTEGERS),
+    "com.microsoft.MatMulFpQ4": ((1,), _INTEGERS),
+    "com.microsoft.MatMulInteger16": ((1,), _INTEGERS),
+    "com.microsoft.MatMulIntegerToFloat": ((1,), _INTEGERS),
+    "com.microsoft.MatMulNBits": ((1,), _INTEGERS),
+    "com.microsoft.QAttention": ((1,), _INTEGERS),
+    "com.microsoft.QEmbedLayerNormalization": ((2, 3, 4), _INTEGERS),
+    "com.microsoft.QGemm": ((3,), _INTEGERS),
+    "com.microsoft.QLinearMatMul": ((3,), _INTEGERS),
+    "com.microsoft.EmbedLayerNormalization": (
+        (2, 3, 4),
+        "has its tables fused in; squeeze the model before it is fused",
+    ),
+    "com.microsoft.DecoderAttention": ((2, 3), _FUSED),
+    "com.microsoft.GemmFastGelu": ((1,), _FUSED),
+    "com.microsoft.LongformerAttention": ((1, 4), _FUSED),
+    "com.microsoft.PackedAttention": ((1,), _FUSED),
+    "Einsum": ((0, 1), _NOT_A_PRODUCT),
+    "GRU": ((1, 2), _NOT_A_PRODUCT),
+    "LSTM": ((1, 2), _NOT_A_PRODUCT),
+    "RNN": ((1, 2), _NOT_A_PRODUCT),
+}
+
+# Attention with query, key and value as its first three operands.
+ATTENTION_CORES = frozenset(
+    {
+        "Attention",
+        "com.microsoft.DecoderMaskedMultiHeadAttention",
+        "com.microsoft.GroupQueryAttention",
+        "com.microsoft.MultiHeadAttention",
+        "com.microsoft.PackedMultiHeadAttention",
+        "com.microsoft.SparseAttention",
+    }
+)
+# Attention that holds the packed query, key and value weight itself.
+PACKED_ATTENTION = "com.microsoft.Attention"
+
+SOFTMAXES = frozenset({"Softmax", "com.microsoft.BiasSoftmax"})
+# What may multiply two activations, and which operands: scores = query · keyᵀ, context = probabilities · value.
+PRODUCTS = {
+    "MatMul": (0, 1),
+    "com.microsoft.FusedMatMul": (0, 1),
+    "Einsum": (0, 1),
+    "MatMulInteger": (0, 1),
+    "QLinearMatMul": (0, 3),
+    "com.microsoft.QLinearMatMul": (0, 3),
+}
+# Where a branch comes back to the residual stream.
+ADDITIONS = frozenset(
+    {
+        "Add",
+        "Sum",
+        "com.microsoft.SkipGroupNorm",
+        "com.microsoft.SkipLayerNormalization",
+        "com.microsoft.SkipSimplifiedLayerNormalization",
+    }
+)
+NONLINEARITIES = frozenset(
+    {
+        "Celu",
+        "Elu",
+        "Erf",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Mish",
+        "PRelu",
+        "Relu",
+        "Selu",
+        "Sigmoid",
+        "Softplus",
+        "Softsign",
+        "Swish",
+        "Tanh",
+        "ThresholdedRelu",
+        "com.microsoft.BiasGelu",
+        "com.microsoft.BiasSplitGelu",
+        "com.microsoft.FastGelu",
+        "com.microsoft.FusedGemm",
+        "com.microsoft.Gelu",
+        "com.microsoft.QuickGelu",
+    }
+)
+
+# Operators that work along some axes, and the operand that names these since they are no attribute any more.
+AXES_OPERANDS = {"Slice": 3, "ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1}
+
+# Everything that mixes features. A walk through the graph that looks for "the next weight" ends at one of these.
+_OTHER_MIXERS = frozenset({"Conv", "ConvTranspose", "If", "Loop", "Scan"})
+MIXERS = (WEIGHT_OPERATORS.keys() - {"Gather"}) | CLOSED_OPERATORS.keys() | ATTENTION_CORES | _OTHER_MIXERS
+
+# Operators whose output depends on shapes only.
+_SHAPE_READERS = frozenset({"Shape", "Size"})
+# Operators whose first operand is data; the others are shapes, indices, bounds, scales.
+_FIRST_IS_DATA = frozenset(
+    {
+        "Clip",
+        "Compress",
+        "CumSum",
+        "DequantizeLinear",
+        "Dropout",
+        "Expand",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Pad",
+        "QuantizeLinear",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceSum",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "TopK",
+        "Trilu",
+        "Unsqueeze",
+        "com.microsoft.DequantizeLinear",
+        "com.microsoft.QuantizeLinear",
+    }
+)
+
+
+def data_operands(node: ir.Node) -> tuple[int, ...]:
+    """Return the positions of the operands whose entries end up in the output of ``node``."""
+    op = op_of(node)
+    if op in _SHAPE_READERS:
+        return ()
+    if op in _FIRST_IS_DATA:
+        return (0,)
+    if op == "Where":
+        return (1, 2)
+    return tuple(range(len(node.inputs)))

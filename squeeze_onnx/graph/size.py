@@ -1,0 +1,32 @@
+"""How large a model is, and which bytes exactly it is."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from squeeze_onnx.graph.external_data import external_files, tensor_places
+from squeeze_onnx.graph.model import OnnxModel
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Bytes of the .onnx file with its external data, elements of all its tensors, and the SHA-256 of each file by name."""
+
+    bytes: int
+    parameters: int
+    sha256: Mapping[str, str]
+
+
+def measure_size(model: OnnxModel) -> ModelSize:
+    """Measure the files of ``model``, and count the elements of its initializers and of tensors in Constant nodes."""
+    files = [model.path, *external_files(model.ir)]
+    digests = {}
+    for file in files:
+        with file.open("rb") as stream:
+            digests[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return ModelSize(
+        bytes=sum(file.stat().st_size for file in files),
+        parameters=sum(prod(place.tensor.shape.numpy()) for place in tensor_places(model.ir)),
+        sha256=digests,
+    )

@@ -1,0 +1,80 @@
+"""What is known of the rows that meet a weight: second moments of activations, frequencies of tokens."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, Self
+
+import numpy as np
+import scipy.linalg
+
+DAMPING = 1e-8
+"""Added to the second moment's diagonal, relative to its largest entry: it keeps the factorization real, no more."""
+
+
+class Moments(Protocol):
+    """The second moment M (in, in) of the rows that meet a weight W (in, out), in whatever form is cheapest."""
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """The mean square of each input feature, (in,)."""
+        ...
+
+    def weigh(self, weight: np.ndarray) -> np.ndarray:
+        """Return L W (in, out) for some L with LᵀL = M."""
+        ...
+
+
+@dataclass(frozen=True)
+class SecondMoment:
+    """Rows are activations X (tokens, in): ``gram`` is XᵀX (in, in), float64, unnormalised and uncentred."""
+
+    gram: np.ndarray
+    tokens: int
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """The mean square of each feature."""
+        return np.diagonal(self.gram) / max(self.tokens, 1)
+
+    def weigh(self, weight: np.ndarray) -> np.ndarray:
+        """Multiply by the Cholesky root of the second moment; a singular one is damped, not refused."""
+        weighted: np.ndarray = self._root @ weight
+        return weighted
+
+    @cached_property
+    def _root(self) -> np.ndarray:
+        """Upper triangular L (in, in) with LᵀL = gram/tokens up to `DAMPING`; query, key and value share it."""
+        moment = self.gram / max(self.tokens, 1)
+        moment[np.diag_indices_from(moment)] += DAMPING * max(float(moment.diagonal().max()), np.finfo(np.float64).tiny)
+        root: np.ndarray = scipy.linalg.cholesky(moment, overwrite_a=True, check_finite=False)
+        return root
+
+    def __add__(self, other: Self) -> "SecondMoment":
+        """Second moment of both sets of rows together."""
+        return SecondMoment(self.gram + other.gram, self.tokens + other.tokens)
+
+
+@dataclass(frozen=True)
+class TokenFrequency:
+    """Rows are one-hot: ``counts`` (in,) says how often a Gather looked up each row of its table.
+
+    A row never looked up counts as seen once, so that rare tokens lose precision but not their meaning (Laplace).
+    """
+
+    counts: np.ndarray
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """The frequency of each row."""
+        smoothed = self.counts + 1.0
+        frequency: np.ndarray = smoothed / smoothed.sum()
+        return frequency
+
+    def weigh(self, weight: np.ndarray) -> np.ndarray:
+        """Scale each row by the root of its frequency."""
+        weighted: np.ndarray = np.sqrt(self.diagonal)[:, None] * weight
+        return weighted
+
+    def __add__(self, other: Self) -> "TokenFrequency":
+        """Frequencies of both sets of tokens together."""
+        return TokenFrequency(self.counts + other.counts)

@@ -1,0 +1,133 @@
+"""The plan: what will happen to every site. JSON that people read, edit and re-apply."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from squeeze_onnx.errors import OptionError
+
+FORMAT = "squeeze-onnx/plan/1"
+
+
+@dataclass(frozen=True)
+class PlannedSite:
+    """One site's fate.
+
+    ``rank`` is the matrix rank of the new weight: None leaves the weight as it is, a rank up to ``break_even_rank`` means two
+    thin MatMuls, and a rank above it writes the truncated weight back as one dense matrix (dense-denoised).
+    """
+
+    name: str
+    layer: int | None
+    role: str
+    shape: tuple[int, int]
+    break_even_rank: int
+    rank: int | None
+    reason: str
+
+    @property
+    def treatment(self) -> str:
+        """``dense``, ``factored`` or ``denoised``."""
+        if self.rank is None:
+            return "dense"
+        return "factored" if self.rank <= self.break_even_rank else "denoised"
+
+    @property
+    def dense_parameters(self) -> int:
+        """Parameters of the original weight."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def kept_parameters(self) -> int:
+        """Parameters of what stands in its place."""
+        return self.rank * sum(self.shape) if self.rank and self.treatment == "factored" else self.dense_parameters
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The fate of all eligible sites, the sites left out and why, and what was asked for."""
+
+    method: str
+    budget: Mapping[str, Any]
+    sites: tuple[PlannedSite, ...]
+    skipped: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def eligible_parameters(self) -> int:
+        """Parameters of all eligible weights before."""
+        return sum(site.dense_parameters for site in self.sites)
+
+    @property
+    def kept_parameters(self) -> int:
+        """Parameters of all eligible weights after."""
+        return sum(site.kept_parameters for site in self.sites)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``plan.json``."""
+        return {
+            "format": FORMAT,
+            "method": self.method,
+            "budget": dict(self.budget),
+            "sites": [asdict(site) | {"shape": list(site.shape)} for site in self.sites],
+            "skipped": [dict(site) for site in self.skipped],
+        }
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a ``plan.json``.
+
+    Raises OptionError, naming the file and the entry at fault, if it is missing, not JSON or not a plan.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(
+            f"cannot read the plan {path}: {error.strerror}; give the plan.json of an earlier run"
+        ) from error
+    except ValueError as error:
+        raise OptionError(f"the plan {path} is not JSON ({error}); give the plan.json of an earlier run") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise OptionError(f'the plan {path} lacks "format": "{FORMAT}"; give the plan.json of an earlier run')
+    for key, kind in (("method", str), ("budget", dict), ("sites", list), ("skipped", list)):
+        if not isinstance(document.get(key), kind):
+            raise OptionError(
+                f'the plan {path} has no {kind.__name__} under "{key}"; compare it with the plan.json of a run'
+            )
+    sites = tuple(_read_site(path, index, entry) for index, entry in enumerate(document["sites"]))
+    return Plan(document["method"], document["budget"], sites, tuple(document["skipped"]))
+
+
+def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:
+    def fault(text: str) -> OptionError:
+        name = entry.get("name") if isinstance(entry, dict) else None
+        return OptionError(f"the plan {path}, sites[{index}] ({name or 'no name'}): {text}")
+
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise fault('give an object with a "name"')
+    rank, shape, layer = entry.get("rank"), entry.get("shape"), entry.get("layer")
+    if not (isinstance(shape, list) and len(shape) == 2 and all(_is_count(size) for size in shape)):
+        raise fault('"shape" is not [in, out]')
+    if rank is not None and not (_is_count(rank) and rank <= min(shape)):
+        raise fault(f'"rank" is {rank!r}, not null or an integer from 1 to {min(shape)}')
+    if layer is not None and not (isinstance(layer, int) and layer >= 0):
+        raise fault(f'"layer" is {layer!r}, not null or an integer')
+    return PlannedSite(
+        name=entry["name"],
+        layer=layer,
+        role=str(entry.get("role", "other")),
+        shape=(shape[0], shape[1]),
+        break_even_rank=break_even_rank(shape[0], shape[1]),
+        rank=rank,
+        reason=str(entry.get("reason", "as the plan says")),
+    )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def break_even_rank(in_features: int, out_features: int) -> int:
+    """Largest rank r with r(in+out) < in·out: above it, two factors hold more parameters than the dense weight."""
+    return (in_features * out_features - 1) // (in_features + out_features)

@@ -1,0 +1,79 @@
+"""The plan stage: spectra in, the fate of every eligible site out. A saved plan is checked against the model here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from squeeze_onnx.allocators import Allocator
+from squeeze_onnx.config import AboveBreakEven
+from squeeze_onnx.errors import OptionError
+from squeeze_onnx.graph.sites import MatMulSite, SkippedSite
+from squeeze_onnx.plan import Plan, PlannedSite
+from squeeze_onnx.selectors import RankChoice
+from squeeze_onnx.spectra import SiteSpectra
+
+
+def make_plan(
+    spectra: Sequence[SiteSpectra],
+    allocator: Allocator,
+    *,
+    method: str,
+    budget: Mapping[str, Any],
+    above_break_even: AboveBreakEven,
+    skipped: Sequence[SkippedSite],
+) -> Plan:
+    """Let ``allocator`` choose the ranks and write down what follows for each site, in graph order."""
+    choices = allocator.allocate([measured.candidate for measured in spectra])
+    sites = tuple(_planned(measured, choices[measured.site.name], above_break_even) for measured in spectra)
+    return Plan(method, budget, sites, tuple({"name": site.name, "reason": site.reason} for site in skipped))
+
+
+def _planned(measured: SiteSpectra, choice: RankChoice, above_break_even: AboveBreakEven) -> PlannedSite:
+    site = measured.site
+    rank = max(choice.rank + measured.candidate.extra_rank, 1)
+    if rank >= min(site.in_features, site.out_features):
+        return planned_site(site, None, f"{choice.reason}: nothing to drop")
+    if rank > site.break_even_rank:
+        if above_break_even == "denoise":
+            return planned_site(site, rank, f"{choice.reason}: rank {rank} written back as one dense matrix")
+        return planned_site(site, None, f"{choice.reason}: rank {rank} is above break-even ({site.break_even_rank})")
+    factor_bytes = rank * (site.in_features + site.out_features) * site.weight.dtype.itemsize
+    if factor_bytes >= site.weight.stored_bytes:
+        return planned_site(
+            site,
+            None,
+            f"{choice.reason}: stored in {site.weight.stored_bytes} bytes, rank {rank} would need {factor_bytes:.0f}",
+        )
+    return planned_site(site, rank, choice.reason)
+
+
+def planned_site(site: MatMulSite, rank: int | None, reason: str) -> PlannedSite:
+    """Write down ``rank`` for ``site``."""
+    return PlannedSite(
+        name=site.name,
+        layer=site.layer,
+        role=str(site.role),
+        shape=(site.in_features, site.out_features),
+        break_even_rank=site.break_even_rank,
+        rank=rank,
+        reason=reason,
+    )
+
+
+def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSite, ...]:
+    """Find the model's sites that ``plan`` speaks of, in the order of the plan.
+
+    Raises OptionError naming the first site that this model lacks or that has another shape in it.
+    """
+    by_name = {site.name: site for site in sites}
+    for planned in plan.sites:
+        site = by_name.get(planned.name)
+        if site is None:
+            raise OptionError(
+                f"the plan names the site {planned.name}, which this model does not have; `analyze` lists its sites"
+            )
+        if (site.in_features, site.out_features) != planned.shape:
+            raise OptionError(
+                f"the plan has {planned.shape[0]} × {planned.shape[1]} for site {planned.name}, this model has "
+                f"{site.in_features} × {site.out_features}; a plan fits models of the same architecture only"
+            )
+    return tuple(by_name[planned.name] for planned in plan.sites)

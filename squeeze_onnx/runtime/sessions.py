@@ -1,0 +1,139 @@
+"""One way to open and run a model with ONNX Runtime, on every execution provider."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from squeeze_onnx.errors import ModelError, OptionError, ProviderError
+from squeeze_onnx.runtime.providers import PROVIDERS, import_onnxruntime, resolve_provider
+
+OptimizationLevel = Literal["disabled", "basic", "extended", "all"]
+Feeds = Mapping[str, np.ndarray]
+
+_LEVELS: dict[str, str] = {
+    "disabled": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+_LOG_FATAL = 4
+_LOG_ERROR = 3
+_LONGEST_REASON = 300
+
+
+@dataclass(frozen=True)
+class ValueSpec:
+    """An input or output as onnxruntime declares it; a dimension is an int, or a name or None where it varies."""
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open model.
+
+    ``label`` is how messages call the model, ``ort`` the `onnxruntime.InferenceSession` itself.
+    """
+
+    label: str
+    provider: str
+    inputs: tuple[ValueSpec, ...]
+    outputs: tuple[ValueSpec, ...]
+    ort: Any
+
+    def run(self, output_names: Sequence[str] | None, feeds: Feeds) -> list[np.ndarray]:
+        """Run once; ``None`` asks for every output. Raises ModelError with onnxruntime's reason in one line."""
+        errors: tuple[type[Exception], ...] = (*_ort_errors(), RuntimeError, ValueError)
+        try:
+            results: list[np.ndarray] = self.ort.run(output_names, dict(feeds))
+        except errors as error:
+            raise ModelError(f"{self.label} does not run on {self.provider}: {_reason(error)}") from error
+        return results
+
+
+def open_session(
+    model: str | Path | bytes,
+    provider: str = "cpu",
+    *,
+    threads: int | None = None,
+    optimization_level: OptimizationLevel = "all",
+    use_tf32: bool = True,
+) -> Session:
+    """Open a model file, or the bytes of one, on ``cpu`` or ``cuda``.
+
+    ``threads`` is the number of intra-op threads, None for onnxruntime's choice (the physical cores). ``use_tf32`` is
+    about CUDA only, see `resolve_provider`.
+
+    Raises MissingPackageError without onnxruntime, ProviderError when the provider is absent or cannot start (it never
+    falls back to the CPU in silence), ModelError with onnxruntime's reason when the model cannot be opened.
+    """
+    if threads is not None and threads < 1:
+        raise OptionError(f"--threads is a positive integer; got {threads}")
+    onnxruntime = import_onnxruntime()
+    wanted = resolve_provider(provider, use_tf32=use_tf32)
+    label = "the model in memory" if isinstance(model, bytes) else str(model)
+    if provider == "cuda":
+        # Finds the CUDA and cuDNN libraries that pip installed; without it only those on the library path are seen. It
+        # prints what it misses, and stdout may be a JSON file.
+        with redirect_stdout(sys.stderr):
+            onnxruntime.preload_dlls()
+    try:
+        session = onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model),
+            _session_options(onnxruntime, provider, threads, optimization_level),
+            providers=wanted,
+            enable_fallback=0,
+        )
+    except _ort_errors() as error:
+        raise ModelError(f"onnxruntime cannot open {label} on {provider}: {_reason(error)}") from error
+    except (RuntimeError, ValueError) as error:
+        raise ProviderError(f"--provider {provider}: {PROVIDERS[provider]} cannot start: {_reason(error)}") from error
+    started = session.get_providers()
+    if started[0] != PROVIDERS[provider]:
+        raise ProviderError(
+            f"--provider {provider}: {PROVIDERS[provider]} is in this onnxruntime but could not start (driver, CUDA or "
+            f"cuDNN missing or of another version); it would have run on {started[0]}"
+        )
+    return Session(
+        label=label,
+        provider=provider,
+        inputs=tuple(ValueSpec(value.name, value.type, tuple(value.shape)) for value in session.get_inputs()),
+        outputs=tuple(ValueSpec(value.name, value.type, tuple(value.shape)) for value in session.get_outputs()),
+        ort=session,
+    )
+
+
+def _session_options(onnxruntime: Any, provider: str, threads: int | None, level: OptimizationLevel) -> Any:
+    if level not in _LEVELS:
+        raise OptionError(f"the graph optimization level is one of {', '.join(_LEVELS)}; got {level!r}")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[level])
+    # What goes wrong on the CPU arrives as an exception, so the log would only say it twice. Why CUDA does not start
+    # stands nowhere but in the log.
+    options.log_severity_level = _LOG_FATAL if provider == "cpu" else _LOG_ERROR
+    # The threads of a session keep spinning after a run and would slow down the other session of a comparison.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    """Return every exception class of onnxruntime's binding: they share no base below Exception."""
+    state = import_onnxruntime().capi.onnxruntime_pybind11_state
+    return tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+
+
+def _reason(error: Exception) -> str:
+    """Return onnxruntime's message in one line, without ``[ONNXRuntimeError] : 7 : INVALID_PROTOBUF :`` before it."""
+    line = " ".join(str(error).split())
+    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line)
+    return line if len(line) <= _LONGEST_REASON else line[:_LONGEST_REASON] + " …"

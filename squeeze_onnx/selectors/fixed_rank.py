@@ -1,0 +1,26 @@
+"""Fixed rank: what somebody asked for."""
+
+from dataclasses import dataclass
+
+from squeeze_onnx.errors import OptionError
+from squeeze_onnx.rmt.spectrum import Spectrum
+from squeeze_onnx.selectors.base import RankChoice
+
+
+@dataclass(frozen=True)
+class FixedRank:
+    """Keep ``rank`` components of every matrix, all of one that has fewer; raises `OptionError` for a negative rank.
+
+    For a fixed fraction of each matrix's parameters there is `squeeze_onnx.allocators.Uniform`.
+    """
+
+    rank: int
+
+    def __post_init__(self) -> None:
+        if self.rank < 0:
+            raise OptionError(f"the fixed rank must be an int ≥ 0. Got {self.rank!r}")
+
+    def select(self, spectrum: Spectrum) -> RankChoice:
+        """Keep the leading components of ``spectrum``."""
+        reason = f"{self.rank} components asked for, of {spectrum.smaller_dimension}"
+        return RankChoice.leading(spectrum, self.rank, "fixed_rank", reason)

@@ -1,0 +1,70 @@
+"""The spectra stage: read each weight once, see it through a weighting, and say what in it is signal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from squeeze_onnx.allocators import Candidate
+from squeeze_onnx.config import AnalyzeConfig
+from squeeze_onnx.decompositions import singular_values
+from squeeze_onnx.errors import ModelError
+from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.methods import WeightingOf
+from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
+from squeeze_onnx.rmt.spectrum import Spectrum
+from squeeze_onnx.rmt.summary import SpectrumSummary, find_cut, summarize
+from squeeze_onnx.weightings import Standardization, Weighting
+
+
+@dataclass(frozen=True)
+class SiteSpectra:
+    """One site's spectra.
+
+    ``summary`` judges the standardized weight against pure noise; ``candidate`` carries the spectrum of the weight as the
+    method's own weighting sees it, for the allocator.
+    """
+
+    site: MatMulSite
+    summary: SpectrumSummary
+    candidate: Candidate
+
+
+def read_weight(site: MatMulSite) -> np.ndarray:
+    """Read the weight of ``site``, (in, out), in float64.
+
+    Raises ModelError naming the site if it holds NaN or infinity.
+    """
+    weight: np.ndarray = site.weight.numpy().astype(np.float64)
+    if not np.isfinite(weight).all():
+        raise ModelError(
+            f"the weight {site.weight.name} of node {site.name} holds NaN or infinite values; export the model again, or "
+            f"leave it alone with --exclude {site.name}"
+        )
+    return weight
+
+
+def measure_spectra(
+    sites: Sequence[MatMulSite], weighting_of: WeightingOf, config: AnalyzeConfig, track: Track = silent
+) -> tuple[SiteSpectra, ...]:
+    """Measure every site in turn, one weight in memory at a time."""
+    return tuple(_measure(site, weighting_of(site), config) for site in track(sites, "Spectra"))
+
+
+def _measure(site: MatMulSite, weighting: Weighting, config: AnalyzeConfig) -> SiteSpectra:
+    weight = read_weight(site)
+    noise = NOISE_ESTIMATORS[config.noise]()
+    shape = (site.in_features, site.out_features)
+    standardized = Spectrum(singular_values(Standardization().apply(weight).matrix), shape, "standardization")
+    summary = summarize(
+        standardized, noise, probability=config.probability, simulations=config.simulations, seed=config.seed
+    )
+    if isinstance(weighting, Standardization):
+        candidate = Candidate(site.name, standardized, summary.tw_edge, extra_rank=1)
+    else:
+        weighted = weighting.apply(weight)
+        spectrum = Spectrum(singular_values(weighted.matrix), shape, type(weighting).__name__)
+        edge = find_cut(spectrum, noise, config.probability).tw_edge
+        candidate = Candidate(site.name, spectrum, edge, weighted.extra_rank)
+    return SiteSpectra(site, summary, candidate)

@@ -1,0 +1,191 @@
+"""Ask two models the same questions on one execution provider and compare what they say."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.graph.size import ModelSize
+from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.runtime.latency import Latency, measure_latency
+from squeeze_onnx.runtime.sessions import Session
+from squeeze_onnx.tasks.batches import FeedBuilder, make_batches
+from squeeze_onnx.tasks.bootstrap import Interval, drop_interval, speedup_interval
+from squeeze_onnx.tasks.fidelity import Fidelity
+from squeeze_onnx.tasks.glue import Task
+from squeeze_onnx.tasks.head_choice import choose_head
+from squeeze_onnx.tasks.heads import Head
+from squeeze_onnx.tasks.model_config import ModelConfig
+from squeeze_onnx.tasks.readers import LabelledRows, Texts
+from squeeze_onnx.tasks.tokenization import TextEncoder, TokenSequence
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model file under test, what lies beside it, how large it is and how many tokens it embeds (None: unknown)."""
+
+    path: Path
+    config: ModelConfig
+    size: ModelSize
+    vocabulary: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """What both models are asked: plain ``texts``, or a task's labelled ``splits`` whose texts these are."""
+
+    texts: tuple[Texts, ...]
+    task: Task | None = None
+    splits: tuple[LabelledRows, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one execution provider. ``metrics`` are fractions by name, empty without a task."""
+
+    head: str
+    output: str
+    metrics: Mapping[str, float]
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on one execution provider.
+
+    ``drops`` are the 95 % intervals of the drop of each metric in points, ``speedup`` that of the ratio of the median
+    latencies, which were measured on one sequence of ``latency_tokens`` tokens.
+    """
+
+    provider: str
+    baseline: Evaluation
+    candidate: Evaluation
+    drops: Mapping[str, Interval]
+    fidelity: Fidelity
+    speedup: Interval
+    latency_tokens: int
+
+    def drop_points(self, metric: str) -> float:
+        """Return how far ``metric`` drops, in points (0.01 of the metric); negative if the candidate is better."""
+        # Rounded, for 0.86 − 0.85 is a little more than a point in binary, and a gate of one point should let it pass.
+        return round(100 * (self.baseline.metrics[metric] - self.candidate.metrics[metric]), 9)
+
+
+@dataclass(frozen=True)
+class _OpenModel:
+    """A model ready to be asked."""
+
+    name: str
+    session: Session
+    head: Head
+    feeder: FeedBuilder
+
+    @classmethod
+    def of(cls, name: str, session: Session, config: ModelConfig, task: Task | None) -> "_OpenModel":
+        feeder = FeedBuilder.for_session(session, first_position=config.first_position)
+        return cls(name, session, choose_head(session, config, task), feeder)
+
+    def answers(self, sequences: Sequence[TokenSequence], *, pad_id: int, batch_size: int, track: Track) -> np.ndarray:
+        """Return the answers to all sequences, in order, shape (sequences, features)."""
+        batches = make_batches(sequences, batch_size, pad_id=pad_id, may_pad=self.feeder.takes_mask)
+        found = []
+        for batch in track(batches, f"Running the {self.name} on {self.session.provider}"):
+            [output] = self.session.run([self.head.output], self.feeder.feeds(batch))
+            found.append(self.head.answers(output, batch.mask))
+        answers = np.concatenate(found)
+        if not np.all(np.isfinite(answers)):
+            raise ModelError(
+                f"{self.session.label} returns NaN or infinity in {self.head.output!r} on {self.session.provider}"
+            )
+        in_order = np.empty_like(answers)
+        in_order[np.concatenate([batch.rows for batch in batches])] = answers
+        return in_order
+
+
+def compare(
+    subjects: tuple[Subject, Subject],
+    sessions: tuple[Session, Session],
+    questions: Questions,
+    encoder: TextEncoder,
+    *,
+    batch_size: int,
+    seed: int,
+    latency_rounds: int,
+    track: Track = silent,
+) -> Comparison:
+    """Ask ``questions`` of baseline and candidate, open in ``sessions`` on one provider.
+
+    Raises OptionError if their heads cannot be compared with each other or do not suit the task, ModelError if one does
+    not run or returns NaN.
+    """
+    models = [
+        _OpenModel.of(name, session, subject.config, questions.task)
+        for name, session, subject in zip(("baseline", "candidate"), sessions, subjects, strict=True)
+    ]
+    head = models[0].head
+    sequences = encoder.encode(_common_sequences(models, questions.texts))
+    answers = [model.answers(sequences, pad_id=encoder.pad_id, batch_size=batch_size, track=track) for model in models]
+    if answers[0].shape != answers[1].shape:
+        raise OptionError(
+            f"{sessions[0].label} answers with {answers[0].shape[1]} numbers and {sessions[1].label} with "
+            f"{answers[1].shape[1]}; these cannot be compared"
+        )
+    metrics, drops = _score(questions, [model.head.predictions for model in models], answers, seed)
+    median = sorted(sequences, key=len)[len(sequences) // 2]
+    [single] = make_batches([median], 1, pad_id=encoder.pad_id)
+    latencies = measure_latency(
+        [(model.session, model.feeder.feeds(single)) for model in models], rounds=latency_rounds
+    )
+    baseline, candidate = (
+        Evaluation(model.head.kind, model.head.output, scores, latency)
+        for model, scores, latency in zip(models, metrics, latencies, strict=True)
+    )
+    return Comparison(
+        provider=sessions[0].provider,
+        baseline=baseline,
+        candidate=candidate,
+        drops=drops,
+        fidelity=head.fidelity(*answers),
+        speedup=speedup_interval(latencies[0].runs_ms, latencies[1].runs_ms, seed=seed),
+        latency_tokens=len(median),
+    )
+
+
+def _common_sequences(models: Sequence[_OpenModel], texts: Sequence[Texts]) -> list[Texts]:
+    """Return what the models read; raises OptionError if their heads are not of one kind.
+
+    Embeddings pooled in the graph and outside are one kind: the former type is the base of the latter.
+    """
+    first, second = (model.head for model in models)
+    if not (isinstance(first, type(second)) or isinstance(second, type(first))):
+        raise OptionError(
+            f"{models[0].session.label} gives {first.kind} and {models[1].session.label} {second.kind}; "
+            "these cannot be compared"
+        )
+    return first.sequences(texts)
+
+
+def _score(
+    questions: Questions,
+    predict: Sequence[Callable[[np.ndarray], np.ndarray]],
+    answers: Sequence[np.ndarray],
+    seed: int,
+) -> tuple[list[dict[str, float]], dict[str, Interval]]:
+    """Return each model's metrics and the intervals of the drops; empty without a task."""
+    scores: list[dict[str, float]] = [{} for _ in answers]
+    drops: dict[str, Interval] = {}
+    if questions.task is None:
+        return scores, drops
+    predictions = [to_prediction(found) for to_prediction, found in zip(predict, answers, strict=True)]
+    start = 0
+    for rows in questions.splits:
+        own = slice(start, start + len(rows.texts))
+        start = own.stop
+        for name, metric in questions.task.metrics.items():
+            key = name + rows.split.suffix
+            for model, predicted in enumerate(predictions):
+                scores[model][key] = float(metric(rows.labels, predicted[own]))
+            drops[key] = drop_interval(metric, rows.labels, predictions[0][own], predictions[1][own], seed=seed)
+    return scores, drops

@@ -1,0 +1,56 @@
+"""How like the baseline a candidate answers, without labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_softmax
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Likeness of two models' answers to the same texts.
+
+    ``cosine_similarity`` is the mean over the texts, ``max_abs_diff`` the largest difference of any number.
+    ``agreement`` (fraction of equal predictions) and ``mean_kl`` (Kullback–Leibler divergence of the candidate's
+    classes from the baseline's, in nats, mean over the texts) exist for classes only.
+    """
+
+    cosine_similarity: float
+    max_abs_diff: float
+    agreement: float | None = None
+    mean_kl: float | None = None
+
+
+def class_fidelity(baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+    """Compare class logits of shape (rows, classes)."""
+    expected, found = log_softmax(baseline, axis=1), log_softmax(candidate, axis=1)
+    divergence = np.sum(np.exp(expected) * (expected - found), axis=1)
+    return Fidelity(
+        cosine_similarity=float(np.mean(cosine(baseline, candidate))),
+        max_abs_diff=float(np.max(np.abs(baseline - candidate))),
+        agreement=float(np.mean(np.argmax(baseline, axis=1) == np.argmax(candidate, axis=1))),
+        mean_kl=float(np.mean(divergence)),
+    )
+
+
+def score_fidelity(baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+    """Compare scores of shape (rows, 1): the cosine is that of the two vectors of all scores."""
+    return Fidelity(
+        cosine_similarity=float(cosine(baseline[:, 0], candidate[:, 0])),
+        max_abs_diff=float(np.max(np.abs(baseline - candidate))),
+    )
+
+
+def embedding_fidelity(baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+    """Compare sentence embeddings of shape (sentences, features)."""
+    return Fidelity(
+        cosine_similarity=float(np.mean(cosine(baseline, candidate))),
+        max_abs_diff=float(np.max(np.abs(baseline - candidate))),
+    )
+
+
+def cosine(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the cosine over the last axis; 0 where a vector is zero and has no direction."""
+    norms = np.linalg.norm(left, axis=-1) * np.linalg.norm(right, axis=-1)
+    result: np.ndarray = np.divide(np.sum(left * right, axis=-1), norms, out=np.zeros(norms.shape), where=norms > 0)
+    return result

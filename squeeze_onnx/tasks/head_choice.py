@@ -1,0 +1,113 @@
+"""Which head a model has: from its graph outputs and its config.json, for a task or without one."""
+
+import re
+from collections.abc import Sequence
+
+from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.runtime.sessions import Session, ValueSpec
+from squeeze_onnx.tasks.glue import Task, plain
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.tasks.model_config import ModelConfig
+
+_POOLED = ("sentence_embedding", "sentence_embeddings")
+_TOKENS = ("last_hidden_state", "token_embeddings")
+# The pooler of BERT is trained to tell whether two texts follow each other; its output is no sentence embedding.
+_NOT_AN_EMBEDDING = ("pooler_output",)
+
+_OTHER_NAMES = {
+    "neg": "negative",
+    "pos": "positive",
+    "notparaphrase": "notequivalent",
+    "paraphrase": "equivalent",
+    "nonentailment": "notentailment",
+    "nonduplicate": "notduplicate",
+}
+"""Plain label names seen in model configs → plain names of the data set."""
+
+
+def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Head:
+    """Return the head to score ``task`` with, or to compare models with if ``task`` is None.
+
+    1. An output called logits, or the two-dimensional one of a model saved for sequence classification: class logits,
+       or regression if it has one column.
+    2. An output called sentence_embedding: embeddings pooled in the graph.
+    3. A three-dimensional output: token embeddings, to be mean-pooled outside.
+    4. A lone two-dimensional output other than the pooler's: embeddings pooled in the graph.
+
+    Raises ModelError if there is none of these, OptionError if the task asks for another head or other labels.
+    """
+    logits = _logits(session.outputs, config)
+    if logits is not None:
+        return _sequence_head(session, logits, config, task)
+    head = _embedding_head(session)
+    if task is not None and (task.labels or len(task.columns) != 2):
+        raise OptionError(
+            f"--task {task.name} needs a model with a class head, but {session.label} gives embeddings "
+            f"({head.output}), which can be scored on stsb only"
+        )
+    return head
+
+
+def _logits(outputs: Sequence[ValueSpec], config: ModelConfig) -> ValueSpec | None:
+    named = [value for value in outputs if value.name == "logits"]
+    if not named and config.classifies_sequences:
+        named = [value for value in outputs if len(value.shape) == 2]
+    return named[0] if named else None
+
+
+def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, task: Task | None) -> Head:
+    if len(logits.shape) != 2:
+        raise ModelError(
+            f"{session.label}: output {logits.name!r} has {len(logits.shape)} dimensions; a class head has two"
+        )
+    classes = logits.shape[1] if isinstance(logits.shape[1], int) else len(config.labels)
+    if not classes:
+        raise ModelError(
+            f"{session.label}: neither output {logits.name!r} nor a config.json says how many labels there are"
+        )
+    if task is not None and classes != (expected := max(1, len(task.labels))):
+        raise OptionError(
+            f"--task {task.name} has {_counted(task.labels, expected)}, but {session.label} has "
+            f"{_counted(config.labels, classes)}"
+        )
+    if classes == 1:
+        return Regression(logits.name)
+    return ClassLogits(logits.name, tuple(range(classes)) if task is None else _label_order(session, config, task))
+
+
+def _label_order(session: Session, config: ModelConfig, task: Task) -> tuple[int, ...]:
+    """Find each label of the task among the model's; names such as LABEL_0 say nothing: then it is the task's order."""
+    if not config.labels or all(re.fullmatch(r"(label)?\d+", plain(name)) for name in config.labels):
+        return tuple(range(len(task.labels)))
+    names = [_OTHER_NAMES.get(plain(name), plain(name)) for name in config.labels]
+    wanted = [plain(name) for name in task.labels]
+    if sorted(names) != sorted(wanted):
+        raise OptionError(
+            f"--task {task.name} has the labels {', '.join(task.labels)}, but those of {session.label} are, says "
+            f"{config.path}, {', '.join(config.labels)}"
+        )
+    return tuple(names.index(name) for name in wanted)
+
+
+def _embedding_head(session: Session) -> SentenceEmbedding:
+    pooled = [v for v in session.outputs if len(v.shape) == 2 and v.name not in _NOT_AN_EMBEDDING]
+    tokens = [v for v in session.outputs if len(v.shape) == 3]
+    named_pooled = [v for v in pooled if v.name in _POOLED]
+    named_tokens = [v for v in tokens if v.name in _TOKENS]
+    if named_pooled:
+        return SentenceEmbedding(named_pooled[0].name)
+    if tokens:
+        return TokenEmbeddings((named_tokens or tokens)[0].name)
+    if len(pooled) == 1:
+        return SentenceEmbedding(pooled[0].name)
+    raise ModelError(
+        f"{session.label} has neither class logits nor embeddings among its outputs: "
+        + ", ".join(f"{value.name} {list(value.shape)}" for value in session.outputs)
+    )
+
+
+def _counted(names: Sequence[str], count: int) -> str:
+    """Say ``2 labels (negative, positive)``, or ``a score`` for one output."""
+    if count == 1:
+        return "a score"
+    return f"{count} labels" + (f" ({', '.join(names)})" if len(names) == count else "")

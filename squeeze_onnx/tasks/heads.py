@@ -1,0 +1,135 @@
+"""What comes out of a model and how an answer is read from it: one type per kind of head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from squeeze_onnx.tasks.fidelity import Fidelity, class_fidelity, cosine, embedding_fidelity, score_fidelity
+from squeeze_onnx.tasks.readers import Texts
+
+
+class Head(Protocol):
+    """One kind of model output.
+
+    A row of data goes in as one or more sequences, a sequence comes out as one answer, a vector of float64; the answers
+    to a row's sequences make its prediction: a class number or a score.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Name the head in reports."""
+        ...
+
+    @property
+    def output(self) -> str:
+        """Name the graph output it reads."""
+        ...
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Return what is read at once: pairs together, or every text on its own; rows in order."""
+        ...
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Map a batch of the graph's output and the mask (sequences, tokens) to answers (sequences, features)."""
+        ...
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Map the answers to all sequences, in order, to one prediction a row, shape (rows,)."""
+        ...
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare the answers of two models."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClassLogits:
+    """Logits of classes, output (sequences, classes); class ``k`` of the data is number ``order[k]`` of the model."""
+
+    output: str
+    order: tuple[int, ...]
+    kind = "class_logits"
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Read pairs together."""
+        return list(rows)
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Put the logits in the order of the data."""
+        logits: np.ndarray = output.astype(np.float64)[:, self.order]
+        return logits
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return the likeliest class."""
+        return np.asarray(np.argmax(answers, axis=1))
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare logits, classes and class probabilities."""
+        return class_fidelity(baseline, candidate)
+
+
+@dataclass(frozen=True)
+class Regression:
+    """One score a sequence, output (sequences, 1)."""
+
+    output: str
+    kind = "regression"
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Read pairs together."""
+        return list(rows)
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the scores as a column."""
+        return output.astype(np.float64).reshape(len(mask), 1)
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return the score."""
+        return answers[:, 0]
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare scores."""
+        return score_fidelity(baseline, candidate)
+
+
+@dataclass(frozen=True)
+class SentenceEmbedding:
+    """An embedding pooled in the graph, output (sequences, features); a pair's score is the cosine of its two."""
+
+    output: str
+    kind = "sentence_embedding"
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Read every text on its own."""
+        return [(text,) for row in rows for text in row]
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the embeddings."""
+        return output.astype(np.float64)
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return the cosine of the two embeddings of a pair."""
+        return cosine(answers[0::2], answers[1::2])
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare embeddings."""
+        return embedding_fidelity(baseline, candidate)
+
+
+@dataclass(frozen=True)
+class TokenEmbeddings(SentenceEmbedding):
+    """Embeddings of tokens, output (sequences, tokens, features); their mean without padding is the sentence embedding.
+
+    This is the pooling of sentence-transformers' all-MiniLM-L6-v2 and all-mpnet-base-v2 (Reimers & Gurevych 2019,
+    arXiv 1908.10084, MEAN).
+    """
+
+    kind = "token_embeddings"
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the means over the tokens of each sequence."""
+        summed = np.einsum("stf,st->sf", output.astype(np.float64), mask.astype(np.float64))
+        means: np.ndarray = summed / np.sum(mask, axis=1, keepdims=True)
+        return means

@@ -1,0 +1,58 @@
+"""Edge distance: one cut for all sites, in units of each site's own noise edge."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from squeeze_onnx.allocators import Candidate, EdgeDistance
+from squeeze_onnx.rmt.spectrum import Spectrum
+from tests.allocators.conftest import MakeCandidate
+
+
+def test_components_far_above_their_own_edge_stay_first(candidate: MakeCandidate) -> None:
+    noisy = candidate("noisy", [9, 8, 7, 6, 5, 4, 3, 2, 1, 1], (10, 40), edge=10.0)
+    signal = candidate("signal", [9, 8, 7, 6, 5, 4, 3, 2, 1, 1], (10, 40), edge=1.0)
+    ranks = {name: choice.rank for name, choice in EdgeDistance(0.5).allocate([noisy, signal]).items()}
+    assert ranks == {"noisy": 0, "signal": 7}
+
+
+def test_keeping_everything_keeps_every_component(candidate: MakeCandidate) -> None:
+    site = candidate("a", [3, 2, 1], (3, 3))
+    assert EdgeDistance(1.0).allocate([site])["a"].rank == 3
+
+
+def test_a_weight_of_zeros_keeps_nothing_beside_one_with_signal(candidate: MakeCandidate) -> None:
+    zeros = candidate("zeros", [0.0] * 10, (10, 10), edge=0.0)
+    signal = candidate("signal", list(range(10, 0, -1)), (10, 10), edge=2.0)
+    ranks = {name: choice.rank for name, choice in EdgeDistance(0.4).allocate([zeros, signal]).items()}
+    assert ranks["zeros"] == 0
+    assert ranks["signal"] > 0
+
+
+@given(seed=st.integers(0, 2**32 - 1), keep=st.floats(0.15, 1.0))
+def test_the_budget_holds_and_more_budget_never_means_less_rank(seed: int, keep: float) -> None:
+    rng = np.random.default_rng(seed)
+    sites = [
+        Candidate(
+            f"site {i}",
+            Spectrum(np.sort(rng.gamma(2.0, size=12))[::-1], (12, 12 + 6 * i), "identity"),
+            rng.uniform(0.5, 3),
+        )
+        for i in range(4)
+    ]
+    ranks = {name: choice.rank for name, choice in EdgeDistance(keep).allocate(sites).items()}
+    more = {name: choice.rank for name, choice in EdgeDistance(min(1.0, keep * 1.2)).allocate(sites).items()}
+    assert sum(site.parameters(ranks[site.name]) for site in sites) <= keep * sum(
+        site.dense_parameters for site in sites
+    )
+    assert all(more[name] >= rank for name, rank in ranks.items())
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.6])
+def test_the_threshold_parts_what_stays_from_what_goes(candidate: MakeCandidate, keep: float) -> None:
+    site = candidate("a", list(range(20, 0, -1)), (20, 30), edge=4.0)
+    choice = EdgeDistance(keep).allocate([site])["a"]
+    values = site.spectrum.singular_values
+    assert values[choice.rank - 1] == pytest.approx(choice.threshold)
+    assert values[choice.rank] < choice.threshold

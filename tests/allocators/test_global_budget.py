@@ -1,0 +1,96 @@
+"""Global budget: least summed error for the parameters, dense where factors do not pay."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from squeeze_onnx.allocators import Candidate, GlobalBudget, Uniform
+from squeeze_onnx.rmt.spectrum import Spectrum
+from tests.allocators.conftest import MakeCandidate
+
+
+def total_error(sites: list[Candidate], ranks: dict[str, int]) -> float:
+    def error(site: Candidate) -> float:
+        energy = np.square(site.spectrum.singular_values)
+        dense = site.parameters(ranks[site.name]) == site.dense_parameters
+        return 0.0 if dense else site.sensitivity * float(energy[ranks[site.name] :].sum() / energy.sum())
+
+    return sum(error(site) for site in sites)
+
+
+def total_parameters(sites: list[Candidate], ranks: dict[str, int]) -> int:
+    return sum(site.parameters(ranks[site.name]) for site in sites)
+
+
+def random_sites(seed: int, count: int = 3, length: int = 6) -> list[Candidate]:
+    rng = np.random.default_rng(seed)
+    return [
+        Candidate(
+            f"site {i}",
+            Spectrum(np.sort(rng.gamma(1.0, size=length))[::-1], (length, length + 4 * i), "identity"),
+            edge=1.0,
+            sensitivity=float(rng.uniform(0.2, 3)),
+        )
+        for i in range(count)
+    ]
+
+
+def allocated(sites: list[Candidate], allocator: GlobalBudget | Uniform) -> dict[str, int]:
+    return {name: choice.rank for name, choice in allocator.allocate(sites).items()}
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), keep=st.floats(0.4, 1.0))
+def test_it_stays_within_the_budget_and_close_to_the_best_of_all_allocations(seed: int, keep: float) -> None:
+    sites = random_sites(seed)
+    budget = keep * sum(site.dense_parameters for site in sites)
+    ranks = allocated(sites, GlobalBudget(keep))
+    assert total_parameters(sites, ranks) <= budget
+    every = [dict(zip(ranks, choice, strict=True)) for choice in product(range(1, 7), repeat=3)]
+    best = min(total_error(sites, choice) for choice in every if total_parameters(sites, choice) <= budget)
+    # The Lagrangian misses what lies under the convex hull: at most one step of one site.
+    assert total_error(sites, ranks) <= best + max(site.sensitivity for site in sites) * 0.5
+
+
+def test_a_site_that_matters_more_keeps_more(candidate: MakeCandidate) -> None:
+    values = list(np.linspace(10, 1, 20))
+    plain, vital = candidate("plain", values, (20, 80)), candidate("vital", values, (20, 80), sensitivity=20.0)
+    ranks = allocated([plain, vital], GlobalBudget(0.5))
+    assert ranks["vital"] > ranks["plain"]
+
+
+def test_a_flat_spectrum_stays_dense_when_a_steep_one_can_pay(candidate: MakeCandidate) -> None:
+    flat = candidate("flat", [1.0] * 20, (20, 20))
+    steep = candidate("steep", list(0.5 ** np.arange(20)), (20, 20))
+    ranks = allocated([flat, steep], GlobalBudget(0.7))
+    assert flat.parameters(ranks["flat"]) == flat.dense_parameters
+    assert ranks["steep"] < 8
+
+
+def test_it_is_never_worse_than_the_same_fraction_everywhere() -> None:
+    sites = random_sites(7, count=6, length=24)
+    assert total_error(sites, allocated(sites, GlobalBudget(0.5))) <= total_error(sites, allocated(sites, Uniform(0.5)))
+
+
+@pytest.mark.parametrize("multiple", [1, 4, 8])
+def test_ranks_are_multiples(candidate: MakeCandidate, multiple: int) -> None:
+    sites = [candidate(name, list(np.linspace(9, 1, 64)), (64, 256)) for name in "ab"]
+    ranks = allocated(sites, GlobalBudget(0.4, rank_multiple=multiple))
+    assert all(rank % multiple == 0 for rank in ranks.values())
+
+
+def test_a_floor_keeps_every_site_above_its_share(candidate: MakeCandidate) -> None:
+    sites = [
+        candidate("vital", list(np.linspace(9, 1, 32)), (32, 128), sensitivity=100.0),
+        candidate("idle", list(np.linspace(9, 1, 32)), (32, 128), sensitivity=0.01),
+    ]
+    ranks = allocated(sites, GlobalBudget(0.5, floor=0.25))
+    assert all(site.parameters(ranks[site.name]) >= 0.25 * site.dense_parameters for site in sites)
+
+
+def test_weights_of_zeros_cost_the_least(candidate: MakeCandidate) -> None:
+    sites = [candidate("zeros", [0.0] * 10, (10, 10)), candidate("signal", list(range(10, 0, -1)), (10, 10))]
+    assert allocated(sites, GlobalBudget(0.6))["zeros"] == 1

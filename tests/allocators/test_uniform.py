@@ -1,0 +1,27 @@
+"""Uniform: the same fraction of the parameters everywhere."""
+
+import pytest
+
+from squeeze_onnx.allocators import Uniform
+from tests.allocators.conftest import MakeCandidate
+
+
+@pytest.mark.parametrize(
+    ("shape", "keep", "rank"),
+    [((8, 8), 0.5, 2), ((8, 32), 0.5, 3), ((8, 8), 0.25, 1), ((8, 8), 1.0, 8)],
+    ids=["square", "wide", "quarter", "everything"],
+)
+def test_the_rank_is_the_largest_that_fits(
+    candidate: MakeCandidate, shape: tuple[int, int], keep: float, rank: int
+) -> None:
+    site = candidate("a", [1.0] * min(shape), shape)
+    assert Uniform(keep).allocate([site])["a"].rank == rank
+
+
+def test_the_mean_counts_as_one_of_the_affordable_ranks(candidate: MakeCandidate) -> None:
+    site = candidate("a", [1.0] * 8, (8, 32), extra_rank=1)
+    assert Uniform(0.5).allocate([site])["a"].rank == 2
+
+
+def test_a_budget_below_rank_one_still_keeps_one(candidate: MakeCandidate) -> None:
+    assert Uniform(0.01).allocate([candidate("a", [1.0] * 8, (8, 8))])["a"].rank == 1

@@ -1,0 +1,22 @@
+"""Fixed rank."""
+
+import numpy as np
+import pytest
+
+from squeeze_onnx.errors import OptionError
+from squeeze_onnx.rmt.spectrum import Spectrum
+from squeeze_onnx.selectors import FixedRank
+
+SPECTRUM = Spectrum(np.array([3.0, 2.0, 1.0]), (3, 7), weighting="identity")
+
+
+@pytest.mark.parametrize(("asked", "rank", "threshold"), [(0, 0, 3.0), (2, 2, 1.0), (3, 3, 0.0), (9, 3, 0.0)])
+def test_as_many_as_asked_or_there_are(asked: int, rank: int, threshold: float) -> None:
+    choice = FixedRank(asked).select(SPECTRUM)
+    assert (choice.rank, choice.threshold, choice.selector) == (rank, threshold, "fixed_rank")
+    assert choice.reason == f"{asked} components asked for, of 3"
+
+
+def test_a_negative_rank_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"the fixed rank must be an int ≥ 0\. Got -1"):
+        FixedRank(-1)
