@@ -8,6 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from squeeze_onnx.calibration import CalibrationBatch as CalibrationBatch
+    from squeeze_onnx.calibration_source import CalibrationConfig as CalibrationConfig
+    from squeeze_onnx.calibration_source import load_calibration as load_calibration
     from squeeze_onnx.config import AnalyzeConfig as AnalyzeConfig
     from squeeze_onnx.config import OptimizeConfig as OptimizeConfig
     from squeeze_onnx.errors import SqueezeError as SqueezeError
@@ -26,12 +29,15 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AnalyzeConfig": "config",
+    "CalibrationBatch": "calibration",
+    "CalibrationConfig": "calibration_source",
     "OptimizeConfig": "config",
     "Plan": "plan",
     "SqueezeError": "errors",
     "SqueezeResult": "pipeline",
     "ValidateConfig": "validation",
     "analyze": "pipeline",
+    "load_calibration": "calibration_source",
     "load_model": "graph.model",
     "optimize": "pipeline",
     "read_plan": "plan",

@@ -45,7 +45,9 @@ class CalibrationConfig:
         if self.source.startswith(TASK_PREFIX):
             find_task(self.source.removeprefix(TASK_PREFIX))
             if self.data is None:
-                raise OptionError(f"--calibration {self.source} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub")
+                raise OptionError(
+                    f"--calibration {self.source} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub"
+                )
 
 
 def load_calibration(model: OnnxModel, config: CalibrationConfig) -> tuple[CalibrationBatch, ...]:
@@ -88,13 +90,19 @@ def _saved_batches(path: Path, session: Session, batch_size: int) -> tuple[Calib
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, BadZipFile) as error:
-        raise DataError(f"--calibration {path} is not an .npz of arrays ({error}); save one with numpy.savez") from error
+        raise DataError(
+            f"--calibration {path} is not an .npz of arrays ({error}); save one with numpy.savez"
+        ) from error
     wanted = [value.name for value in session.inputs]
     if sorted(arrays) != sorted(wanted):
-        raise DataError(f"--calibration {path} holds {', '.join(sorted(arrays)) or 'nothing'}; the model takes {', '.join(wanted)}")
+        raise DataError(
+            f"--calibration {path} holds {', '.join(sorted(arrays)) or 'nothing'}; the model takes {', '.join(wanted)}"
+        )
     lengths = {name: len(array) for name, array in arrays.items() if array.ndim}
     if len(lengths) < len(arrays) or len(set(lengths.values())) != 1 or not min(lengths.values()):
-        raise DataError(f"--calibration {path}: every array needs the same number of rows, one a sequence; got {lengths}")
+        raise DataError(
+            f"--calibration {path}: every array needs the same number of rows, one a sequence; got {lengths}"
+        )
     return tuple(
         CalibrationBatch(
             {name: array[start : start + batch_size] for name, array in arrays.items()},

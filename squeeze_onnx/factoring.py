@@ -38,6 +38,7 @@ def rewrite_sites(
     sites: Sequence[MatMulSite],
     plan: Sequence[PlannedSite],
     weighting_of: WeightingOf,
+    *,
     decomposer: Decomposer,
     track: Track = silent,
 ) -> dict[str, TruncationErrors]:

@@ -31,6 +31,11 @@ class Method(Protocol):
         ...
 
     @property
+    def probes(self) -> bool:
+        """Say whether the allocator wants each site's sensitivity, measured on the calibration data."""
+        ...
+
+    @property
     def allocator(self) -> Callable[[float], Allocator]:
         """Make the allocator for a fraction of the eligible parameters."""
         ...
@@ -48,6 +53,7 @@ class DataFree:
     weighting: Weighting
     allocator: Callable[[float], Allocator]
     needs_calibration = False
+    probes = False
 
     def weighting_of(self, moments: Mapping[str, Moments]) -> WeightingOf:
         """Ignore the moments."""
@@ -61,6 +67,7 @@ class DataAware:
     summary: str
     weighting: Callable[[Moments], Weighting]
     allocator: Callable[[float], Allocator]
+    probes: bool = False
     needs_calibration = True
 
     def weighting_of(self, moments: Mapping[str, Moments]) -> WeightingOf:
@@ -75,5 +82,7 @@ class DataAware:
 METHODS: dict[str, Method] = {
     "squeeze": DataFree("standardize, SVD, Marchenko–Pastur, Tracy–Widom, truncate", Standardization(), EdgeDistance),
     "svd": DataFree("truncated SVD, the same fraction of every weight", Identity(), Uniform),
-    "whiten": DataAware("SVD of whitened outputs, one budget for all weights", Whitening, GlobalBudget),
+    "whiten": DataAware(
+        "SVD of the outputs, one budget by what each weight does to the result", Whitening, GlobalBudget, probes=True
+    ),
 }

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.allocators import Allocator, Independent
+from squeeze_onnx.allocators import Allocator, Independent, Uniform
 from squeeze_onnx.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.calibration_source import CalibrationConfig, load_calibration
 from squeeze_onnx.companions import copy_companions
 from squeeze_onnx.config import DEFAULT_KEEP, AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.decompositions import Exact
-from squeeze_onnx.eligibility import choose_eligible
+from squeeze_onnx.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.factoring import TruncationErrors, rewrite_sites
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input, save_model
@@ -27,6 +27,7 @@ from squeeze_onnx.report.html import render_optimization
 from squeeze_onnx.report.json import analysis_report, optimization_report
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.selectors import TracyWidomEdge
+from squeeze_onnx.sensitivity import PROBE_KEEP, probe_sensitivities
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
@@ -61,7 +62,8 @@ def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track 
         if not found.sites:
             raise _nothing_to_do(model, found.skipped)
     with clock.stage("spectra"):
-        spectra = measure_spectra(found.sites, METHODS["squeeze"].weighting_of({}), config, track)
+        looked_at = [site for site in found.sites if not is_excluded(site, config.exclude)]
+        spectra = measure_spectra(looked_at, METHODS["squeeze"].weighting_of({}), config, track)
     return analysis_report(
         config=config,
         spectra=spectra,
@@ -97,6 +99,11 @@ def squeeze(
         weighting_of = _weighting_of(method, model, sites, calibration, track)
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
+    if plan is None and METHODS[method].probes:
+        with clock.stage("sensitivity"):
+            spectra = probe_sensitivities(
+                model.ir, spectra, weighting_of, Uniform(PROBE_KEEP), calibration, track=track
+            )
     with clock.stage("plan"):
         plan = plan or make_plan(
             spectra,
@@ -107,7 +114,7 @@ def squeeze(
             skipped=skipped,
         )
     with clock.stage("rewrite"):
-        errors = rewrite_sites(model.ir, sites, plan.sites, weighting_of, Exact(), track)
+        errors = rewrite_sites(model.ir, sites, plan.sites, weighting_of, decomposer=Exact(), track=track)
     return SqueezeResult(model, plan, spectra, errors, clock.seconds)
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from squeeze_onnx.errors import OptionError
 
@@ -81,12 +81,12 @@ def read_plan(path: Path) -> Plan:
     Raises OptionError, naming the file and the entry at fault, if it is missing, not JSON or not a plan.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
         raise OptionError(
             f"cannot read the plan {path}: {error.strerror}; give the plan.json of an earlier run"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OptionError(f"the plan {path} is not JSON ({error}); give the plan.json of an earlier run") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise OptionError(f'the plan {path} lacks "format": "{FORMAT}"; give the plan.json of an earlier run')
@@ -96,7 +96,19 @@ def read_plan(path: Path) -> Plan:
                 f'the plan {path} has no {kind.__name__} under "{key}"; compare it with the plan.json of a run'
             )
     sites = tuple(_read_site(path, index, entry) for index, entry in enumerate(document["sites"]))
-    return Plan(document["method"], document["budget"], sites, tuple(document["skipped"]))
+    skipped = tuple(_read_skipped(path, index, entry) for index, entry in enumerate(document["skipped"]))
+    return Plan(document["method"], document["budget"], sites, skipped)
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    """Refuse NaN and Infinity, which Python reads but JSON does not have."""
+    raise ValueError(f"it holds {word}")
+
+
+def _read_skipped(path: Path, index: int, entry: Any) -> dict[str, str]:
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "reason")):
+        raise OptionError(f'the plan {path}, skipped[{index}]: give an object with a "name" and a "reason"')
+    return {key: entry[key] for key in ("name", "reason")}
 
 
 def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:

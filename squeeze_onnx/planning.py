@@ -1,5 +1,6 @@
 """The plan stage: spectra in, the fate of every eligible site out. A saved plan is checked against the model here."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,10 +63,16 @@ def planned_site(site: MatMulSite, rank: int | None, reason: str) -> PlannedSite
 def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSite, ...]:
     """Find the model's sites that ``plan`` speaks of, in the order of the plan.
 
-    Raises OptionError naming the first site that this model lacks or that has another shape in it.
+    Raises OptionError if there are none, and naming the first site that stands in the plan twice, that this model lacks or
+    that has another shape in it.
     """
+    if not plan.sites:
+        raise OptionError("the plan names no site; give the plan.json of an earlier run")
     by_name = {site.name: site for site in sites}
+    uses = Counter(planned.name for planned in plan.sites)
     for planned in plan.sites:
+        if uses[planned.name] > 1:
+            raise OptionError(f"the plan names the site {planned.name} {uses[planned.name]} times; keep one of them")
         site = by_name.get(planned.name)
         if site is None:
             raise OptionError(

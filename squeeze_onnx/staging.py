@@ -74,16 +74,21 @@ def _staged(out: Path) -> Iterator[tuple[Path, Path]]:
             yield partial, target
     except OSError as error:
         if _concerns_output(error, partial, target):
+            _remove(partial)  # so that the free space told is the room there was
             raise OutputError(_explain(out, error, target)) from error
         raise
     finally:
-        # What cannot be removed is left: an error here would hide the one that matters.
-        shutil.rmtree(partial, ignore_errors=True)
-        with suppress(OSError):
-            partial.unlink()
+        _remove(partial)
         for folder in missing:
             with suppress(OSError):  # it holds the output
                 folder.rmdir()
+
+
+def _remove(partial: Path) -> None:
+    """Remove a file or folder if it is there and can be removed: an error would hide the one that matters."""
+    shutil.rmtree(partial, ignore_errors=True)
+    with suppress(OSError):
+        partial.unlink()
 
 
 def _check_replaceable(out: Path, target: Path, *, force: bool) -> None:
@@ -153,5 +158,5 @@ def _explain(out: Path, error: OSError, target: Path) -> str:
         existing = next(folder for folder in target.parents if folder.exists())
         free = shutil.disk_usage(existing).free / 2**20
         reason = error.strerror or "the disk is full"
-        return f"{out} cannot be written ({reason}; {free:.0f} MiB are free): make room or name another place"
+        return f"{out} cannot be written ({reason}; {free:.0f} MiB are free there): make room or name another place"
     return f"{out} cannot be written ({error.strerror}): name a place that you may write to"

@@ -179,6 +179,8 @@ def _optimize_offline(source: Path, target: Path) -> None:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    # One level below the highest, which adds layouts for the processor at hand.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(target)
     onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
@@ -231,7 +233,8 @@ EXPORTS: dict[str, tuple[str, ...]] = {
     "albert": _THREE_WAYS,
     "electra": _THREE_WAYS,
     "gpt2": _THREE_WAYS,
-    "llama": (*_THREE_WAYS, "dynamo_opset23", "fused_level0", "fused_level2", "offline"),
+    # Not dynamo_opset23: torch 2.13 writes a RotaryEmbedding that onnxruntime 1.31 runs for batches of 1 only.
+    "llama": (*_THREE_WAYS, "fused_level0", "fused_level2", "offline"),
     # What the others do not have: relative positions in the scores, packed gates, attention beside the FFN.
     "deberta": ("optimum",),
     "modernbert": ("optimum",),
@@ -240,12 +243,12 @@ EXPORTS: dict[str, tuple[str, ...]] = {
 
 
 def build(folder: Path) -> None:
-    """Write every export to ``folder``/<architecture>/<exporter>.onnx. Takes about two minutes on two cores."""
+    """Write every export to ``folder``/<architecture>/<exporter>.onnx. Takes under two minutes of processor time."""
     for name, exporters in EXPORTS.items():
         (folder / name).mkdir(parents=True)
-        for exporter in EXPORTERS:
+        for exporter, export in EXPORTERS.items():
             if exporter in exporters:
-                EXPORTERS[exporter](ARCHITECTURES[name], folder / name)
+                export(ARCHITECTURES[name], folder / name)
 
 
 def exported_models(cache: Path) -> Path:

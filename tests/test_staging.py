@@ -208,7 +208,9 @@ class TestTrouble:
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
     def test_a_full_disk_says_how_much_is_free(self, tmp_path: Path, number: int) -> None:
         with (
-            pytest.raises(OutputError, match=rf"out cannot be written \({os.strerror(number)}; \d+ MiB are free\)"),
+            pytest.raises(
+                OutputError, match=rf"out cannot be written \({os.strerror(number)}; \d+ MiB are free there\)"
+            ),
             staged_folder(tmp_path / "b" / "out") as folder,
         ):
             (folder / "half.bin").write_bytes(b"half")

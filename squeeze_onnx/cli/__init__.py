@@ -1,7 +1,10 @@
 """The command line: arguments → config → pipeline. No logic lives here."""
 
+import io
+import signal
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -38,9 +41,14 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.version_option(__version__, prog_name="squeeze-onnx")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Squeeze BERT-type ONNX models: find the signal in each weight, drop the rest, prove it still works.
 
     \b
@@ -49,12 +57,27 @@ def cli() -> None:
     squeeze-onnx optimize model/ -o small/ --keep 0.75    make it smaller
     squeeze-onnx validate model/ small/ --task sst2 --data glue/ --max-drop 1
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
     """Run the command line; bad input is exit status 2 with one sentence on stderr, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without β shows a question mark
     try:
-        cli.main(prog_name="squeeze-onnx")
+        status = cli.main(prog_name="squeeze-onnx", standalone_mode=False)
     except SqueezeError as error:
-        click.echo(f"squeeze-onnx: error: {error}", err=True)
-        sys.exit(2)
+        _fail(str(error), 2)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except click.Abort:
+        _fail("interrupted", 128 + signal.SIGINT)
+    sys.exit(status)
+
+
+def _fail(sentence: str, status: int) -> NoReturn:
+    # What comes from files and libraries may hold line breaks.
+    click.echo(f"squeeze-onnx: error: {' '.join(sentence.split())}", err=True)
+    sys.exit(status)

@@ -21,10 +21,11 @@ def verbosity_options(command: F) -> F:
 
 def output_console(*, quiet: bool = False) -> Console:
     """Return the console for results, on stdout; silent if ``quiet``."""
-    console = Console(quiet=quiet, highlight=False)
+    # Without markup: brackets in the names of nodes and files mean nothing.
+    console = Console(quiet=quiet, highlight=False, markup=False)
     # A pipe has no width of its own: tables then take what they need instead of being cut at 80 columns.
     if not console.is_terminal:
-        console.width = 160
+        console.width = 1000
     return console
 
 

@@ -10,7 +10,7 @@ from squeeze_onnx.cli.options import PATH
 
 @click.command()
 @click.option("--method", default="squeeze", show_default=True, metavar="NAME", help="squeeze or svd: no data needed.")
-@click.option("--keep", default=0.75, show_default=True, help="Fraction of the eligible parameters that stays.")
+@click.option("--keep", default=0.6, show_default=True, help="Fraction of the parameters of the FFN that stays.")
 @click.option("-o", "--output", "out", type=PATH, metavar="DIR", help="Folder to write; the default lies in the cache.")
 @verbosity_options
 def demo(method: str, keep: float, out: Path | None, quiet: bool, verbose: bool) -> None:
@@ -21,10 +21,10 @@ def demo(method: str, keep: float, out: Path | None, quiet: bool, verbose: bool)
     """
     from squeeze_onnx.cli.demo_tables import print_demo
     from squeeze_onnx.config import OptimizeConfig
-    from squeeze_onnx.demo import prepare, run
+    from squeeze_onnx.demo import LEFT_ALONE, prepare, run
     from squeeze_onnx.wheels import cache_folder
 
-    config = OptimizeConfig(method=method, keep=keep)
+    config = OptimizeConfig(method=method, keep=keep, exclude=LEFT_ALONE)
     track = progress_track(quiet=quiet)
     inputs = prepare(cache_folder(), track=track)
     squeezed = out or inputs.model.with_name("squeezed")

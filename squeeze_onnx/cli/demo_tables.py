@@ -22,7 +22,8 @@ def print_demo(inputs: DemoInputs, out: Path, reports: DemoReports, console: Con
     config = reports.optimization["config"]
     _command(console, "analyze", inputs.model)
     console.print(analysis_table(reports.analysis) if verbose else spectrum_table(reports.analysis))
-    options = ["--method", config["method"], "--keep", config["keep"]]
+    left_alone = [word for role in config["exclude"] for word in ("--exclude", role)]
+    options = ["--method", config["method"], "--keep", config["keep"], *left_alone]
     _command(console, "optimize", inputs.model, "-o", out, *options)
     console.print(optimization_table(reports.optimization) if verbose else size_table(reports.optimization))
     _command(console, "validate", inputs.model, out, "--data", inputs.sentences)
@@ -69,8 +70,8 @@ def summary(reports: DemoReports) -> str:
     speedup = next(iter(validation["latency"].values()))["speedup"]
     return (
         f"{readable_bytes(size['baseline_bytes'])} → {readable_bytes(size['optimized_bytes'])}: {100 * kept:.0f} % of the "
-        f"{size['eligible_parameters'] / 1e6:.1f} M parameters in the layers stay, the other "
-        f"{(size['baseline_parameters'] - size['eligible_parameters']) / 1e6:.1f} M are mostly the embedding table.\n"
+        f"{size['eligible_parameters'] / 1e6:.1f} M parameters of the FFN stay; the embedding table and the attention "
+        f"keep all of theirs.\n"
         f"On {sentences} sentences the embeddings have a cosine of {validation['cosine_similarity']:.3f} to the original's; "
         f"one sentence takes {1 / speedup:.2f} of the time.\n"
         "Only the weights were looked at, no data: the interpretable baseline, not the best that can be had."

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from squeeze_onnx.cli.console import readable_bytes
 
@@ -88,18 +89,17 @@ def latency_table(report: Report) -> Table:
     return table
 
 
-def verdict(report: Report) -> str:
+def verdict(report: Report) -> Text:
     """Say whether the gate passed, or what the drop is if there was none."""
     if report["task"] is None:
-        return "No task was given, so nothing was scored: add --task NAME --data DIR."
+        return Text("No task was given, so nothing was scored: add --task NAME --data DIR.")
     drops = {provider: entry["drop_points"] for provider, entry in report["providers"].items()}
     worst = max(drops, key=lambda provider: drops[provider])
     drop = f"{report['primary_metric']} drops by {drops[worst]:.2f} points ({worst})"
     if report["max_drop"] is None:
-        return f"* {drop}."
-    if report["passed"]:
-        return f"[green]Passed[/green]: {drop}, {report['max_drop']:g} allowed."
-    return f"[red]Failed[/red]: {drop}, {report['max_drop']:g} allowed."
+        return Text(f"* {drop}.")
+    word = ("Passed", "green") if report["passed"] else ("Failed", "red")
+    return Text.assemble(word, f": {drop}, {report['max_drop']:g} allowed.")
 
 
 def _interval(bounds: tuple[float, float], form: str) -> str:

@@ -1,4 +1,4 @@
-"""Decompositions: the leading singular triplets of a weight, exactly or by sketching, with their error.
+"""Decompositions: the leading singular triplets of a weight, exactly or from a random sketch, with their error.
 
 A new decomposition is one file here, one line in `DECOMPOSITIONS` and one test file. All of it is arrays and scalars.
 """
@@ -6,9 +6,13 @@ A new decomposition is one file here, one line in `DECOMPOSITIONS` and one test 
 from squeeze_onnx.decompositions.base import Decomposer, Decomposition, Factors
 from squeeze_onnx.decompositions.blocks import Matrix, RowBlocks
 from squeeze_onnx.decompositions.exact import Exact, singular_values
+from squeeze_onnx.decompositions.randomized import Randomized
+from squeeze_onnx.decompositions.subspace_iteration import SubspaceIteration
 
 DECOMPOSITIONS: dict[str, type[Decomposer]] = {
     "exact": Exact,
+    "randomized": Randomized,
+    "subspace_iteration": SubspaceIteration,
 }
 
 __all__ = [
@@ -18,6 +22,8 @@ __all__ = [
     "Exact",
     "Factors",
     "Matrix",
+    "Randomized",
     "RowBlocks",
+    "SubspaceIteration",
     "singular_values",
 ]

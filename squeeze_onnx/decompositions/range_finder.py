@@ -38,8 +38,8 @@ def project(side: SmallSide, basis: np.ndarray, rank: int) -> Decomposition:
     The product AᵀQ runs in the precision of Q, everything after it in float64. The spectral error is bounded by the
     Frobenius residual: true, if crude.
     """
-    core = Exact().decompose(side.adjoint(basis), rank)
     exact_basis = basis if basis.dtype == np.float64 else np.linalg.qr(basis.astype(np.float64))[0]
+    core = Exact().decompose(side.adjoint(exact_basis.astype(basis.dtype, copy=False)), rank)
     small, values, large = exact_basis @ core.right_vectors.T, core.singular_values, core.left_vectors
     left, right = (large, small.T) if side.is_transposed else (small, large.T)
     residual = frobenius_residual(side.matrix, left, values, right)

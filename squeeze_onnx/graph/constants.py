@@ -153,6 +153,16 @@ def is_constant(value: ir.Value | None) -> bool:
     return resolve_constant(value) is not None
 
 
+def foldable_values(graph: ir.Graph) -> frozenset[ir.Value]:
+    """Return the values that nodes of ``graph`` compute from constants alone."""
+    found: set[ir.Value] = set()
+    for node in graph:
+        operands = [value for value in node.inputs if value is not None]
+        if operands and all(value in found or _fixed_tensor(value) is not None for value in operands):
+            found.update(node.outputs)
+    return frozenset(found)
+
+
 def constant_axes(node: ir.Node) -> tuple[int, ...]:
     """Return the axes that ``node`` works on, from its attribute or its constant operand; () if they are not fixed."""
     attribute = node.attributes.get("axes")

@@ -4,7 +4,7 @@ A site is one stored matrix with every node that uses it. Each is oriented as ON
 whatever the operator and the exporter made of it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -12,6 +12,7 @@ import onnx_ir as ir
 from squeeze_onnx.graph.constants import (
     ConstantMatrix,
     UnusableConstant,
+    foldable_values,
     is_constant,
     reaches_graph_output,
     resolve_constant,
@@ -80,16 +81,14 @@ class _Use:
 
 def find_sites(model: ir.Model) -> SiteSearch:
     """Return the sites of ``model`` and the weights that are skipped, both in graph order. Reads no weight."""
-    nodes = [
-        *model.graph.all_nodes(),
-        *(node for function in model.functions.values() for node in function.all_nodes()),
-    ]
+    places = dict(_places(model))
+    foldable = foldable_values(model.graph)
     reasons: dict[ir.Node, str] = {}
     tied: dict[ir.Value, list[_Use]] = {}
-    for node in nodes:
-        finding = _inspect(node)
-        if finding is not None and node.graph is not model.graph:
-            reasons[node] = f"{op_of(node)} lies in {_place_of(node, model)}, which is not rewritten"
+    for node, place in places.items():
+        finding = _inspect(node, foldable)
+        if finding is not None and place is not None:
+            reasons[node] = f"{op_of(node)} lies in {place}, which is not rewritten"
         elif isinstance(finding, _Use):
             tied.setdefault(finding.matrix.source, []).append(finding)
         elif finding is not None:
@@ -103,9 +102,18 @@ def find_sites(model: ir.Model) -> SiteSearch:
             groups.append(uses)
         else:
             reasons[uses[0].node] = conflict
-    names = _unique_names(nodes)
-    skipped = (SkippedSite(names[node], reasons[node]) for node in nodes if node in reasons)
+    names = _unique_names(places)
+    skipped = (SkippedSite(names[node], reasons[node]) for node in places if node in reasons)
     return SiteSearch(tuple(_sites(model.graph, groups, names)), tuple(skipped))
+
+
+def _places(model: ir.Model) -> Iterator[tuple[ir.Node, str | None]]:
+    """Yield every node of ``model``, and where it lies if that is not the main graph."""
+    for node in model.graph.all_nodes():
+        yield node, None if node.graph is model.graph else "the body of an If, Loop or Scan"
+    for function in model.functions.values():
+        for node in function.all_nodes():
+            yield node, f"the model-local function {function.name!r}"
 
 
 def _sites(graph: ir.Graph, groups: Sequence[Sequence[_Use]], names: Mapping[ir.Node, str]) -> Iterator[MatMulSite]:
@@ -115,22 +123,29 @@ def _sites(graph: ir.Graph, groups: Sequence[Sequence[_Use]], names: Mapping[ir.
         yield MatMulSite(names[nodes[0]], nodes, matrix, placement.layer, placement.role, *matrix.shape)
 
 
-def _inspect(node: ir.Node) -> _Use | str | None:
+def _inspect(node: ir.Node, foldable: Container[ir.Value]) -> _Use | str | None:
     """Return how ``node`` uses a weight, or why its weight cannot be rewritten, or None if it has no weight."""
     op = op_of(node)
     if op in CLOSED_OPERATORS:
         operands, why = CLOSED_OPERATORS[op]
         return f"{op} {why}" if any(is_constant(_operand(node, index)) for index in operands) else None
     operator = WEIGHT_OPERATORS.get(op)
-    return None if operator is None else _inspect_weight(node, operator)
-
-
-def _inspect_weight(node: ir.Node, operator: WeightOperator) -> _Use | str | None:
-    op = op_of(node)
+    if operator is None:
+        return None
     constant = resolve_constant(_operand(node, operator.weight))
-    if constant is None:
-        on_the_left = not operator.lookup and is_constant(_operand(node, operator.rows))
-        return f"{op} has its constant operand on the left" if on_the_left else None
+    if constant is not None:
+        return _inspect_weight(node, operator, constant)
+    if operator.lookup:
+        return None
+    if _operand(node, operator.weight) in foldable:
+        return f"{op} has a weight that is computed from constants; fold the constants first"
+    return f"{op} has its constant operand on the left" if is_constant(_operand(node, operator.rows)) else None
+
+
+def _inspect_weight(
+    node: ir.Node, operator: WeightOperator, constant: ConstantMatrix | UnusableConstant
+) -> _Use | str | None:
+    op = op_of(node)
     if operator.lookup and not _is_table(constant.tensor):
         return None  # a constant shape, position or mask that is indexed
     if isinstance(constant, UnusableConstant):
@@ -172,19 +187,12 @@ def _has_matrix_operand(node: ir.Node) -> bool:
     return any(isinstance(resolve_constant(value), ConstantMatrix) for value in node.inputs)
 
 
-def _place_of(node: ir.Node, model: ir.Model) -> str:
-    for function in model.functions.values():
-        if any(inner is node for inner in function.all_nodes()):
-            return f"the model-local function {function.name!r}"
-    return "the body of an If, Loop or Scan"
-
-
 def _unique_names(nodes: Iterable[ir.Node]) -> dict[ir.Node, str]:
-    """Return a name for each node: its own; with its output's name added if an earlier node is called the same."""
+    """Return a name for each node: its own, or its operator and output if it has none or an earlier node has it."""
     names: dict[ir.Node, str] = {}
     taken: set[str] = set()
     for node in nodes:
-        name = node.name or node.op_type
-        names[node] = name if name not in taken else free_name(f"{name}:{node.outputs[0].name}", taken)
+        unnamed = not node.name or node.name in taken
+        names[node] = free_name(f"{node.op_type}:{node.outputs[0].name}", taken) if unnamed else str(node.name)
         taken.add(names[node])
     return names

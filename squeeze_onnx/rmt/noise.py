@@ -28,7 +28,7 @@ from squeeze_onnx.rmt.marchenko_pastur import MarchenkoPastur
 from squeeze_onnx.rmt.spectrum import Spectrum, ks_deviations
 from squeeze_onnx.rmt.tracy_widom import noise_edge
 
-_BULK_PROBABILITY = 0.95  # keeps all of the spectrum in the bulk of 95 % of pure-noise matrices
+_SIGNAL_PROBABILITY = 0.999  # high enough that pure noise is hardly ever set aside as signal
 
 
 class NoiseEstimator(Hashable, Protocol):
@@ -72,20 +72,20 @@ class MedianSingularValue:
 class BulkFit:
     """σ that minimises the Kolmogorov–Smirnov distance of the bulk to the law.
 
-    The bulk is what `MedianSingularValue` leaves below its 95 % Tracy–Widom edge, at least half of the spectrum. What k
+    The bulk is what `MedianSingularValue` leaves below its 99.9 % Tracy–Widom edge, at least half of the spectrum. What k
     components of signal leave behind is fitted as noise of shape (n − k) × (p − k), so strong signal does not bias it as
-    it does the median. Right up to about a third of the components being signal well above the bulk. Wrong when the bulk does
-    not resemble the law: it then gives the best of bad fits, and the distance says how bad.
+    it does the median. Right even with a third of the components signal, if it is well above the bulk. Wrong when the
+    bulk does not resemble the law: it then gives the best of bad fits, and the distance says how bad.
 
-    One step is deliberate. Setting aside and fitting again until nothing is above the edge ends well on noise with planted
-    signal, but runs away on trained weights, whose spectra fall off with no edge: to 448 of 768 components of an
-    attention matrix of all-mpnet-base-v2.
+    One step is deliberate. Setting aside and fitting again until nothing is above the edge ends well on noise with
+    planted signal, but runs away on trained weights, whose spectra fall off without an edge: it set aside 448 of the
+    768 components of one attention matrix of all-mpnet-base-v2, and 753 of an FFN matrix.
     """
 
     def estimate(self, spectrum: Spectrum) -> float:
         """Return σ of the bulk; 0 if half or more of it are zeros."""
         sigma = MedianSingularValue().estimate(spectrum)
-        signal = spectrum.rank_above(noise_edge(spectrum.shape, sigma, _BULK_PROBABILITY))
+        signal = spectrum.rank_above(noise_edge(spectrum.shape, sigma, _SIGNAL_PROBABILITY))
         rows, columns = spectrum.shape
         return _fit(spectrum.singular_values[signal:], (rows - signal, columns - signal))
 

@@ -9,6 +9,7 @@ from squeeze_onnx.tasks.glue import Task, plain
 from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
 from squeeze_onnx.tasks.model_config import ModelConfig
 
+_FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _POOLED = ("sentence_embedding", "sentence_embeddings")
 _TOKENS = ("last_hidden_state", "token_embeddings")
 # The pooler of BERT is trained to tell whether two texts follow each other; its output is no sentence embedding.
@@ -34,12 +35,15 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     3. A three-dimensional output: token embeddings, to be mean-pooled outside.
     4. A lone two-dimensional output other than the pooler's: embeddings pooled in the graph.
 
+    Only outputs of floats count; some exporters hand the token ids through.
+
     Raises ModelError if there is none of these, OptionError if the task asks for another head or other labels.
     """
-    logits = _logits(session.outputs, config)
+    outputs = [value for value in session.outputs if value.type in _FLOATS]
+    logits = _logits(outputs, config)
     if logits is not None:
         return _sequence_head(session, logits, config, task)
-    head = _embedding_head(session)
+    head = _embedding_head(session, outputs)
     if task is not None and (task.labels or len(task.columns) != 2):
         raise OptionError(
             f"--task {task.name} needs a model with a class head, but {session.label} gives embeddings "
@@ -89,9 +93,9 @@ def _label_order(session: Session, config: ModelConfig, task: Task) -> tuple[int
     return tuple(names.index(name) for name in wanted)
 
 
-def _embedding_head(session: Session) -> SentenceEmbedding:
-    pooled = [v for v in session.outputs if len(v.shape) == 2 and v.name not in _NOT_AN_EMBEDDING]
-    tokens = [v for v in session.outputs if len(v.shape) == 3]
+def _embedding_head(session: Session, outputs: Sequence[ValueSpec]) -> SentenceEmbedding:
+    pooled = [v for v in outputs if len(v.shape) == 2 and v.name not in _NOT_AN_EMBEDDING]
+    tokens = [v for v in outputs if len(v.shape) == 3]
     named_pooled = [v for v in pooled if v.name in _POOLED]
     named_tokens = [v for v in tokens if v.name in _TOKENS]
     if named_pooled:

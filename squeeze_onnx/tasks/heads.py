@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from squeeze_onnx.errors import ModelError
 from squeeze_onnx.tasks.fidelity import Fidelity, class_fidelity, cosine, embedding_fidelity, score_fidelity
 from squeeze_onnx.tasks.readers import Texts
 
@@ -57,7 +58,12 @@ class ClassLogits:
         return list(rows)
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Put the logits in the order of the data."""
+        """Put the logits in the order of the data; raises ModelError if there are not as many as labels."""
+        if output.shape != (len(mask), len(self.order)):
+            raise ModelError(
+                f"output {self.output!r} has shape {list(output.shape)} for {len(mask)} texts and {len(self.order)} labels; "
+                "correct id2label in config.json, or export the model again"
+            )
         logits: np.ndarray = output.astype(np.float64)[:, self.order]
         return logits
 

@@ -77,6 +77,13 @@ def test_the_bulk_fit_has_the_least_ks_distance_of_all_levels() -> None:
     assert spectrum.ks_distance(fitted) == pytest.approx(min(distances), abs=1e-9)
 
 
+def test_the_bulk_does_not_run_away_where_the_spectrum_has_no_edge() -> None:
+    generator = np.random.default_rng(9)
+    rows, columns = (np.exp(generator.standard_normal(size) / 2) for size in (150, 300))
+    spectrum = spectrum_of(rows[:, None] * generator.standard_normal((150, 300)) * columns)
+    assert 0.7 < BulkFit().estimate(spectrum) / MedianSingularValue().estimate(spectrum) < 1
+
+
 @pytest.mark.parametrize("estimator", [MedianSingularValue(), BulkFit()], ids=["median", "bulk"])
 def test_a_matrix_of_low_rank_has_no_noise_but_that_of_rounding(estimator: NoiseEstimator) -> None:
     generator = np.random.default_rng(4)

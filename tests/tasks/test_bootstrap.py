@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 import scipy.stats
 
 from squeeze_onnx.tasks.bootstrap import Interval, bootstrap_interval, drop_interval, speedup_interval

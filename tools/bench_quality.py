@@ -1,0 +1,167 @@
+"""Methods × budgets × models × tasks: what each costs in size and quality.
+
+    python tools/bench_quality.py run --glue DIR [--model minilm-l6 …] [--method svd …]
+    python tools/bench_quality.py table
+
+``run`` squeezes the reference models (built by tools/reference_models.py), scores each on the whole dev set of its task against
+the dense model, and writes models/NAME/results/quality.json, a row after each run. ``table`` makes the README's tables of
+those files, between their markers. Nothing is tuned on the dev set: budgets are fixed here, calibration is train text.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import click
+
+from squeeze_onnx import OptimizeConfig, ValidateConfig, optimize, validate
+from squeeze_onnx.calibration_source import CalibrationConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+FFN = ("ffn_in", "ffn_out")
+BUDGETS = (0.75, 0.5, 0.33)
+
+TASKS = {
+    "minilm-l6": "stsb",
+    "mpnet-base": "stsb",
+    "minilm-l6-MRPC": "mrpc",
+    "minilm-l6-SST-2": "sst2",
+    "minilm-l6-CoLA": "cola",
+    "mpnet-base-MRPC": "mrpc",
+}
+"""Reference model → the GLUE task it is scored on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of the table."""
+
+    label: str
+    options: Mapping[str, Any]
+    calibrated: bool = False
+
+
+RUNS = (
+    Run("SQUEEZE to the letter: every weight at its 95 % edge", {"method": "squeeze"}),
+    Run("SQUEEZE, FFN only, effective rank −64 %", {"method": "squeeze", "preset": "paper-ffn"}),
+    Run("SQUEEZE, file −8.1 %", {"method": "squeeze", "preset": "paper-size"}),
+    *(Run(f"SQUEEZE, keep {keep}", {"method": "squeeze", "keep": keep}) for keep in BUDGETS),
+    *(Run(f"SVD, keep {keep}", {"method": "svd", "keep": keep}) for keep in BUDGETS),
+    *(Run(f"whiten, keep {keep}", {"method": "whiten", "keep": keep}, calibrated=True) for keep in BUDGETS),
+)
+
+
+@click.group()
+def main() -> None:
+    """Measure, and make tables of what was measured."""
+
+
+@main.command()
+@click.option("--glue", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of GLUE splits.")
+@click.option(
+    "--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models", show_default=True
+)
+@click.option("--model", "names", multiple=True, type=click.Choice(list(TASKS)), help="Only these models.")
+@click.option("--method", "methods", multiple=True, help="Only runs of these methods.")
+def run(glue: Path, models: Path, names: Sequence[str], methods: Sequence[str]) -> None:
+    """Measure, and write models/NAME/results/quality.json."""
+    for name in names or TASKS:
+        results = ROOT / "models" / name / "results" / "quality.json"
+        results.parent.mkdir(parents=True, exist_ok=True)
+        rows = json.loads(results.read_text())["rows"] if results.exists() else {}
+        for job in RUNS:
+            if methods and job.options["method"] not in methods:
+                continue
+            rows[job.label] = measure(models / name / "onnx", TASKS[name], job, glue)
+            ordered = {known.label: rows[known.label] for known in RUNS if known.label in rows}
+            command = f"python tools/bench_quality.py run --glue DIR --model {name}"
+            results.write_text(json.dumps({"task": TASKS[name], "command": command, "rows": ordered}, indent=1) + "\n")
+            click.echo(f"{name}: {job.label}: {rows[job.label]['candidate']:.4f}")
+
+
+def measure(model: Path, task: str, job: Run, glue: Path) -> dict[str, Any]:
+    """Squeeze ``model`` as ``job`` says, score it on ``task``, and return the figures of one row."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        calibration = CalibrationConfig(f"glue:{task}", glue) if job.calibrated else None
+        report = optimize(model, out, OptimizeConfig(**job.options), calibration=calibration)
+        scored = validate(model, out, ValidateConfig(task=task, data=glue)).to_json()
+    metric = scored["primary_metric"]
+    changed = [site for site in report["sites"] if site["treatment"] != "dense"]
+    ffn = [site for site in changed if site["role"] in FFN]
+    return {
+        "options": dict(job.options),
+        "metric": metric,
+        **scored["metrics"][metric],
+        "metrics": scored["metrics"],
+        "cosine_similarity": scored["cosine_similarity"],
+        "agreement": scored["agreement"],
+        "size": report["size"],
+        "speedup": scored["latency"]["cpu"]["speedup"],
+        "seconds": sum(report["timing"].values()),
+        "ffn_effective_rank_reduction": mean(_effective_rank_reduction(site) for site in ffn) if ffn else None,
+        "ffn_weight_cosine": mean(site["weight_cosine"] for site in ffn) if ffn else None,
+        "packages": report["environment"]["packages"],
+    }
+
+
+def _effective_rank_reduction(site: Mapping[str, Any]) -> float:
+    spectrum = site["spectrum"]
+    return 1 - float(spectrum["effective_rank_after"]) / float(spectrum["effective_rank"])
+
+
+@main.command()
+@click.option("--readme", type=click.Path(path_type=Path), default=ROOT / "README.md", show_default=True)
+def table(readme: Path) -> None:
+    """Put the measured tables between their markers in the README."""
+    text = readme.read_text(encoding="utf-8")
+    begin, end = "<!-- quality: begin -->", "<!-- quality: end -->"
+    found = re.search(f"{begin}.*?{end}", text, flags=re.DOTALL)
+    if found is None:
+        raise click.ClickException(f"{readme} has no {begin} … {end}")
+    body = "\n".join(markdown())
+    readme.write_text(text[: found.start()] + f"{begin}\n{body}\n{end}" + text[found.end() :], encoding="utf-8")
+
+
+def markdown() -> Iterator[str]:
+    """Yield the lines of one table a model."""
+    for name, task in TASKS.items():
+        results = ROOT / "models" / name / "results" / "quality.json"
+        if not results.exists():
+            continue
+        rows = json.loads(results.read_text())["rows"]
+        first = next(iter(rows.values()))
+        yield f"**{name}**, {task}, {first['metric']}: dense {first['baseline']:.4f}"
+        yield ""
+        yield f"| | {first['metric']} | drop in points (95 % interval) | output cosine | same predictions | eligible kept | file | FFN: effective rank, weight cosine |"
+        yield "|---|---|---|---|---|---|---|---|"
+        yield from (_line(label, row) for label, row in rows.items())
+        yield ""
+
+
+def _line(label: str, row: Mapping[str, Any]) -> str:
+    size = row["size"]
+    low, high = row["drop_interval"]
+    ffn = "–"
+    if row["ffn_weight_cosine"] is not None:
+        ffn = f"−{100 * row['ffn_effective_rank_reduction']:.0f} %, {row['ffn_weight_cosine']:.2f}"
+    cells = (
+        label,
+        f"{row['candidate']:.4f}",
+        f"{row['drop_points']:.2f} ({low:.2f} … {high:.2f})",
+        f"{row['cosine_similarity']:.3f}",
+        "–" if row["agreement"] is None else f"{100 * row['agreement']:.1f} %",
+        f"{100 * size['kept_eligible_parameters'] / size['eligible_parameters']:.1f} %",
+        f"−{100 * (1 - size['optimized_bytes'] / size['baseline_bytes']):.1f} %",
+        ffn,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
