@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from scipy.linalg.blas import dsyrk
 
+from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
 from squeeze_onnx.graph.sites import MatMulSite
@@ -101,7 +102,13 @@ def collect_moments(
             for accumulator, value in zip(sums.values(), session.run(tuple(sums), batch.feeds), strict=True):
                 accumulator.add(_without_padding(accumulator.rows(value), batch.mask))
     moments = {name: accumulator.moments() for name, accumulator in sums.items()}
-    return {site: cast(Moments, reduce(add, (moments[name] for name in names))) for site, names in inputs.items()}
+    met = {site: cast(Moments, reduce(add, (moments[name] for name in names))) for site, names in inputs.items()}
+    for name, moment in met.items():
+        if not np.isfinite(moment.diagonal).all():
+            raise ModelError(
+                f"what node {name} reads is NaN or infinite on the calibration data: check the weights before it"
+            )
+    return met
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from squeeze_onnx.tasks.head_choice import choose_head
 from squeeze_onnx.tasks.model_config import read_model_config
 from squeeze_onnx.tasks.readers import Texts, read_sentences, train_texts
 from squeeze_onnx.tasks.tokenization import DEFAULT_MAX_TOKENS, load_text_encoder
+from squeeze_onnx.tasks.vocabulary import embedding_rows
 
 TASK_PREFIX = "glue:"
 MASK = "attention_mask"
@@ -79,6 +80,9 @@ def _text_batches(
     settings = read_model_config(model.folder)
     feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
     encoder = load_text_encoder(config.tokenizer or model.folder, settings, max_tokens=config.max_tokens)
+    vocabulary = embedding_rows(model.ir) or settings.vocabulary_size
+    if vocabulary is not None:
+        encoder.check_vocabulary(vocabulary, model.path)
     texts = list(dict.fromkeys(choose_head(session, settings, None).sequences(rows)))[: config.rows]
     batches = make_batches(encoder.encode(texts), config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask)
     return tuple(CalibrationBatch(feeder.feeds(batch), batch.mask) for batch in batches)

@@ -54,7 +54,7 @@ class AnalyzeConfig(_JsonConfig):
     Tracy–Widom quantile of the edge, ``simulations`` the draws behind each Kolmogorov–Smirnov p-value.
     """
 
-    noise: str = "median"
+    noise: str = "entries"
     probability: float = 0.95
     simulations: int = 99
     include: tuple[str, ...] = ()

@@ -22,10 +22,22 @@ def make_plan(
     above_break_even: AboveBreakEven,
     skipped: Sequence[SkippedSite],
 ) -> Plan:
-    """Let ``allocator`` choose the ranks and write down what follows for each site, in graph order."""
+    """Let ``allocator`` choose the ranks and write down what follows for each site, in graph order.
+
+    Raises OptionError if ``budget`` keeps less than rank 1 everywhere takes.
+    """
+    _check_budget([measured.site for measured in spectra], budget)
     choices = allocator.allocate([measured.candidate for measured in spectra])
     sites = tuple(_planned(measured, choices[measured.site.name], above_break_even) for measured in spectra)
     return Plan(method, budget, sites, tuple({"name": site.name, "reason": site.reason} for site in skipped))
+
+
+def _check_budget(sites: Sequence[MatMulSite], budget: Mapping[str, Any]) -> None:
+    least = sum(site.in_features + site.out_features for site in sites) / sum(site.parameters for site in sites)
+    if budget.get("keep", 1) < least:
+        raise OptionError(
+            f"--keep {budget['keep']} is too little: rank 1 in every eligible weight takes {least:.4f} of their parameters"
+        )
 
 
 def _planned(measured: SiteSpectra, choice: RankChoice, above_break_even: AboveBreakEven) -> PlannedSite:

@@ -73,9 +73,7 @@ class _Builder:
         return self.node("Transpose", split, perm=order)
 
     def attention(self, rows: str, mask: str, layer: str) -> str:
-        query, key, value = (
-            self.linear(rows, HIDDEN, HIDDEN, f"{layer}/{role}") for role in ("query", "key", "value")
-        )
+        query, key, value = (self.linear(rows, HIDDEN, HIDDEN, f"{layer}/{role}") for role in ("query", "key", "value"))
         scores = self.node("MatMul", self.heads(query, [0, 2, 1, 3]), self.heads(key, [0, 2, 3, 1]))
         scaled = self.node("Div", scores, self.number(np.sqrt(HIDDEN / HEADS)))
         probabilities = self.node("Softmax", self.node("Add", scaled, mask), axis=-1)

@@ -27,16 +27,19 @@ class EdgeDistance(Allocator):
             np.diff([candidate.parameters(rank) for rank in range(len(ratio) + 1)])
             for candidate, ratio in zip(candidates, ratios, strict=True)
         ]
-        floor = sum(candidate.parameters(0) for candidate in candidates)
-        order = np.argsort(-np.concatenate(ratios), kind="stable")
-        affordable = floor + np.cumsum(np.concatenate(costs)[order]) <= parameter_budget(candidates, self.keep)
-        kept = order[: int(np.argmin(affordable)) if not affordable.all() else len(order)]
         site_of = np.repeat(np.arange(len(candidates)), [len(ratio) for ratio in ratios])
+        order = np.argsort(-np.concatenate(ratios), kind="stable")
+        spent = sum(candidate.parameters(0) for candidate in candidates) + np.cumsum(np.concatenate(costs)[order])
+        kept = order[: np.searchsorted(spent, parameter_budget(candidates, self.keep), side="right")]
         ranks = np.bincount(site_of[kept], minlength=len(candidates))
-        cut = float(np.concatenate(ratios)[kept[-1]]) if len(kept) else float("inf")
-        reason = f"singular values above {cut:.4g} of the noise edge, for {self.keep:.4g} of all parameters"
+        cut = (
+            f"above {np.concatenate(ratios)[kept[-1]]:.4g} of the noise edge"
+            if len(kept)
+            else "far above the noise edge"
+        )
+        reason = f"singular values {cut}, for {self.keep:.4g} of all parameters"
         return {
-            candidate.name: RankChoice(int(rank), cut * candidate.edge, "edge_distance", reason)
+            candidate.name: RankChoice.leading(candidate.spectrum, int(rank), "edge_distance", reason)
             for candidate, rank in zip(candidates, ranks, strict=True)
         }
 

@@ -31,6 +31,5 @@ class EffectiveRankReduction(Allocator):
                 low = middle + 1
             else:
                 high = middle
-        threshold = float(values[low - 1]) if low else float("inf")
         reason = f"effective rank {before:.1f} reduced by {100 * self.reduction:.0f} %"
-        return RankChoice(low, threshold, "effective_rank", reason)
+        return RankChoice.leading(candidate.spectrum, low, "effective_rank", reason)

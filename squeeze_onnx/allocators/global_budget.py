@@ -75,10 +75,9 @@ class GlobalBudget(Allocator):
         )
 
     def _choice(self, curve: _Curve, index: int) -> RankChoice:
-        rank, values = int(curve.ranks[index]), curve.candidate.spectrum.singular_values
         share = curve.parameters[index] / curve.candidate.dense_parameters
         reason = f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of all"
-        return RankChoice(rank, float(values[rank - 1]) if rank else float("inf"), "global_budget", reason)
+        return RankChoice.leading(curve.candidate.spectrum, int(curve.ranks[index]), "global_budget", reason)
 
 
 def _spend_the_rest(curves: Sequence[_Curve], chosen: list[int], budget: int) -> None:

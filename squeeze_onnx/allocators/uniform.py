@@ -18,8 +18,7 @@ class Uniform(Allocator):
         return {candidate.name: self._choose(candidate) for candidate in candidates}
 
     def _choose(self, candidate: Candidate) -> RankChoice:
-        values = candidate.spectrum.singular_values
         affordable = int(self.keep * candidate.dense_parameters / sum(candidate.spectrum.shape)) - candidate.extra_rank
-        rank = len(values) if self.keep >= 1 else min(max(affordable, 1 - candidate.extra_rank), len(values))
-        threshold = float(values[rank - 1]) if rank else float("inf")
-        return RankChoice(rank, threshold, "uniform", f"{self.keep:.4g} of the parameters of every site")
+        rank = candidate.spectrum.smaller_dimension if self.keep >= 1 else max(affordable, 1 - candidate.extra_rank)
+        reason = f"{self.keep:.4g} of the parameters of every site"
+        return RankChoice.leading(candidate.spectrum, rank, "uniform", reason)

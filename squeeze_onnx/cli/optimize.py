@@ -60,8 +60,9 @@ def optimize(
     from squeeze_onnx.pipeline import optimize as run
     from squeeze_onnx.plan import read_plan
 
-    if plan_path is not None and (options["keep"] is not None or options["preset"] is not None):
-        raise OptionError("--plan already says what stays; leave out --keep and --preset")
+    decided = [option for option in ("keep", "preset", "include", "exclude") if options[option]]
+    if plan_path is not None and (decided or options["method"] != "auto"):
+        raise OptionError(f"--plan already says what becomes of each site; leave out --{[*decided, 'method'][0]}")
     source = calibration or (f"{TASK_PREFIX}{task}" if task else None)
     report = run(
         model,

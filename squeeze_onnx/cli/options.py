@@ -24,7 +24,7 @@ def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 spectrum_options: Callable[[F], F] = apply(
     click.option(
-        "--noise", default="median", show_default=True, metavar="NAME", help="Noise level σ: entries, median or bulk."
+        "--noise", default="entries", show_default=True, metavar="NAME", help="Noise level σ: entries, median or bulk."
     ),
     click.option("--probability", default=0.95, show_default=True, help="Tracy–Widom quantile of the noise edge."),
     click.option(

@@ -14,10 +14,11 @@ Report = Mapping[str, Any]
 
 def print_validation(report: Report, console: Console, *, verbose: bool = False) -> None:
     """Print metrics (if a task was given), fidelity, latency and size, then the verdict."""
+    tables = [fidelity_table(report), latency_table(report)]
     if report["task"] is not None:
-        console.print(metrics_table(report))
-    console.print(fidelity_table(report))
-    console.print(latency_table(report))
+        tables.insert(0, metrics_table(report))
+    for table in tables:
+        console.print(table, end="\n\n")
     size = report["size"]
     console.print(
         f"Size: {readable_bytes(size['baseline_bytes'])} → {readable_bytes(size['candidate_bytes'])}, "
@@ -95,11 +96,12 @@ def verdict(report: Report) -> Text:
         return Text("No task was given, so nothing was scored: add --task NAME --data DIR.")
     drops = {provider: entry["drop_points"] for provider, entry in report["providers"].items()}
     worst = max(drops, key=lambda provider: drops[provider])
-    drop = f"{report['primary_metric']} drops by {drops[worst]:.2f} points ({worst})"
+    verb = "rises" if drops[worst] < 0 else "drops"
+    drop = f"{report['primary_metric']} {verb} by {abs(drops[worst]):.2f} points ({worst})"
     if report["max_drop"] is None:
         return Text(f"* {drop}.")
     word = ("Passed", "green") if report["passed"] else ("Failed", "red")
-    return Text.assemble(word, f": {drop}, {report['max_drop']:g} allowed.")
+    return Text.assemble(word, f": {drop}; a drop of {report['max_drop']:g} is allowed.")
 
 
 def _interval(bounds: tuple[float, float], form: str) -> str:

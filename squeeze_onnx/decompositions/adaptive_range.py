@@ -17,6 +17,9 @@ from squeeze_onnx.decompositions.range_finder import well_conditioned
 DEGREE = 4
 """Products with AAᵀ between two looks at the error; a look costs about as much as three of them."""
 
+PROBES = 8
+"""Random directions in which the error is looked for."""
+
 MOST_LOOKS = 10
 """Looks at the error before giving up. The error found last holds all the same."""
 
@@ -38,12 +41,14 @@ def adaptive_range(
     start: Gaussian, (small, more than rank); its dtype is that of all the work.
     """
     vectors = gram.whole(gram.half(well_conditioned(gram.whole(gram.half(start)))))
-    for _ in range(MOST_LOOKS):
+    for remaining in reversed(range(MOST_LOOKS)):
         ritz = _rayleigh_ritz(gram, vectors)
         leading = ritz.vectors[:, :rank]
-        error = krylov_norm(residual_of(gram, leading), start.shape[0], rng, start.dtype)
         rounding = np.finfo(start.dtype).eps * ritz.values[0]
-        if error.estimate**2 <= max((1 + tolerance) ** 2 * ritz.values[rank], rounding):
+        allowed = np.sqrt(max((1 + tolerance) ** 2 * ritz.values[rank], rounding))
+        probes = rng.standard_normal((start.shape[0], PROBES)).astype(start.dtype, copy=False)
+        error = krylov_norm(residual_of(gram, leading), probes, enough=allowed if remaining else np.inf)
+        if error.estimate <= allowed:
             break
         vectors = _chebyshev_filter(gram, ritz, float(max(ritz.values[-1], rounding)))
     return leading, error

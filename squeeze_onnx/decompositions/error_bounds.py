@@ -11,10 +11,8 @@ import scipy.optimize
 
 from squeeze_onnx.decompositions.blocks import Matrix, row_blocks, squared_frobenius_norm
 
-PROBES = 8
-"""Random directions tried at once."""
 KRYLOV_STEPS = 8
-"""How often the matrix is applied to them. 8 steps put the bound some 10 % above the norm, at 1000 dimensions."""
+"""How often EEᵀ is applied to the probes. With 8 probes of 1000 entries this puts the bound 10 % above the estimate."""
 FAILURE_PROBABILITY = 1e-6
 """How likely a bound from probes may be too small."""
 
@@ -30,38 +28,40 @@ class NormBound:
     failure_probability: float
 
 
-def krylov_norm(
-    apply: Callable[[np.ndarray], np.ndarray], dimension: int, rng: np.random.Generator, dtype: np.dtype
-) -> NormBound:
-    """‖E‖₂ from ``apply``, which maps X (dimension, n) to EEᵀX: Rayleigh–Ritz on a random block Krylov space.
+def krylov_norm(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray, *, enough: float = np.inf) -> NormBound:
+    """‖E‖₂ by Rayleigh–Ritz on the block Krylov space of EEᵀ; it stops early once the estimate is over ``enough``.
+
+    apply: maps X (rows, n) to EEᵀX. start: standard Gaussian, (rows, probes); its dtype is that of all the work.
 
     The bound argues as Kuczyński and Woźniakowski (1992), doi 10.1137/0613066. Let the estimate be under √(1 − ε) ‖E‖₂
-    after k applications to a Gaussian vector of n entries. With the Chebyshev polynomial of degree k − 1 on
-    [0, (1 − ε)‖E‖₂²] as the trial vector, its entry along the leading eigenvector must be small against the others:
-    the ratio has Student's distribution, and ε = tanh² t leaves it the probability √(2n/π) / (sinh t · cosh 2(k − 1)t).
-    Independent probes multiply their probabilities. The bound is the estimate times cosh t = 1/√(1 − ε), with the t at
-    which the product is ``FAILURE_PROBABILITY``.
+    after k applications to one probe ω of n entries. Take the Chebyshev polynomial of degree k − 1 on
+    [0, (1 − ε)‖E‖₂²] for a trial vector: then the entry of ω along the leading eigenvector is small against its other
+    entries. That ratio follows Student's distribution; with ε = tanh² t, it is so small with a probability of at most
+    √(2n/π) / (sinh t · cosh 2(k − 1)t). Probes are independent, so their probabilities multiply, and at the t where the
+    product is ``FAILURE_PROBABILITY``, the estimate times 1/√(1 − ε) = cosh t is the bound.
     """
-    if dimension <= PROBES * KRYLOV_STEPS:  # the Krylov space would be the whole space
-        squared = np.linalg.eigvalsh(apply(np.eye(dimension, dtype=dtype)))[-1]
-        norm = float(np.sqrt(max(squared, 0.0)))
-        return NormBound(norm, norm, 0.0)
-    block = rng.standard_normal((dimension, PROBES)).astype(dtype)
-    basis = np.empty((dimension, 0), dtype=dtype)
-    images = np.empty((dimension, 0), dtype=dtype)
-    for _ in range(KRYLOV_STEPS):
-        for _ in range(2):  # twice is enough (Kahan and Parlett)
+    rows, probes = start.shape
+    if rows <= probes * KRYLOV_STEPS:  # the Krylov space would be the whole space
+        squared = np.linalg.eigvalsh(apply(np.eye(rows, dtype=start.dtype)))[-1]
+        return NormBound(_root(squared), _root(squared), 0.0)
+    basis, images = start[:, :0], start[:, :0]
+    block, norm, steps = start, 0.0, 0
+    while steps < KRYLOV_STEPS and norm <= enough:
+        for _ in range(2):  # twice is enough (Kahan, Parlett)
             block = np.linalg.qr(block - basis @ (basis.T @ block))[0]
         basis = np.hstack([basis, block])
         block = apply(block)
         images = np.hstack([images, block])
-    squared = np.linalg.eigvalsh(basis.T @ images)[-1]
-    norm = float(np.sqrt(max(squared, 0.0)))
-    target = np.sqrt(2 * dimension / np.pi) * FAILURE_PROBABILITY ** (-1 / PROBES)
-    t = scipy.optimize.brentq(
-        lambda t: np.sinh(t) * np.cosh(2 * (KRYLOV_STEPS - 1) * t) - target, 0.0, np.arcsinh(target)
-    )
+        norm = _root(np.linalg.eigvalsh(basis.T @ images)[-1])
+        steps += 1
+    target = np.sqrt(2 * rows / np.pi) * FAILURE_PROBABILITY ** (-1 / probes)
+    t = scipy.optimize.brentq(lambda t: np.sinh(t) * np.cosh(2 * (steps - 1) * t) - target, 0.0, np.arcsinh(target))
     return NormBound(norm, norm * float(np.cosh(t)), FAILURE_PROBABILITY)
+
+
+def _root(square: float) -> float:
+    """√square of what is not negative but for rounding."""
+    return float(np.sqrt(max(square, 0.0)))
 
 
 def gaussian_norm(probes: np.ndarray, images: np.ndarray) -> NormBound:

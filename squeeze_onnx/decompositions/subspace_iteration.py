@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
-from squeeze_onnx.decompositions.adaptive_range import adaptive_range
+from squeeze_onnx.decompositions.adaptive_range import PROBES, adaptive_range
 from squeeze_onnx.decompositions.base import Decomposition, check_rank
 from squeeze_onnx.decompositions.blocks import Matrix, SmallSide
 from squeeze_onnx.decompositions.error_bounds import krylov_norm
@@ -58,7 +58,8 @@ class SubspaceIteration:
         if self.power_iterations is not None:
             found = project(side, power_range(side, size, self.power_iterations, rng, dtype), rank)
             vectors = found.right_vectors.T if side.is_transposed else found.left_vectors
-            return sharpen(found, krylov_norm(residual_of(ProductGram(side), vectors), small, rng, vectors.dtype))
+            probes = rng.standard_normal((small, PROBES))
+            return sharpen(found, krylov_norm(residual_of(ProductGram(side), vectors), probes))
         formed = small <= FORM_GRAM_UP_TO * size
         gram: GramOperator = FormedGram(side.gram(dtype)) if formed else ProductGram(side)
         start = rng.standard_normal((small, size)).astype(dtype, copy=False)

@@ -38,7 +38,7 @@ def attention_cores(graph: ir.Graph, stop: Stop) -> list[AttentionCore]:
 
 def _fused(node: ir.Node) -> AttentionCore:
     operands: list[ir.Value] = []
-    for value in node.inputs[:3]:
+    for value in (*node.inputs, None, None)[:3]:
         if value is not None:
             operands.append(value)
         elif operands:  # left out: packed into the operand before

@@ -175,7 +175,7 @@ def constant_axes(node: ir.Node) -> tuple[int, ...]:
 
 def uses_of_constant(source: ir.Value) -> Iterator[tuple[ir.Node, int]]:
     """Yield each (node, operand) that uses a stored tensor, looking through what `resolve_constant` looks through."""
-    for view in _views(source):
+    for view in views_of(source):
         for node, index in view.uses():
             if not _is_link(node, index):
                 yield node, index
@@ -183,14 +183,15 @@ def uses_of_constant(source: ir.Value) -> Iterator[tuple[ir.Node, int]]:
 
 def reaches_graph_output(source: ir.Value) -> bool:
     """Whether a stored tensor, as it is or decoded, is an output of the graph."""
-    return any(view.is_graph_output() for view in _views(source))
+    return any(view.is_graph_output() for view in views_of(source))
 
 
-def _views(source: ir.Value) -> Iterator[ir.Value]:
+def views_of(source: ir.Value) -> Iterator[ir.Value]:
+    """Yield a stored tensor, then every value that shows it through the operators that `resolve_constant` looks through."""
     yield source
     for node, index in source.uses():
         if _is_link(node, index):
-            yield from _views(node.outputs[0])
+            yield from views_of(node.outputs[0])
 
 
 def _is_link(node: ir.Node, index: int) -> bool:

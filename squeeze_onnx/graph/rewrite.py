@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.errors import OptionError
+from squeeze_onnx.graph.constants import views_of
 from squeeze_onnx.graph.names import free_name, names_in
 from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
 from squeeze_onnx.graph.sites import MatMulSite
@@ -71,11 +72,13 @@ class _Rewrite:
                 first_products[rows] = self._multiply_before(node, rows, left_value)
             node.replace_input_with(operator.rows, first_products[rows])
             self._set_weight(node, right_value)
+        self._remove_old_weight()
 
     def replace(self, weight: np.ndarray) -> None:
         value = self._initializer("weight", weight)
         for node in self.site.nodes:
             self._set_weight(node, value)
+        self._remove_old_weight()
 
     def _multiply_before(self, node: ir.Node, rows: ir.Value | None, left: ir.Value) -> ir.Value:
         """Insert rows @ left before ``node`` and return the product."""
@@ -96,14 +99,16 @@ class _Rewrite:
         self._set_weight(lookup, left)
 
     def _set_weight(self, node: ir.Node, value: ir.Value) -> None:
-        """Give ``node`` the constant ``value`` (in, out), and remove what only the old weight needed."""
+        """Give ``node`` the constant ``value`` (in, out) as its weight."""
         operator = WEIGHT_OPERATORS[op_of(node)]
-        old = node.inputs[operator.weight]
         node.replace_input_with(operator.weight, value)
         if operator.transpose is not None:
             node.attributes.pop(operator.transpose, None)
-        if old is not None:
-            _remove_unused(old)
+
+    def _remove_old_weight(self) -> None:
+        """Remove the old weight and everything around it that is of no use any more, or never was."""
+        for view in reversed(list(views_of(self.site.weight.source))):
+            _remove_unused(view)
 
     def _initializer(self, suffix: str, entries: np.ndarray) -> ir.Value:
         """Register ``entries``, cast to the weight's type, under a free name that begins with the site's."""
@@ -139,12 +144,10 @@ def _with_last_size(shape: ir.Shape | None, left: ir.Value) -> ir.Shape | None:
 
 
 def _remove_unused(value: ir.Value) -> None:
-    """Remove the constant ``value``, and what it is made from, as far as nothing else needs them."""
-    if value.uses() or value.is_graph_output():
-        return
+    """Remove the constant ``value``, and what it is made from, as far as nothing needs them."""
     node, graph = value.producer(), value.graph
-    if graph is None:
-        return
+    if graph is None or value.uses() or value.is_graph_output():
+        return  # removed before, or needed
     if node is None:
         del graph.initializers[str(value.name)]
         return

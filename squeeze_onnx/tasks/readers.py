@@ -54,27 +54,16 @@ def read_validation(task: Task, data: str | Path) -> tuple[LabelledRows, ...]:
     return tuple(rows)
 
 
-def train_sentences(task: Task, data: str | Path, count: int, *, seed: int) -> Texts:
-    """Draw up to ``count`` different sentences from the train split of ``task``; labels are not looked at."""
-    records = _split_records(task, TRAIN, data, task.columns)
-    if records is None:
-        raise DataError(_missing(task, TRAIN, data))
-    sentences = list(dict.fromkeys(text for record in records for text in _sentences(record, task)))
-    if not sentences:
-        raise DataError(f"--data {data}: the train split of {task.name} has no rows")
-    drawn = np.random.default_rng(seed).permutation(len(sentences))[:count]
-    return tuple(sentences[index] for index in drawn)
-
-
 def train_texts(task: Task, data: str | Path, count: int, *, seed: int) -> list[Texts]:
-    """Draw up to ``count`` different rows of the train split of ``task``, as the model reads them; no label is looked at.
+    """Draw up to ``count`` different rows of the train split of ``task``, as a model reads them; labels are not looked at.
 
-    A row with a blank text (two in QQP, huggingface/datasets#277) is left out.
+    A pair that lacks one of its texts is left out: two of QQP do (huggingface/datasets#277). Raises DataError naming file
+    and line for a row without any text.
     """
     records = _split_records(task, TRAIN, data, task.columns)
     if records is None:
         raise DataError(_missing(task, TRAIN, data))
-    rows = [texts for texts in dict.fromkeys(_fields(record, task) for record in records) if all(map(str.strip, texts))]
+    rows = [texts for texts in dict.fromkeys(_train_texts(record, task) for record in records) if all(texts)]
     if not rows:
         raise DataError(f"--data {data}: the train split of {task.name} has no rows")
     drawn = np.random.default_rng(seed).permutation(len(rows))[:count]
@@ -149,13 +138,12 @@ def _texts(record: Record, task: Task) -> Texts:
     return texts
 
 
-def _sentences(record: Record, task: Task) -> list[str]:
-    """Return the texts of a row for calibration, at least one."""
-    # Two pairs in the train split of QQP lack their second question (huggingface/datasets#277).
-    sentences = [text for text in _fields(record, task) if text.strip()]
-    if not sentences:
+def _train_texts(record: Record, task: Task) -> Texts:
+    """Return the texts of a row, blank ones as ""; at least one of them says something."""
+    texts = tuple(text if text.strip() else "" for text in _fields(record, task))
+    if not any(texts):
         raise DataError(f"{record.place}: {' and '.join(task.columns)} blank")
-    return sentences
+    return texts
 
 
 def _fields(record: Record, task: Task) -> Texts:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from squeeze_onnx.cli.validation_tables import verdict
 from tests.conftest import RunCli
 from tests.text_models import Vectors, write_classifier
 
@@ -52,6 +53,27 @@ def test_a_gate_that_fails_is_status_1_and_the_report_is_written_all_the_same(ru
     assert "Failed" in done.stdout
     assert json.loads((work / "v.json").read_text(encoding="utf-8"))["passed"] is False
     assert "accuracy" in (work / "v.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("drops", "max_drop", "passed", "text"),
+    [
+        ({"cpu": 0.5, "cuda": 1.25}, None, True, "* accuracy drops by 1.25 points (cuda)."),
+        ({"cpu": 0.5}, 1.0, True, "Passed: accuracy drops by 0.50 points (cpu); a drop of 1 is allowed."),
+        ({"cpu": -0.5}, 0.0, True, "Passed: accuracy rises by 0.50 points (cpu); a drop of 0 is allowed."),
+        ({"cpu": 2.0}, 1.5, False, "Failed: accuracy drops by 2.00 points (cpu); a drop of 1.5 is allowed."),
+    ],
+    ids=["no gate, the worst provider", "passed", "a gain", "failed"],
+)
+def test_the_verdict_is_one_sentence(drops: dict[str, float], max_drop: float | None, passed: bool, text: str) -> None:
+    report = {
+        "task": "sst2",
+        "primary_metric": "accuracy",
+        "providers": {provider: {"drop_points": drop} for provider, drop in drops.items()},
+        "max_drop": max_drop,
+        "passed": passed,
+    }
+    assert verdict(report).plain == text
 
 
 def test_json_on_standard_output_is_all_there_is(run_cli: RunCli, work: Path) -> None:

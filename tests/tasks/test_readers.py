@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from squeeze_onnx.errors import DataError, MissingPackageError
 from squeeze_onnx.tasks.glue import TASKS
-from squeeze_onnx.tasks.readers import own_sentences, read_sentences, read_validation, train_sentences
+from squeeze_onnx.tasks.readers import own_sentences, read_sentences, read_validation, train_texts
 
 SST2 = TASKS["sst2"]
 MRPC = TASKS["mrpc"]
@@ -253,47 +253,51 @@ class TestHub:
             read_validation(SST2, "nyu-mll/glue")
 
 
-class TestTrainSentences:
+class TestTrainTexts:
     @pytest.fixture
     def mrpc(self, tmp_path: Path) -> Path:
         rows = [f"first {number}\tsecond {number % 3}\t1" for number in range(9)]
         write(tmp_path / "MRPC" / "train.tsv", "sentence1\tsentence2\tlabel", *rows)
         return tmp_path
 
-    def test_every_sentence_of_a_pair_comes_once(self, mrpc: Path) -> None:
-        sentences = train_sentences(MRPC, mrpc, 100, seed=0)
-        assert sorted(sentences) == [*(f"first {number}" for number in range(9)), "second 0", "second 1", "second 2"]
+    def test_pairs_stay_together(self, mrpc: Path) -> None:
+        rows = train_texts(MRPC, mrpc, 100, seed=0)
+        assert sorted(rows) == [(f"first {number}", f"second {number % 3}") for number in range(9)]
 
     def test_the_seed_draws(self, mrpc: Path) -> None:
-        first, again, other = (train_sentences(MRPC, mrpc, 4, seed=seed) for seed in (1, 1, 2))
+        first, again, other = (train_texts(MRPC, mrpc, 4, seed=seed) for seed in (1, 1, 2))
         assert first == again != other
         assert len(first) == 4
 
     def test_labels_are_not_looked_at(self, tmp_path: Path) -> None:
         write(tmp_path / "train.tsv", "sentence", "fine")
-        assert train_sentences(SST2, tmp_path, 1, seed=0) == ("fine",)
+        assert train_texts(SST2, tmp_path, 1, seed=0) == [("fine",)]
+
+    def test_a_row_that_repeats_comes_once(self, tmp_path: Path) -> None:
+        write(tmp_path / "train.tsv", "sentence", "fine", "fine")
+        assert train_texts(SST2, tmp_path, 5, seed=0) == [("fine",)]
 
     def test_a_part_of_the_train_split_will_do(self, tmp_path: Path) -> None:
         write(tmp_path / "MNLI" / "train_subset.tsv", "premise\thypothesis\tlabel", "a\tb\t0")
-        assert sorted(train_sentences(MNLI, tmp_path, 5, seed=0)) == ["a", "b"]
+        assert train_texts(MNLI, tmp_path, 5, seed=0) == [("a", "b")]
 
-    def test_one_blank_text_of_a_pair_is_left_out(self, tmp_path: Path) -> None:
-        write(tmp_path / "train.tsv", "question1\tquestion2\tlabel", "why?\t\t0")
-        assert train_sentences(TASKS["qqp"], tmp_path, 5, seed=0) == ("why?",)
+    def test_a_pair_that_lacks_a_text_is_left_out(self, tmp_path: Path) -> None:
+        write(tmp_path / "train.tsv", "question1\tquestion2\tlabel", "why?\t\t0", "why?\thow?\t0")
+        assert train_texts(TASKS["qqp"], tmp_path, 5, seed=0) == [("why?", "how?")]
 
     def test_a_row_without_any_text_names_its_line(self, tmp_path: Path) -> None:
         write(tmp_path / "train.tsv", "question1\tquestion2\tlabel", "why?\thow?\t0", " \t\t0")
         with pytest.raises(DataError, match=r"train\.tsv line 3: question1 and question2 blank"):
-            train_sentences(TASKS["qqp"], tmp_path, 5, seed=0)
+            train_texts(TASKS["qqp"], tmp_path, 5, seed=0)
 
     def test_a_header_alone_is_no_train_split(self, tmp_path: Path) -> None:
         write(tmp_path / "train.tsv", "sentence\tlabel")
         with pytest.raises(DataError, match="the train split of sst2 has no rows"):
-            train_sentences(SST2, tmp_path, 5, seed=0)
+            train_texts(SST2, tmp_path, 5, seed=0)
 
     def test_a_missing_train_split_is_named(self, sst2: Path) -> None:
         with pytest.raises(DataError, match=r"no train split of sst2: expected train\.tsv"):
-            train_sentences(SST2, sst2, 5, seed=0)
+            train_texts(SST2, sst2, 5, seed=0)
 
 
 class TestSentences:

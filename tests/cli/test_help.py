@@ -1,0 +1,62 @@
+import subprocess
+import sys
+
+import pytest
+
+from squeeze_onnx import __version__
+from squeeze_onnx.cli import COMMANDS
+from tests.conftest import RunCli
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)], ids=["no argument", "--help", "-h"])
+def test_help_lists_the_commands(run_cli: RunCli, arguments: tuple[str, ...]) -> None:
+    done = run_cli(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in COMMANDS:
+        assert f"squeeze-onnx {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_its_options(run_cli: RunCli, command: str) -> None:
+    done = run_cli(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: squeeze-onnx {command} ")
+    assert "--verbose" in done.stdout
+
+
+def test_the_version_is_that_of_the_package(run_cli: RunCli) -> None:
+    assert run_cli("--version").stdout == f"squeeze-onnx, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("squash",), "'squash'"),
+        (("optimize",), "'MODEL'"),
+        (("optimize", "model"), "'--output'"),
+        (("optimize", "model", "-o", "out", "--rank", "3"), "'--rank'"),
+        (("optimize", "model", "-o", "out", "--keep", "half"), "'half' is not a valid float"),
+        (("optimize", "model", "-o", "out", "--seed", "1.5"), "'--seed'"),
+        (("analyze", "model", "another"), "another"),
+        (("analyze", "model", "--json"), "'--json'"),
+    ],
+    ids=["unknown command", "no model", "no output", "unknown option", "no number", "no integer", "too much", "no value"],
+)
+def test_a_slip_of_the_keyboard_is_status_2_and_one_sentence(
+    run_cli: RunCli, arguments: tuple[str, ...], fault: str
+) -> None:
+    done = run_cli(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("squeeze-onnx: error: ")
+    assert fault in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_waits_for_no_numeric_library() -> None:
+    code = (
+        "import sys; from squeeze_onnx.cli import COMMANDS, cli\n"
+        "for command in ('', *COMMANDS): cli.main([*filter(None, [command]), '--help'], standalone_mode=False)\n"
+        "print({'numpy', 'onnx_ir', 'onnxruntime', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
