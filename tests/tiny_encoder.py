@@ -14,10 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.text_models import SPECIAL, write_tokenizer
 
-WORDS = (
+_TEXT = (
     "a the this that it film movie plot actor scene good bad great poor dull bright slow fast long short was is "
     "seemed felt never always very quite not and but or of in with without"
-).split()
+)
+WORDS = _TEXT.split()
 SENTENCES = ("the film was good", "a very dull plot", "it is not bad but slow", "this scene felt long and poor")
 
 LAYERS = 2

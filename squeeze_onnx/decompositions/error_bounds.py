@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
+from numpy.typing import DTypeLike
 
 from squeeze_onnx.decompositions.blocks import Matrix, row_blocks, squared_frobenius_norm
 
@@ -78,14 +79,16 @@ def gaussian_norm(probes: np.ndarray, images: np.ndarray) -> NormBound:
     )
 
 
-def frobenius_residual(matrix: Matrix, left: np.ndarray, values: np.ndarray, right: np.ndarray) -> float:
-    """‖W − UΣVᵀ‖_F for UΣVᵀ = UUᵀW or WVVᵀ, exact up to rounding.
+def frobenius_residual(
+    matrix: Matrix, left: np.ndarray, values: np.ndarray, right: np.ndarray, dtype: DTypeLike = np.float64
+) -> float:
+    """‖W − UΣVᵀ‖_F for UΣVᵀ = UUᵀW or WVVᵀ, where that product ran in ``dtype``; exact up to rounding.
 
-    By Pythagoras it is √(‖W‖_F² − ‖Σ‖_F²); where that cancels more than half of the digits, W is read once more.
+    By Pythagoras it is √(‖W‖_F² − ‖Σ‖_F²). Where that cancels more than half of the digits, W is read once more.
     """
     total = squared_frobenius_norm(matrix)
     difference = total - float(values @ values)
-    if difference > 1e-8 * total:
+    if difference > np.sqrt(np.finfo(dtype).eps) * total:
         return float(np.sqrt(difference))
     scaled = left * values
     return float(np.sqrt(sum(np.sum((block - scaled[part] @ right) ** 2) for part, block in row_blocks(matrix))))

@@ -30,6 +30,10 @@ class Randomized:
     working_dtype: DTypeLike = np.float64
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.oversampling < 0:
+            raise ValueError(f"oversampling must not be negative. Got {self.oversampling}.")
+
     def decompose(self, matrix: Matrix, rank: int) -> Decomposition:
         """The leading ``rank`` triplets from two passes over ``matrix`` (in, out), and two more for the error."""
         check_rank(matrix, rank)
@@ -37,6 +41,6 @@ class Randomized:
         side = SmallSide(matrix)
         size = min(rank + self.oversampling, side.shape[0])
         found = project(side, power_range(side, size, 1, rng, self.working_dtype), rank)
-        probes = rng.standard_normal((found.right_vectors.shape[1], PROBES))
+        probes = rng.standard_normal((found.right_vectors.shape[1], PROBES)).astype(self.working_dtype, copy=False)
         kept = (found.left_vectors * found.singular_values) @ (found.right_vectors @ probes)
         return sharpen(found, gaussian_norm(probes, multiply(matrix, probes) - kept))

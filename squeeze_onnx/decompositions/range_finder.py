@@ -42,7 +42,7 @@ def project(side: SmallSide, basis: np.ndarray, rank: int) -> Decomposition:
     core = Exact().decompose(side.adjoint(exact_basis.astype(basis.dtype, copy=False)), rank)
     small, values, large = exact_basis @ core.right_vectors.T, core.singular_values, core.left_vectors
     left, right = (large, small.T) if side.is_transposed else (small, large.T)
-    residual = frobenius_residual(side.matrix, left, values, right)
+    residual = frobenius_residual(side.matrix, left, values, right, basis.dtype)
     return Decomposition(left, values, right, residual, residual, 0.0)
 
 

@@ -40,7 +40,16 @@ def test_the_version_is_that_of_the_package(run_cli: RunCli) -> None:
         (("analyze", "model", "another"), "another"),
         (("analyze", "model", "--json"), "'--json'"),
     ],
-    ids=["unknown command", "no model", "no output", "unknown option", "no number", "no integer", "too much", "no value"],
+    ids=[
+        "unknown command",
+        "no model",
+        "no output",
+        "unknown option",
+        "no number",
+        "no integer",
+        "too much",
+        "no value",
+    ],
 )
 def test_a_slip_of_the_keyboard_is_status_2_and_one_sentence(
     run_cli: RunCli, arguments: tuple[str, ...], fault: str

@@ -1,7 +1,6 @@
 """Sites, roles and rewriting on what real exporters write, for small random models of many architectures."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,8 +62,8 @@ LAYOUTS: dict[str, dict[str, Layout]] = {
         "dynamo": Layout({"embedding": 3, "pooler": 1}, (SEPARATE, SEPARATE)),
         "dynamo_fused": Layout({"embedding": 1, "pooler": 1}, (SEPARATE, SEPARATE), FUSED_TABLES),
     },
-    # Both layers share their weights. dynamo folds a transposed copy of each of the larger ones into either layer, and the
-    # optimizer packs query, key and value of the second layer only.
+    # Both layers share their weights. dynamo folds a transpose of its own into each layer and merges what is equal up to
+    # 1024 entries only: not the FFN. The optimizer packs query, key and value of the second layer only.
     "albert": {
         "optimum": Layout(NARROW, (SEPARATE,)),
         "dynamo": Layout(NARROW, (SEPARATE, {"ffn_in": 1, "ffn_out": 1})),

@@ -1,0 +1,118 @@
+"""The survey: everything that is learned of a model before a budget is set. One survey serves any number of budgets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from squeeze_onnx.allocators import Uniform
+from squeeze_onnx.calibration import CalibrationBatch, collect_moments
+from squeeze_onnx.config import OptimizeConfig
+from squeeze_onnx.eligibility import choose_eligible
+from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.graph.model import OnnxModel
+from squeeze_onnx.graph.sites import MatMulSite, SkippedSite, find_sites
+from squeeze_onnx.methods import METHODS, WeightingOf
+from squeeze_onnx.plan import Plan
+from squeeze_onnx.planning import planned_sites_of
+from squeeze_onnx.presets import PRESETS
+from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.sensitivity import PROBE_KEEP, probe_sensitivities
+from squeeze_onnx.spectra import SiteSpectra, measure_spectra
+from squeeze_onnx.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a method sees of a model.
+
+    ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others; ``weighting_of`` knows sites by name,
+    so that it fits any copy of the model. ``timing`` is in seconds per stage.
+    """
+
+    method: str
+    spectra: tuple[SiteSpectra, ...]
+    skipped: tuple[SkippedSite, ...]
+    weighting_of: WeightingOf
+    timing: Mapping[str, float]
+
+    @property
+    def sites(self) -> tuple[MatMulSite, ...]:
+        """The sites to squeeze."""
+        return tuple(measured.site for measured in self.spectra)
+
+
+def take_survey(
+    model: OnnxModel,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch] = (),
+    *,
+    plan: Plan | None = None,
+    track: Track = silent,
+) -> Survey:
+    """Measure what ``config.method`` wants to know of ``model``, which stays as it is.
+
+    With a ``plan`` its method and sites count, and sensitivities, which only a new plan needs, are not probed.
+    Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
+    """
+    clock = Stopwatch()
+    method = plan.method if plan else resolve_method(config, calibrated=bool(calibration))
+    with clock.stage("sites"):
+        sites, skipped = _choose_sites(model, config, plan)
+    with clock.stage("calibration"):
+        weighting_of = _weighting_of(method, model, sites, calibration, track)
+    with clock.stage("spectra"):
+        spectra = measure_spectra(sites, weighting_of, config, track)
+    if plan is None and METHODS[method].probes:
+        with clock.stage("sensitivity"):
+            spectra = probe_sensitivities(
+                model.ir, spectra, weighting_of, Uniform(PROBE_KEEP), calibration, track=track
+            )
+    return Survey(method, spectra, skipped, weighting_of, clock.seconds)
+
+
+def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:
+    """Return the method that ``auto`` stands for: the best that the given data allows."""
+    if config.method != "auto":
+        return config.method
+    if config.preset:
+        return "squeeze"
+    return "whiten" if calibrated else "svd"
+
+
+def nothing_to_do(model: OnnxModel, skipped: Sequence[SkippedSite]) -> ModelError:
+    """Say that ``model`` has no site to work on, and why the first one that was looked at is none."""
+    why = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else " at all"
+    return ModelError(f"{model.path} has no eligible MatMul, Gemm or Gather with a constant weight{why}")
+
+
+def _choose_sites(
+    model: OnnxModel, config: OptimizeConfig, plan: Plan | None
+) -> tuple[tuple[MatMulSite, ...], tuple[SkippedSite, ...]]:
+    """Return the sites to work on and all others with the reason they are left alone."""
+    found = find_sites(model.ir)
+    if plan is not None:
+        if plan.method not in METHODS:
+            raise OptionError(f"the plan's method {plan.method!r} is unknown; known methods are {', '.join(METHODS)}")
+        return planned_sites_of(plan, found.sites), found.skipped
+    roles = PRESETS[config.preset]().roles if config.preset else frozenset()
+    eligibility = choose_eligible(found.sites, config.include, config.exclude, only=roles)
+    skipped = found.skipped + eligibility.left_out
+    if not eligibility.sites:
+        raise nothing_to_do(model, skipped)
+    return eligibility.sites, skipped
+
+
+def _weighting_of(
+    method: str,
+    model: OnnxModel,
+    sites: Sequence[MatMulSite],
+    calibration: Sequence[CalibrationBatch],
+    track: Track,
+) -> WeightingOf:
+    """Return how ``method`` sees each site; runs the model on ``calibration`` if it looks at activations."""
+    if not METHODS[method].needs_calibration:
+        return METHODS[method].weighting_of({})
+    if not calibration:
+        raise OptionError(
+            f"--method {method} looks at activations; give --calibration a text file, glue:TASK (with --data) or an .npz"
+        )
+    return METHODS[method].weighting_of(collect_moments(model.ir, sites, calibration, track=track))
