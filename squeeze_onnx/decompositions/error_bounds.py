@@ -48,8 +48,8 @@ def krylov_norm(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray, *,
     basis, images = start[:, :0], start[:, :0]
     block, norm, steps = start, 0.0, 0
     while steps < KRYLOV_STEPS and norm <= enough:
-        for _ in range(2):  # twice is enough (Kahan, Parlett)
-            block = np.linalg.qr(block - basis @ (basis.T @ block))[0]
+        # Householder's QR stays orthonormal where the space is exhausted and the block is in the span of the basis.
+        block = np.linalg.qr(np.hstack([basis, block]))[0][:, -probes:]
         basis = np.hstack([basis, block])
         block = apply(block)
         images = np.hstack([images, block])

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from squeeze_onnx.cli import main
 from squeeze_onnx.plan import FORMAT
 from tests.conftest import RunCli
 from tests.folders import snapshot
@@ -27,36 +27,23 @@ Refuses = Callable[..., str]
 @pytest.fixture
 def refuses(run_cli: RunCli, tmp_path: Path) -> Refuses:
     """Run a command that must fail; return its one sentence. Everything in ``tmp_path`` is as it was before."""
-
-    def run(*arguments: str | Path) -> str:
-        before = snapshot(tmp_path)
-        done = run_cli(*arguments)
-        return checked(done.returncode, done.stdout, done.stderr, changed=snapshot(tmp_path) != before)
-
-    return run
+    return partial(refusal, run_cli, tmp_path)
 
 
 @pytest.fixture
-def refuses_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refuses:
-    """Do as ``refuses`` in this process: a second less, so for the many ways to say the same wrong thing."""
-
-    def run(*arguments: str | Path) -> str:
-        before = snapshot(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["squeeze-onnx", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_status:
-            main()
-        stdout, stderr = capfd.readouterr()
-        return checked(exit_status.value.code, stdout, stderr, changed=snapshot(tmp_path) != before)
-
-    return run
+def refuses_here(call_cli: RunCli, tmp_path: Path) -> Refuses:
+    """Do as ``refuses``, in this process: for the many ways to go wrong in the same place."""
+    return partial(refusal, call_cli, tmp_path)
 
 
-def checked(status: object, stdout: str, stderr: str, *, changed: bool) -> str:
-    assert (status, stdout) == (2, ""), stderr
-    assert stderr.startswith("squeeze-onnx: error: ")
-    assert stderr.count("\n") == 1
-    assert not changed
-    return stderr
+def refusal(call: RunCli, folder: Path, *arguments: str | Path) -> str:
+    before = snapshot(folder)
+    done = call(*arguments)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith("squeeze-onnx: error: ")
+    assert done.stderr.count("\n") == 1
+    assert snapshot(folder) == before
+    return done.stderr
 
 
 @pytest.fixture

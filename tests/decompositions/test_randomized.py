@@ -68,5 +68,5 @@ def test_float32_products_leave_a_float32_sized_difference() -> None:
 
 
 def test_a_negative_oversampling_is_refused() -> None:
-    with pytest.raises(ValueError, match="oversampling must not be negative. Got -1"):
+    with pytest.raises(ValueError, match=r"oversampling must not be negative\. Got -1"):
         Randomized(oversampling=-1)
