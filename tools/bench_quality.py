@@ -1,6 +1,6 @@
 """Methods × budgets × models × tasks: what each costs in size and quality.
 
-    python tools/bench_quality.py run --glue DIR [--model minilm-l6 …] [--method svd …]
+    python tools/bench_quality.py run --glue DIR [--model minilm-l6 …] [--run whiten …]
     python tools/bench_quality.py table
 
 ``run`` squeezes the reference models (built by tools/reference_models.py), scores each on the whole dev set of its task against
@@ -81,14 +81,14 @@ def main() -> None:
     "--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models", show_default=True
 )
 @click.option("--model", "names", multiple=True, type=click.Choice(list(TASKS)), help="Only these models.")
-@click.option("--method", "methods", multiple=True, help="Only runs of these methods.")
-def run(glue: Path, models: Path, names: Sequence[str], methods: Sequence[str]) -> None:
+@click.option("--run", "wanted", multiple=True, help="Only runs whose label contains this.")
+def run(glue: Path, models: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     """Measure, and write models/NAME/results/quality.json."""
     for name in names or TASKS:
         results = ROOT / "models" / name / "results" / "quality.json"
         results.parent.mkdir(parents=True, exist_ok=True)
         rows = json.loads(results.read_text())["rows"] if results.exists() else {}
-        jobs = [job for job in RUNS if not methods or job.options["method"] in methods]
+        jobs = [job for job in RUNS if not wanted or any(text in job.label for text in wanted)]
         for _, group in groupby(jobs, key=lambda job: job.survey):
             for label, row in measure(models / name / "onnx", TASKS[name], list(group), glue):
                 rows[label] = row

@@ -23,6 +23,7 @@ import scipy.linalg
 
 from squeeze_onnx.decompositions.base import Decomposition, check_rank
 from squeeze_onnx.decompositions.blocks import Matrix, SmallSide, dense
+from squeeze_onnx.decompositions.error_bounds import frobenius_residual
 
 SAFE_RATIO = 1e-4
 """Smallest σ/σ₁ whose vectors are taken from the Gram: they are orthogonal to about 2e-8."""
@@ -65,22 +66,17 @@ def _from_gram(side: SmallSide, squares: np.ndarray, vectors: np.ndarray) -> Dec
     values = np.linalg.norm(images, axis=0)  # more accurate than the roots of the eigenvalues
     order = np.argsort(-values, kind="stable")
     small, values, large = vectors[:, order], values[order], images[:, order] / values[order]
-    left, right = (large, small) if side.is_transposed else (small, large)
-    return _cut(left, np.concatenate([values, np.sqrt(np.maximum(squares[rank:], 0.0))]), right.T, rank)
+    left, right = (large, small.T) if side.is_transposed else (small, large.T)
+    if rank == squares.size:
+        return Decomposition(left, values, right, 0.0, 0.0, 0.0)
+    residual = frobenius_residual(side.matrix, left, values, right)
+    # The residual is a bound too, and it keeps its digits where the eigenvalue drowns in rounding errors.
+    is_resolved = squares[rank] > squares.size * np.finfo(np.float64).eps * squares[0]
+    return Decomposition(left, values, right, residual, float(np.sqrt(squares[rank])) if is_resolved else residual, 0.0)
 
 
 def _from_thin_svd(matrix: Matrix, rank: int) -> Decomposition:
     left, values, right = scipy.linalg.svd(dense(matrix), full_matrices=False, check_finite=False)
-    return _cut(left, values, right, rank)
-
-
-def _cut(left: np.ndarray, values: np.ndarray, right: np.ndarray, rank: int) -> Decomposition:
-    """The leading ``rank`` triplets; ``values`` are all singular values, left and right have ``rank`` vectors or more."""
-    return Decomposition(
-        left_vectors=left[:, :rank],
-        singular_values=values[:rank],
-        right_vectors=right[:rank],
-        frobenius_residual=float(np.linalg.norm(values[rank:])),
-        spectral_error_bound=float(values[rank]) if rank < values.size else 0.0,
-        failure_probability=0.0,
-    )
+    residual = float(np.linalg.norm(values[rank:]))
+    bound = float(values[rank]) if rank < values.size else 0.0
+    return Decomposition(left[:, :rank], values[:rank], right[:rank], residual, bound, 0.0)

@@ -43,7 +43,8 @@ def initializers(folder: Path) -> dict[str, np.ndarray]:
 
 def truncated(weight: np.ndarray, rank: int) -> np.ndarray:
     left, values, right = np.linalg.svd(weight.astype(np.float64))
-    return ((left[:, :rank] * values[:rank]) @ right[:rank]).astype(weight.dtype)
+    product: np.ndarray = (left[:, :rank] * values[:rank]) @ right[:rank]
+    return product.astype(weight.dtype)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ class TestOutput:
                 *("effective_rank", "stable_rank", "ks_distance", "energy_kept"),
             }
         assert [skipped["name"] for skipped in report["skipped"]] == ["embedding", "pooler", "classifier"]
-        assert set(report["timing"]) >= {"load", "sites", "spectra", "plan", "rewrite", "save"}
+        assert set(report["timing"]) >= {"load", "sites", "spectra", "rewrite", "save"}
         assert report["environment"]["packages"]["numpy"] == np.__version__
 
     def test_page_shows_every_site(self, half: tuple[Path, str]) -> None:
@@ -297,7 +298,8 @@ class TestCalibration:
         assert (again / "model.onnx").read_bytes() == (out / "model.onnx").read_bytes()
 
     def test_takes_inputs_as_arrays(self, optimize: Callable[..., Path], model: Path, tmp_path: Path) -> None:
-        np.savez(tmp_path / "inputs.npz", **batch())
+        inputs: dict[str, Any] = dict(batch())
+        np.savez(tmp_path / "inputs.npz", **inputs)
         report = read_json(optimize(model, "--calibration", tmp_path / "inputs.npz") / "report.json")
         assert report["method"] == "whiten"
 
@@ -335,10 +337,12 @@ class TestUnusualModel:
         model = encoder_model()
         for node in model.graph.node:
             node.name = "node"
-        out = optimize(write_model_folder(tmp_path / "same", model))
-        names = [site["name"] for site in read_json(out / "report.json")["sites"]]
-        assert len(set(names)) == len(ELIGIBLE_SITES)
-        assert np.isfinite(outputs(out)).all()
+        # onnxruntime opens no such model, ONNX allows it.
+        out = optimize(write_model_folder(tmp_path / "same", model), "--keep", "0.5")
+        sites = read_json(out / "report.json")["sites"]
+        assert len({site["name"] for site in sites}) == len(sites) == len(ELIGIBLE_SITES)
+        assert {site["treatment"] for site in sites} == {"factored"}
+        onnx.checker.check_model(out / "model.onnx", full_check=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of Unix")
@@ -354,7 +358,7 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, number: signal
         stderr=subprocess.PIPE,
         text=True,
         # A shell's background jobs ignore Ctrl-C, and so would their children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         while process.poll() is None and not list(tmp_path.glob("new/.out.partial-*")):
             time.sleep(0.005)

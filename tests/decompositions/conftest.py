@@ -1,8 +1,13 @@
 """Blocks of a few rows, so that small matrices stream as large ones do."""
 
 import pytest
+from hypothesis import settings
 
 from squeeze_onnx.decompositions import blocks
+
+# A busy machine is no failure: no test here is about time.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture

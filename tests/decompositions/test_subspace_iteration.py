@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from squeeze_onnx.decompositions import Exact, Randomized, SubspaceIteration, adaptive_range
@@ -19,6 +19,7 @@ def error_over_optimum(decomposer: SubspaceIteration | Randomized, weight: np.nd
 
 
 @FORMS
+@settings(max_examples=50)
 @given(matrix=matrices(largest_side=80), data=st.data())
 def test_its_error_is_the_one_it_reports(power_iterations: int | None, matrix: np.ndarray, data: st.DataObject) -> None:
     rank = data.draw(st.integers(1, min(matrix.shape)))

@@ -23,7 +23,9 @@ def model(node: onnx.NodeProto, weight: np.ndarray, feed: onnx.ValueInfoProto) -
         [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(weight, "W")],
     )
-    return ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9))
+    return ir.serde.deserialize_model(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    )
 
 
 X = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, 4])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from squeeze_onnx.errors import OptionError
-from squeeze_onnx.graph.rewrite import factor_site, replace_weight
+from squeeze_onnx.graph.rewrite import Rewriter, factor_site, replace_weight
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from tests.graph.execution import LEVELS, factor_fully, run, svd_factors
 from tests.graph.tiny_graphs import initializer_names, node_named, operators, random_weight, tiny_model
@@ -278,12 +279,25 @@ class TestRefused:
         graph = "g (float16[B,4] x) => (float16[B,6] y) { [mm] y = MatMul(x, W) }"
         model = tiny_model(graph, W=W.astype(np.float16))
         with pytest.raises(OptionError, match="site 'mm' would get entries that are not finite in FLOAT16"):
-            factor_site(model, only_site(model), 1e6 * LEFT, RIGHT)
+            factor_site(model, only_site(model), LEFT, 1e6 * RIGHT)
+        assert initializer_names(model) == ["W"]
 
     def test_zero_factors_of_rank_one_are_a_valid_way_to_say_nothing(self) -> None:
         model = tiny_model("g (float[B,4] x) => (float[B,6] y) { [mm] y = Gemm(x, W, c) }", W=0 * W, c=BIAS)
         factor_site(model, only_site(model), np.zeros((4, 1)), np.zeros((1, 6)))
         np.testing.assert_array_equal(run(model, {"x": X})[0], np.tile(BIAS, (5, 1)))
+
+
+def test_a_rewriter_keeps_names_apart_from_site_to_site() -> None:
+    graph = "g (float[B,4] x) => (float[B,4] y) { [a] h = MatMul(x, V)\n [b] y = MatMul(h, W) }"
+    model = tiny_model(graph, V=random_weight(4, 4), W=random_weight(4, 4, seed=1))
+    first, second = find_sites(model).sites
+    rewriter = Rewriter(model)
+    # As if the two sites came from different searches of a model with names that repeat.
+    rewriter.factor(first, *svd_factors(first.weight.numpy(), 2))
+    rewriter.factor(replace(second, name="a"), *svd_factors(second.weight.numpy(), 2))
+    assert initializer_names(model) == ["a/left", "a/left_1", "a/right", "a/right_1"]
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
 
 
 @st.composite
