@@ -1,11 +1,13 @@
 """Where calibration data comes from: a text file, the train split of a task, or saved inputs. Labels are never read."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.errors import DataError, OptionError
@@ -91,9 +93,9 @@ def _text_batches(
 def _saved_batches(path: Path, session: Session, batch_size: int) -> tuple[CalibrationBatch, ...]:
     """Cut the arrays of an .npz, one a graph input with a sequence a row, into batches."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
         raise DataError(
             f"--calibration {path} is not an .npz of arrays ({error}); save one with numpy.savez"
         ) from error

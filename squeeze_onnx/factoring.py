@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.decompositions import Decomposer, Factors
-from squeeze_onnx.graph.rewrite import factor_site, replace_weight
+from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.plan import PlannedSite
@@ -48,14 +48,15 @@ def rewrite_sites(
     """
     todo = [(site, planned.rank, planned.treatment) for site, planned in zip(sites, plan, strict=True)]
     errors: dict[str, TruncationErrors] = {}
+    rewriter = Rewriter(model)
     for site, rank, treatment in track([job for job in todo if job[1] is not None], "Rewriting"):
         assert rank is not None
         weight = read_weight(site)
         factors, errors[site.name] = truncate(weight, rank, weighting_of(site), decomposer)
         if treatment == "factored":
-            factor_site(model, site, factors.left, factors.right)
+            rewriter.factor(site, factors.left, factors.right)
         else:
-            replace_weight(model, site, factors.product())
+            rewriter.replace(site, factors.product())
     return errors
 
 
@@ -71,7 +72,7 @@ def truncate(
     weight_norm, approximation_norm = np.linalg.norm(weight), np.linalg.norm(approximation)
     kept, rest = np.split(decomposition.singular_values, [components])
     total = float(np.linalg.norm(weighted.matrix)) ** 2
-    dropped = decomposition.frobenius_residual**2 + float(rest @ rest)
+    dropped = min(decomposition.frobenius_residual**2 + float(rest @ rest), total)  # rounding aside
     return factors, TruncationErrors(
         weighted_error=_ratio(np.sqrt(dropped), np.sqrt(total)),
         relative_error=_ratio(float(np.linalg.norm(weight - approximation)), float(weight_norm)),

@@ -25,6 +25,7 @@ from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.report.html import render_optimization
 from squeeze_onnx.report.json import analysis_report, optimization_report
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
+from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.selectors import TracyWidomEdge
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.staging import staged_folder
@@ -131,6 +132,9 @@ def optimize(
     config = config or OptimizeConfig()
     out = Path(out)
     clock = Stopwatch()
+    # Without data nothing is run, and a machine without onnxruntime will do.
+    if calibration is not None or config.provider != "cpu":
+        resolve_provider(config.provider)
     with clock.stage("load"):
         model = load_model(path)
         refuse_overwriting_input(model, out)

@@ -58,13 +58,19 @@ def take_survey(
     with clock.stage("sites"):
         sites, skipped = _choose_sites(model, config, plan)
     with clock.stage("calibration"):
-        weighting_of = _weighting_of(method, model, sites, calibration, track)
+        weighting_of = _weighting_of(method, model, sites, calibration, provider=config.provider, track=track)
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
     if plan is None and METHODS[method].probes:
         with clock.stage("sensitivity"):
             spectra = probe_sensitivities(
-                model.ir, spectra, weighting_of, Uniform(PROBE_KEEP), calibration, track=track
+                model.ir,
+                spectra,
+                weighting_of,
+                Uniform(PROBE_KEEP),
+                calibration,
+                provider=config.provider,
+                track=track,
             )
     return Survey(method, spectra, skipped, weighting_of, clock.seconds)
 
@@ -106,6 +112,8 @@ def _weighting_of(
     model: OnnxModel,
     sites: Sequence[MatMulSite],
     calibration: Sequence[CalibrationBatch],
+    *,
+    provider: str,
     track: Track,
 ) -> WeightingOf:
     """Return how ``method`` sees each site; runs the model on ``calibration`` if it looks at activations."""
@@ -115,4 +123,4 @@ def _weighting_of(
         raise OptionError(
             f"--method {method} looks at activations; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
-    return METHODS[method].weighting_of(collect_moments(model.ir, sites, calibration, track=track))
+    return METHODS[method].weighting_of(collect_moments(model.ir, sites, calibration, provider=provider, track=track))

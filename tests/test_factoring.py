@@ -16,6 +16,7 @@ from squeeze_onnx.rmt.spectrum import effective_rank, stable_rank
 from squeeze_onnx.weightings import Identity, Standardization, Weighting, Whitening
 from tests.strategies import shapes
 from tests.tiny_encoder import encoder_model, weights_of
+from tests.tracks import RecordingTrack
 
 IDENTITY, STANDARDIZATION = Identity(), Standardization()
 
@@ -91,23 +92,11 @@ class TestRewrite:
         model = ir.from_proto(encoder_model())
         query, key, value, *others = choose_eligible(find_sites(model).sites).sites
         fates = [planned_site(query, 4, ""), planned_site(key, 20, ""), planned_site(value, None, "")]
-        tracked: list[str] = []
-
-        def track(items: list[object], description: str) -> list[object]:
-            tracked.append(f"{description} {len(items)}")
-            return items
-
-        errors = rewrite_sites(
-            model,
-            [query, key, value],
-            fates,
-            lambda _: IDENTITY,
-            decomposer=Exact(),
-            track=track,  # type: ignore[arg-type]
-        )
+        track = RecordingTrack()
+        errors = rewrite_sites(model, [query, key, value], fates, lambda _: IDENTITY, decomposer=Exact(), track=track)
         after = weights_of(ir.to_proto(model))
         assert list(errors) == ["layer.0/query", "layer.0/key"]
-        assert tracked == ["Rewriting 2"]
+        assert track.taken == {"Rewriting": 2}
         assert after["layer.0/query/left"].shape == (32, 4)
         assert np.linalg.matrix_rank(after["layer.0/key/weight"], tol=1e-4) == 20
         untouched = ["layer.0/value.weight", *(site.weight.name for site in others)]

@@ -77,7 +77,7 @@ def test_rank_0_becomes_a_factorization_of_rank_1(spectra: Sequence[SiteSpectra]
 
 
 def test_above_break_even_a_site_is_left_or_denoised(spectra: Sequence[SiteSpectra]) -> None:
-    left, denoised = (fate(spectra, BREAK_EVEN + 1, choice) for choice in ("leave", "denoise"))  # type: ignore[arg-type]
+    left, denoised = (fate(spectra, BREAK_EVEN + 1, choice) for choice in ("leave", "denoise"))
     assert (left.rank, left.treatment) == (None, "dense")
     assert left.reason == "as asked: rank 8 is above break-even (7)"
     assert (denoised.rank, denoised.treatment) == (BREAK_EVEN + 1, "denoised")

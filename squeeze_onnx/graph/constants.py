@@ -251,7 +251,9 @@ def _through_dequantization(node: ir.Node, matrix: ConstantMatrix) -> ConstantMa
     axis = int_attribute(node, "axis", 1) % 2
     if len(scale.shape) > 1 or scale.size not in (1, matrix.shape[axis]):
         return UnusableConstant(
-            matrix.tensor, "has a weight quantized in blocks; squeeze the float model first and quantize afterwards"
+            matrix.tensor,
+            "has a quantized weight with neither one scale nor one for each row or column; "
+            "squeeze the float model first and quantize afterwards",
         )
     stored_axis = 1 - axis if matrix.transposed else axis
     dtype = ir.DataType(int_attribute(node, "output_dtype")) or scale.dtype

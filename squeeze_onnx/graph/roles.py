@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.attention import attention_cores
-from squeeze_onnx.graph.constants import constant_axes
+from squeeze_onnx.graph.constants import constant_axes, is_constant
 from squeeze_onnx.graph.dataflow import data_inputs, downstream, joins, upstream
 from squeeze_onnx.graph.operators import (
     ADDITIONS,
@@ -130,9 +130,7 @@ class _Placer:
             after = [node, *downstream(node.outputs[0], self.is_mixer)]
             if any(map(_picks_tokens, before)) and _has_nonlinearity(after):
                 self._assign([weight], Role.POOLER)
-            elif not any(map(self.is_mixer, after[1:])) and any(
-                out.is_graph_output() for n in after for out in n.outputs
-            ):
+            elif _returned(after) and not any(map(self.is_mixer, after[1:])):
                 self._assign([weight], Role.CLASSIFIER)
             else:
                 self._assign([weight], Role.OTHER)
@@ -143,7 +141,8 @@ class _Placer:
         for node in upstream(_rows(ffn_in), self.ends_branch):
             stream.update(node.outputs)
             if not self.ends_branch(node):
-                stream.update(data_inputs(node))
+                # Without constants: an epsilon is shared by norms all over the graph.
+                stream.update(value for value in data_inputs(node) if not is_constant(value))
         after = downstream(ffn_out.outputs[0], self.is_mixer)
         return next((node for node in after if op_of(node) in ADDITIONS and stream.intersection(node.inputs)), None)
 
@@ -164,7 +163,8 @@ class _Placer:
             rights = {self._weight_that_meets(use) for output in outputs for use in output.uses()}
             right = rights.pop() if len(rights) == 1 else None
             bare = all(op_of(node) in BARE_PRODUCTS for node in nodes)
-            if right is not None and bare and not any(output.is_graph_output() for output in outputs):
+            # Only a weight that is used later can be the right factor: no circles among tied weights.
+            if right is not None and right > left and bare and not _returned(nodes):
                 yield left, right
 
     def _weight_that_meets(self, use: tuple[ir.Node, int]) -> int | None:
@@ -188,6 +188,11 @@ def _rows(node: ir.Node) -> ir.Value:
     if value is None:
         raise ModelError(f"{op_of(node)} {node.name!r} lacks a required input: export the model again")
     return value
+
+
+def _returned(nodes: Iterable[ir.Node]) -> bool:
+    """Whether the model returns an output of one of ``nodes``."""
+    return any(output.is_graph_output() for node in nodes for output in node.outputs)
 
 
 def _has_nonlinearity(nodes: Iterable[ir.Node]) -> bool:

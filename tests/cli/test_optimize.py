@@ -187,18 +187,16 @@ class TestBudget:
             assert site["spectrum"]["effective_rank_after"] >= 0.36 * site["spectrum"]["effective_rank"]
 
     def test_is_spent_on_roles_taken_in_and_not_on_sites_left_out(
-        self, optimize: Callable[..., Path], work: Path
+        self, optimize: Callable[..., Path], model: Path
     ) -> None:
         roles = [word for role in ("embedding", "pooler", "classifier") for word in ("--include", role)]
-        out = optimize(work / "model", *roles, "--exclude", "layer.0/key", "--calibration", work / "text")
+        out = optimize(model, "--keep", "0.6", *roles, "--exclude", "layer.0/key")
         report = read_json(out / "report.json")
         expected = ["embedding", *(site for site in ELIGIBLE_SITES if site != "layer.0/key"), "pooler", "classifier"]
         assert [site["name"] for site in report["sites"]] == expected
+        assert {site["treatment"] for site in report["sites"]} == {"factored"}
         assert report["skipped"] == [{"name": "layer.0/key", "reason": "excluded by name"}]
-        assert report["method"] == "whiten"
-        weights = initializers(out)
-        assert "layer.0/key.weight" in weights
-        assert "embedding.weight" not in weights
+        assert {name for name in initializers(out) if name.endswith(".weight")} == {"layer.0/key.weight"}
         assert np.isfinite(outputs(out)).all()
 
 
@@ -383,4 +381,4 @@ def test_half_of_a_real_encoder_by_plain_svd(run_cli: RunCli, model_cache: Path,
     assert done.returncode == 0, done.stderr
     spearman = json.loads(done.stdout)["metrics"]["spearman"]
     assert spearman["baseline"] == pytest.approx(0.867, abs=0.001)
-    assert 0.3 < spearman["candidate"] < 0.867
+    assert spearman["candidate"] == pytest.approx(0.7987, abs=0.001)

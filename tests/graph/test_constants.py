@@ -171,8 +171,22 @@ def test_the_scale_decides_the_type_of_a_dequantized_weight() -> None:
             "d = DequantizeLinear <axis = 0, block_size = 2> (Q, s)",
             "d",
             {"Q": INT8, "s": np.ones((2, 6), np.float32)},
-            "quantized in blocks",
+            "neither one scale nor one for each row or column",
             id="a scale for each block",
+        ),
+        pytest.param(
+            "d = DequantizeLinear <axis = 0, block_size = 4> (Q, s)",
+            "d",
+            {"Q": INT8[:, :4], "s": np.ones((1, 4), np.float32)},
+            "neither one scale nor one for each row or column",
+            id="as many blocks as rows",
+        ),
+        pytest.param(
+            "d = DequantizeLinear(Q, s)",
+            "d",
+            {"Q": INT8, "s": np.ones(5, np.float32)},
+            "neither one scale nor one for each row or column",
+            id="a scale too few",
         ),
     ],
 )
@@ -250,6 +264,15 @@ def test_uses_of_a_constant_are_found_behind_its_links() -> None:
     source = tiny_model(graph, W=W).graph.initializers["W"]
     assert {(node.name, index) for node, index in uses_of_constant(source)} == {("product", 1), ("sum", 0), ("sum", 1)}
     assert not reaches_graph_output(source)
+
+
+def test_a_scale_is_not_seen_through_what_it_scales() -> None:
+    graph = """g (float[B,6] x) => (float[B,6] y) {
+        [dequantize] d = DequantizeLinear <axis = 0, block_size = 2> (Q, S)
+        [product] y = MatMul(x, S)
+    }"""
+    source = tiny_model(graph, Q=INT8, S=random_weight(2, 6)).graph.initializers["S"]
+    assert {(node.name, index) for node, index in uses_of_constant(source)} == {("dequantize", 1), ("product", 1)}
 
 
 def test_a_view_of_a_constant_may_be_a_graph_output() -> None:

@@ -145,11 +145,19 @@ class TestFactored:
         assert node.inputs[0] is not None
         assert node.inputs[0].shape == ir.Shape(["B", "S", 2])
 
-    def test_a_packed_attention_takes_the_narrow_input(self) -> None:
-        graph = """g (float[B,S,4] x) => (float[B,S,4] y) {
-            [attention] y = com.microsoft.Attention <num_heads = 2> (x, W, c)
-        }"""
-        model = tiny_model(graph, W=random_weight(4, 12), c=random_weight(12))
+    @pytest.mark.parametrize(
+        ("attributes", "columns"),
+        [
+            pytest.param("", 12, id="as wide as its input"),
+            pytest.param(", unidirectional = 1", 12, id="causal"),
+            pytest.param(", qkv_hidden_sizes = [4, 4, 8]", 16, id="with wider values"),
+        ],
+    )
+    def test_a_packed_attention_takes_the_narrow_input(self, attributes: str, columns: int) -> None:
+        graph = f"""g (float[B,S,4] x) => (float[B,S,N] y) {{
+            [attention] y = com.microsoft.Attention <num_heads = 2{attributes}> (x, W, c)
+        }}"""
+        model = tiny_model(graph, W=random_weight(4, columns), c=random_weight(columns))
         left, right = svd_factors(only_site(model).weight.numpy(), 3)
         dense = model.clone()
         replace_weight(dense, only_site(dense), left @ right)
@@ -157,6 +165,17 @@ class TestFactored:
         feeds = {"x": random_weight(2, 5, 4, seed=7)}
         for level in LEVELS:
             np.testing.assert_allclose(run(model, feeds, level), run(dense, feeds, level), rtol=0, atol=1e-5)
+
+    def test_a_packed_attention_keeps_its_keys_and_values_of_earlier_tokens(self) -> None:
+        graph = """g (float[B,S,4] x, float[2,B,2,P,2] past) => (float[B,S,4] y, float[2,B,2,T,2] present) {
+            y, present = com.microsoft.Attention <num_heads = 2, unidirectional = 1> (x, W, c, , past)
+        }"""
+        model = tiny_model(graph, W=random_weight(4, 12), c=random_weight(12))
+        feeds = {"x": random_weight(2, 5, 4, seed=7), "past": random_weight(2, 2, 2, 3, 2, seed=8)}
+        expected = run(model, feeds)
+        factor_fully(model, only_site(model))
+        for actual, output in zip(run(model, feeds), expected, strict=True):
+            np.testing.assert_allclose(actual, output, rtol=0, atol=1e-5)
 
     def test_a_fused_product_keeps_its_activation(self) -> None:
         graph = """g (float[B,4] x) => (float[B,6] y) {

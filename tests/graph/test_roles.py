@@ -5,6 +5,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.rewrite import factor_site
 from squeeze_onnx.graph.sites import find_sites
 from tests.graph.tiny_graphs import random_weight, tiny_model
@@ -138,9 +139,23 @@ class TestLayers:
             {attention(0, "x", "a")}
             m, , , r = com.microsoft.SkipSimplifiedLayerNormalization(a, x, c1)
             {feed_forward(0, "m", "h")}
-            y, , , z = com.microsoft.SkipSimplifiedLayerNormalization(h, r, c1)
+            y, , , z = com.microsoft.SkipSimplifiedLayerNormalization(h, r, c2)
         """
         assert placed(body) == whole_layer(0, 0)
+
+    def test_attention_without_value_and_output_weights_does_not_take_those_of_other_layers(self) -> None:
+        body = f"""
+            {pre_norm_layer(0, "x", "e")}
+            n = LayerNormalization(e, c3)
+            [q1] q1 = MatMul(n, Wq1)
+            [k1] k1 = MatMul(n, Wk1)
+            {core(1, "q1", "k1", "n")}
+            r = Add(e, context1)
+            {feed_forward(1, "r", "h")}
+            y = Add(r, h)
+        """
+        expected = {name: place for name, place in whole_layer(1, 1).items() if name not in {"v1", "o1"}}
+        assert placed(body) == whole_layer(0, 0) | expected
 
     def test_layers_that_share_their_weights_are_placed_at_their_first_use(self) -> None:
         def shared(n: int, x: str, y: str) -> str:
@@ -238,8 +253,8 @@ class TestAttention:
             rt = Transpose <perm = [0, 2, 1]> (r)
             s = MatMul(q0, kt)
             by_position = MatMul(k0, rt)
-            back = Transpose <perm = [0, 2, 1]> (by_position)
-            t = Add(back, s)
+            scaled = Mul(s, half)
+            t = Add(by_position, scaled)
             p = Softmax(t)
             context0 = MatMul(p, v0)
             {output(0, "y")}
@@ -368,6 +383,16 @@ class TestFeedForward:
         body = "[a] i = Gemm(x, Wi, c1)\n [b] f = Gemm(i, Wf, c2)\n y = Add(f, x)"
         assert placed(body, "float[B,4] x") == {"a": ("other", None), "b": ("classifier", None)}
 
+    def test_a_constant_that_norms_share_is_no_stream(self) -> None:
+        body = """
+            m = Add(x, c1)
+            [in] i = MatMul(m, Wi)
+            g = Relu(i)
+            [out] f = MatMul(g, Wf)
+            y = Add(f, c1)
+        """
+        assert placed(body) == {"in": ("other", None), "out": ("classifier", None)}
+
     def test_without_a_way_back_to_the_stream_it_is_none(self) -> None:
         body = "[transform] i = MatMul(x, Wi)\n g = Gelu(i)\n [decoder] f = MatMul(g, Wf)\n y = Add(f, c1)"
         assert placed(body) == {"transform": ("other", None), "decoder": ("classifier", None)}
@@ -415,7 +440,23 @@ class TestHeads:
         assert placed(body, "int64[B,S] ids") == expected
 
 
+def test_a_product_without_its_activations_is_bad_input() -> None:
+    with pytest.raises(ModelError, match="MatMul 'broken' lacks a required input: export the model again"):
+        placed("[broken] y = MatMul(, W)")
+
+
 class TestFactoredBefore:
+    def test_a_product_that_the_model_also_returns_is_no_left_factor(self) -> None:
+        body = "[a] u = MatMul(x, Wa)\n [b] y = MatMul(u, Wb)"
+        assert placed(body, outputs="float[M] y, float[M] u") == {"a": ("other", None), "b": ("classifier", None)}
+
+    def test_a_weight_that_meets_its_own_products_is_no_left_factor(self) -> None:
+        body = "[a] u = MatMul(x, Wa)\n [b] unused = MatMul(u, Wa)\n y = Relu(x)"
+        assert placed(body) == {"a": ("other", None)}
+
+    def test_a_product_that_another_weight_alone_meets_is_a_left_factor(self) -> None:
+        assert placed("[a] u = MatMul(x, Wa)\n [b] y = MatMul(u, Wb)") == dict.fromkeys("ab", ("classifier", None))
+
     def test_both_factors_have_the_role_of_their_weight(self) -> None:
         body = "e = Gather(Wt, ids)\n" + post_norm_layer(0, "e", "h") + post_norm_layer(1, "h", "y")
         model = described(body, "int64[B,S] ids", "float[B,S,4] y")

@@ -1,0 +1,119 @@
+"""report.json: what the design promises, and plain values only."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.graph.model import load_model
+from squeeze_onnx.graph.sites import SkippedSite
+from squeeze_onnx.graph.size import ModelSize, measure_size
+from squeeze_onnx.pipeline import SqueezeResult, squeeze
+from squeeze_onnx.report.json import analysis_report, optimization_report
+from tests.tiny_encoder import ELIGIBLE_SITES, write_model_folder
+
+CONFIG = OptimizeConfig(method="svd", keep=0.5, exclude=("key",), simulations=1)
+AFTER = ModelSize(bytes=3, parameters=2, sha256={"model.onnx": "ab"})
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> ModelSize:
+    return measure_size(load_model(write_model_folder(tmp_path_factory.mktemp("report") / "model")))
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> SqueezeResult:
+    return squeeze(load_model(write_model_folder(tmp_path_factory.mktemp("report") / "model")), CONFIG)
+
+
+@pytest.fixture(scope="module")
+def report(before: ModelSize, result: SqueezeResult) -> dict[str, Any]:
+    return optimization_report(
+        config=CONFIG,
+        plan=result.plan,
+        spectra=result.spectra,
+        errors=result.errors,
+        before=before,
+        after=AFTER,
+        timing={"load": 0.25},
+    )
+
+
+class TestOptimization:
+    def test_is_plain_json_of_finite_numbers(self, report: dict[str, Any]) -> None:
+        assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+    def test_tells_sizes_before_and_after(
+        self, report: dict[str, Any], before: ModelSize, result: SqueezeResult
+    ) -> None:
+        assert report["size"] == {
+            "baseline_bytes": before.bytes,
+            "optimized_bytes": 3,
+            "baseline_parameters": before.parameters,
+            "optimized_parameters": 2,
+            "eligible_parameters": result.plan.eligible_parameters,
+            "kept_eligible_parameters": result.plan.kept_parameters,
+        }
+        assert report["files"] == {"baseline": dict(before.sha256), "optimized": {"model.onnx": "ab"}}
+
+    def test_says_what_was_asked_for_and_what_was_left_out(self, report: dict[str, Any]) -> None:
+        assert (report["format"], report["method"], report["budget"]) == ("squeeze-onnx/report/1", "svd", {"keep": 0.5})
+        assert OptimizeConfig.from_json(report["config"]) == CONFIG
+        assert report["timing"] == {"load": 0.25}
+        assert {"name": "layer.0/key", "reason": "role key is excluded"} in report["skipped"]
+
+    def test_has_a_site_for_every_line_of_the_plan(self, report: dict[str, Any], result: SqueezeResult) -> None:
+        assert [site["name"] for site in report["sites"]] == [name for name in ELIGIBLE_SITES if "key" not in name]
+        for site, planned in zip(report["sites"], result.plan.sites, strict=True):
+            assert (site["layer"], site["role"], site["rank"]) == (planned.layer, planned.role, planned.rank)
+            assert (site["shape"], site["reason"]) == (list(planned.shape), planned.reason)
+
+    def test_has_each_spectrum_before_and_after(self, report: dict[str, Any], result: SqueezeResult) -> None:
+        for site, measured in zip(report["sites"], result.spectra, strict=True):
+            spectrum, errors = site["spectrum"], result.errors[site["name"]]
+            assert spectrum["tw_edge"] == measured.summary.tw_edge
+            assert spectrum["effective_rank_after"] == errors.effective_rank_after < spectrum["effective_rank"]
+            assert 0 < spectrum["energy_kept"] == errors.energy_kept < 1
+            assert set(spectrum["by_noise_estimator"]) == {"entries", "median", "bulk"}
+            assert site["relative_error"] == errors.relative_error > 0
+
+    def test_a_site_left_dense_loses_nothing(self, before: ModelSize, result: SqueezeResult) -> None:
+        report = optimization_report(
+            config=CONFIG,
+            plan=result.plan,
+            spectra=result.spectra,
+            errors={},
+            before=before,
+            after=AFTER,
+            timing={},
+        )
+        for site in report["sites"]:
+            spectrum = site["spectrum"]
+            assert (site["weighted_error"], site["relative_error"], site["weight_cosine"]) == (0, 0, 1)
+            assert spectrum["energy_kept"] == 1
+            assert spectrum["effective_rank_after"] == spectrum["effective_rank"]
+            assert spectrum["stable_rank_after"] == spectrum["stable_rank"]
+
+
+def test_an_analysis_says_which_sites_are_eligible(tmp_path: Path, before: ModelSize, result: SqueezeResult) -> None:
+    config = AnalyzeConfig(simulations=1)
+    report = analysis_report(
+        config=config,
+        spectra=result.spectra,
+        eligible={"layer.0/query"},
+        skipped=[SkippedSite("pooler", "because")],
+        size=before,
+        timing={"load": 0.5},
+    )
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report["format"] == "squeeze-onnx/analysis/1"
+    assert [site["name"] for site in report["sites"] if site["eligible"]] == ["layer.0/query"]
+    assert report["size"] == {
+        "baseline_bytes": before.bytes,
+        "baseline_parameters": before.parameters,
+        "eligible_parameters": 32 * 32,
+    }
+    assert report["skipped"] == [{"name": "pooler", "reason": "because"}]
+    assert {site["uses"] for site in report["sites"]} == {1}
