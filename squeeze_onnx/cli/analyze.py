@@ -31,11 +31,12 @@ def analyze(
     MODEL is an .onnx file or a folder with model.onnx. Nothing is changed.
     """
     from squeeze_onnx.cli.tables import analysis_table, skipped_table
-    from squeeze_onnx.cli.writing import write_reports
+    from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports
     from squeeze_onnx.config import AnalyzeConfig
     from squeeze_onnx.pipeline import analyze as run
     from squeeze_onnx.report.html import render_analysis
 
+    refuse_overwriting_models([model], json_path, html_path)
     config = AnalyzeConfig(noise=noise, probability=probability, include=include, exclude=exclude, seed=seed)
     report = run(model, config, progress_track(quiet=quiet))
     write_reports(report, json_path, html_path, render_analysis)

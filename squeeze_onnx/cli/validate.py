@@ -68,7 +68,7 @@ def validate(
     status 1 says that the gate (--max-drop) failed.
     """
     from squeeze_onnx.cli.validation_tables import print_validation
-    from squeeze_onnx.cli.writing import write_reports
+    from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports
     from squeeze_onnx.report.html import render_validation
     from squeeze_onnx.validation import ValidateConfig
     from squeeze_onnx.validation import validate as run
@@ -86,6 +86,7 @@ def validate(
         seed=seed,
         limit=limit,
     )
+    refuse_overwriting_models([baseline, candidate], json_path, html_path)
     report = run(baseline, candidate, config, progress_track(quiet=quiet)).to_json()
     write_reports(report, json_path, html_path, render_validation)
     print_validation(report, output_console(quiet=quiet or str(json_path) == "-"), verbose=verbose)

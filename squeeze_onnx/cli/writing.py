@@ -1,13 +1,26 @@
-"""Writing reports where ``--json`` and ``--html`` say."""
+"""Writing reports where ``--json`` and ``--html`` say, and not where a model lies."""
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from squeeze_onnx.companions import COMPANIONS
+from squeeze_onnx.errors import OutputError
+from squeeze_onnx.graph.model import locate_model
 from squeeze_onnx.staging import staged_file
+
+
+def refuse_overwriting_models(models: Iterable[Path], *targets: Path | None) -> None:
+    """Raise OutputError if a report would replace a model that it is about, or its tokenizer or configuration."""
+    files = [locate_model(model) for model in models]
+    inputs = {os.path.realpath(path) for file in files for path in (file, *(file.parent / name for name in COMPANIONS))}
+    for target in targets:
+        if target is not None and os.path.realpath(target) in inputs:
+            raise OutputError(f"{target} belongs to the model: name another file for the report")
 
 
 def write_reports(

@@ -36,16 +36,16 @@ def test_json_on_standard_output_is_all_there_is(run_cli: RunCli, model: Path) -
     assert json.loads(done.stdout)["format"] == "squeeze-onnx/analysis/1"
 
 
-def test_quiet_prints_nothing_and_verbose_every_reason(run_cli: RunCli, model: Path) -> None:
-    quiet = run_cli("analyze", model, "--quiet")
+def test_quiet_prints_nothing_and_verbose_every_reason(call_cli: RunCli, model: Path) -> None:
+    quiet = call_cli("analyze", model, "--quiet")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
-    verbose = run_cli("analyze", model, "--verbose")
+    verbose = call_cli("analyze", model, "--verbose")
     assert "role pooler is not eligible here; --include pooler takes it in" in verbose.stdout
 
 
-def test_options_reach_the_analysis(run_cli: RunCli, model: Path) -> None:
+def test_options_reach_the_analysis(call_cli: RunCli, model: Path) -> None:
     options = ("--noise", "bulk", "--probability", "0.9", "--include", "embedding", "--exclude", "query", "--seed", "3")
-    report = json.loads(run_cli("analyze", model / "model.onnx", "--json", "-", *options).stdout)
+    report = json.loads(call_cli("analyze", model / "model.onnx", "--json", "-", *options).stdout)
     config = report["config"]
     assert (config["noise"], config["probability"], config["seed"]) == ("bulk", 0.9, 3)
     eligible = {site["name"] for site in report["sites"] if site["eligible"]}

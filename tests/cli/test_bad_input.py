@@ -78,14 +78,14 @@ class TestModelFile:
     def test_is_missing(self, refuses: Refuses, tmp_path: Path) -> None:
         assert "none.onnx does not exist" in refuses("optimize", tmp_path / "none.onnx", "-o", tmp_path / "out")
 
-    def test_is_not_in_the_folder(self, refuses: Refuses, tmp_path: Path) -> None:
+    def test_is_not_in_the_folder(self, refuses_here: Refuses, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        assert "empty holds no .onnx file" in refuses("optimize", tmp_path / "empty", "-o", tmp_path / "out")
+        assert "empty holds no .onnx file" in refuses_here("optimize", tmp_path / "empty", "-o", tmp_path / "out")
 
     @pytest.mark.parametrize("content", [b"", b"pickle"], ids=["empty", "something else"])
-    def test_is_not_onnx(self, refuses: Refuses, tmp_path: Path, content: bytes) -> None:
+    def test_is_not_onnx(self, refuses_here: Refuses, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "model.onnx").write_bytes(content)
-        assert "model.onnx" in refuses("optimize", tmp_path, "-o", tmp_path / "out")
+        assert "model.onnx" in refuses_here("optimize", tmp_path, "-o", tmp_path / "out")
 
     @pytest.mark.parametrize("left", [0.3, 0.999])
     def test_is_truncated(self, refuses: Refuses, model: Path, tmp_path: Path, left: float) -> None:
@@ -93,10 +93,10 @@ class TestModelFile:
         (model / "model.onnx").write_bytes(content[: int(left * len(content))])
         assert "is not an ONNX file, or is cut off" in refuses("optimize", model, "-o", tmp_path / "out")
 
-    def test_defines_a_weight_twice(self, refuses: Refuses, tmp_path: Path) -> None:
+    def test_defines_a_weight_twice(self, refuses_here: Refuses, tmp_path: Path) -> None:
         twice = [numpy_helper.from_array(WEIGHT, "W"), numpy_helper.from_array(2 * WEIGHT, "W")]
         write(matmul_model(*twice), tmp_path / "model.onnx")
-        assert "defines initializer 'W' 2 times" in refuses("optimize", tmp_path, "-o", tmp_path / "out")
+        assert "defines initializer 'W' 2 times" in refuses_here("optimize", tmp_path, "-o", tmp_path / "out")
 
 
 class TestExternalData:
@@ -114,10 +114,10 @@ class TestExternalData:
         assert "needs 128 bytes of 'weights.bin' for tensor 'W', but the file has 127" in sentence
 
     @pytest.mark.parametrize("location", ["{outside}/secret", "../secret"], ids=["an absolute path", ".."])
-    def test_leaves_the_folder(self, refuses: Refuses, tmp_path: Path, location: str) -> None:
+    def test_leaves_the_folder(self, refuses_here: Refuses, tmp_path: Path, location: str) -> None:
         (tmp_path / "secret").write_bytes(WEIGHT.tobytes())
         tensor = external_tensor("W", location.format(outside=tmp_path))
-        assert "secret" in self.optimize(refuses, tmp_path, tensor)
+        assert "secret" in self.optimize(refuses_here, tmp_path, tensor)
 
     def test_leaves_the_folder_by_a_link(self, refuses: Refuses, tmp_path: Path) -> None:
         (tmp_path / "secret").write_bytes(WEIGHT.tobytes())
@@ -137,17 +137,17 @@ class TestWeights:
 
     @pytest.mark.parametrize("command", ["analyze", "optimize"])
     def test_that_are_not_finite_can_be_excluded_as_the_sentence_says(
-        self, run_cli: RunCli, tmp_path: Path, command: str
+        self, call_cli: RunCli, tmp_path: Path, command: str
     ) -> None:
         folder = write_model_folder(tmp_path / "model", with_bad_weight(np.nan))
         out = ("-o", tmp_path / "out") if command == "optimize" else ()
-        done = run_cli(command, folder, *out, "--exclude", "layer.1/value")
+        done = call_cli(command, folder, *out, "--exclude", "layer.1/value")
         assert (done.returncode, done.stderr) == (0, "")
 
-    def test_that_are_not_finite_spoil_calibration(self, refuses: Refuses, tmp_path: Path) -> None:
+    def test_that_are_not_finite_spoil_calibration(self, refuses_here: Refuses, tmp_path: Path) -> None:
         folder = write_model_folder(tmp_path / "model", with_bad_weight(np.nan))
         (tmp_path / "text").write_text("\n".join(SENTENCES), encoding="utf-8")
-        sentence = refuses(
+        sentence = refuses_here(
             *("optimize", folder, "-o", tmp_path / "out", "--exclude", "layer.1/value"),
             *("--calibration", tmp_path / "text"),
         )
@@ -160,15 +160,15 @@ class TestWeights:
         ids=["no weights", "integers only"],
     )
     def test_are_none_to_squeeze(
-        self, refuses: Refuses, tmp_path: Path, command: str, made: Callable[[], onnx.ModelProto], fault: str
+        self, refuses_here: Refuses, tmp_path: Path, command: str, made: Callable[[], onnx.ModelProto], fault: str
     ) -> None:
         write(made(), tmp_path / "model.onnx")
-        assert fault in refuses(command, tmp_path, *(("-o", tmp_path / "out") if command == "optimize" else ()))
+        assert fault in refuses_here(command, tmp_path, *(("-o", tmp_path / "out") if command == "optimize" else ()))
 
-    def test_are_all_excluded(self, refuses: Refuses, model: Path, tmp_path: Path) -> None:
+    def test_are_all_excluded(self, refuses_here: Refuses, model: Path, tmp_path: Path) -> None:
         roles = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
         excludes = [word for role in roles for word in ("--exclude", role)]
-        assert "has no eligible" in refuses("optimize", model, "-o", tmp_path / "out", *excludes)
+        assert "has no eligible" in refuses_here("optimize", model, "-o", tmp_path / "out", *excludes)
 
 
 class TestOut:
@@ -181,6 +181,12 @@ class TestOut:
     @pytest.mark.parametrize("out", [".", ".."], ids=["the input", "a folder around the input"])
     def test_holds_the_input(self, refuses_here: Refuses, model: Path, out: str, force: tuple[str, ...]) -> None:
         assert "would replace the input" in refuses_here("optimize", model, "-o", model / out, *force)
+
+    @pytest.mark.parametrize("name", ["model.onnx", "config.json", "./tokenizer.json"])
+    @pytest.mark.parametrize("option", ["--json", "--html"])
+    def test_of_a_report_belongs_to_the_model(self, refuses_here: Refuses, model: Path, option: str, name: str) -> None:
+        assert "belongs to the model" in refuses_here("analyze", model, option, model / name)
+        assert "belongs to the model" in refuses_here("validate", model, model, option, model / name)
 
     def test_is_a_file(self, refuses_here: Refuses, model: Path) -> None:
         assert "config.json is not a folder" in refuses_here("optimize", model, "-o", model / "config.json", "--force")
