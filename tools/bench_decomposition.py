@@ -20,7 +20,7 @@ import numpy as np
 import scipy.fft
 import scipy.linalg
 from sklearn.utils.extmath import randomized_svd
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from squeeze_onnx.decompositions import Decomposer, Exact, Factors, Randomized, SubspaceIteration, singular_values
 from squeeze_onnx.decompositions.error_bounds import expected_spectral_error, krylov_norm
@@ -283,15 +283,15 @@ def main(*, models: Sequence[Path], out: Path, rank: int, repeats: int, every_we
         measured.append(measure_large(repeats))
     out.mkdir(parents=True, exist_ok=True)
     cases = [{"label": case.label, "rank": case.rank, "rows": [asdict(row) for row in rows]} for case, rows in measured]
-    threads = max(pool["num_threads"] for pool in threadpool_info())
+    threads = max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
     machine = environment() | {"threads": threads, "repeats": repeats}
     results = {"environment": machine, "cases": cases, "every_weight": entries}
     (out / "decomposition.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    intro = f"Wall time, medians of {repeats} rounds, {threads} BLAS threads. An error is ‖W − Ŵ‖₂; the optimum is σ_{{rank+1}}.\n"
-    tables = (
-        [intro] + [table(case, rows) for case, rows in measured] + ([survey_table(entries, rank)] if entries else [])
-    )
-    (out / "decomposition.md").write_text("\n".join(tables), encoding="utf-8")
+    how = f"Wall time, medians of {repeats} rounds; BLAS threads: {threads}. An error is ‖W − Ŵ‖₂, the optimum σ_{{rank+1}}."
+    tables = [table(case, rows) for case, rows in measured]
+    if entries:
+        tables.append(survey_table(entries, rank))
+    (out / "decomposition.md").write_text("\n".join([how, "", *tables]), encoding="utf-8")
 
 
 if __name__ == "__main__":

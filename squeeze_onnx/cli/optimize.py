@@ -65,6 +65,10 @@ def optimize(
     if plan_path is not None and (decided or options["method"] != "auto"):
         raise OptionError(f"--plan already says what becomes of each site; leave out --{[*decided, 'method'][0]}")
     source = calibration or (f"{TASK_PREFIX}{task}" if task else None)
+    if data is not None and source is None:
+        raise OptionError(
+            f"--data {data} is read for a task only; name it with --task, or give --calibration glue:TASK"
+        )
     report = run(
         model,
         out,

@@ -25,18 +25,22 @@ MOST_LOOKS = 10
 
 
 @dataclass(frozen=True)
-class _Ritz:
+class Ritz:
     """Rayleigh–Ritz approximations: eigenvalues of AAᵀ, descending, their orthonormal vectors, and `half` of these."""
 
     values: np.ndarray
     vectors: np.ndarray
     half: np.ndarray
 
+    def leading(self, rank: int) -> "Ritz":
+        """The leading ``rank`` of them."""
+        return Ritz(self.values[:rank], self.vectors[:, :rank], self.half[:, :rank])
+
 
 def adaptive_range(
     gram: GramOperator, start: np.ndarray, rank: int, tolerance: float, rng: np.random.Generator
-) -> tuple[np.ndarray, NormBound]:
-    """Orthonormal U (small, rank) with ‖A − UUᵀA‖₂ ≤ (1 + tolerance) σ_{rank+1}(A) as far as probes can see, and that norm.
+) -> tuple[Ritz, NormBound]:
+    """The leading ``rank`` Ritz vectors U of AAᵀ, and ‖A − UUᵀA‖₂: as far as probes see, ≤ (1 + tolerance) σ_{rank+1}(A).
 
     start: Gaussian, (small, more than rank); its dtype is that of all the work.
     """
@@ -44,11 +48,12 @@ def adaptive_range(
     vectors = gram.whole(gram.half(well_conditioned(gram.whole(gram.half(start)))))
     for look in range(1, MOST_LOOKS + 1):
         ritz = _rayleigh_ritz(gram, vectors)
-        leading = ritz.vectors[:, :rank]
+        leading = ritz.leading(rank)
         rounding = max(limits.eps * ritz.values[0], limits.tiny)
         allowed = np.sqrt(max((1 + tolerance) ** 2 * ritz.values[rank], rounding))
         probes = rng.standard_normal((start.shape[0], PROBES)).astype(start.dtype, copy=False)
-        error = krylov_norm(residual_of(gram, leading), probes, enough=allowed if look < MOST_LOOKS else np.inf)
+        residual = residual_of(gram, leading.vectors)
+        error = krylov_norm(residual, probes, enough=allowed if look < MOST_LOOKS else np.inf)
         if error.estimate <= allowed:
             break
         vectors = _chebyshev_filter(gram, ritz, float(max(ritz.values[-1], rounding)))
@@ -56,16 +61,16 @@ def adaptive_range(
     return leading, replace(error, failure_probability=look * error.failure_probability)
 
 
-def _rayleigh_ritz(gram: GramOperator, vectors: np.ndarray) -> _Ritz:
+def _rayleigh_ritz(gram: GramOperator, vectors: np.ndarray) -> Ritz:
     """Diagonalize AAᵀ on the span of ``vectors``."""
     basis = np.linalg.qr(vectors)[0]
     half = gram.half(basis)
     values, rotation = np.linalg.eigh(gram.inner(basis, half).astype(np.float64))
     rotation = rotation[:, ::-1].astype(basis.dtype)
-    return _Ritz(values[::-1], basis @ rotation, half @ rotation)
+    return Ritz(values[::-1], basis @ rotation, half @ rotation)
 
 
-def _chebyshev_filter(gram: GramOperator, ritz: _Ritz, cut: float) -> np.ndarray:
+def _chebyshev_filter(gram: GramOperator, ritz: Ritz, cut: float) -> np.ndarray:
     """T_d(2AAᵀ/cut − I) on the Ritz vectors for d = ``DEGREE``, each column scaled to length 1.
 
     The three-term recurrence is linear in each column, so columns are scaled as they grow. That keeps the leading ones

@@ -16,7 +16,7 @@ to about ε (σ₁/σ)². That is plenty for values, and for vectors down to σ 
 for (matrices of deficient rank included), gesdd, which is backward stable, takes over.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -42,9 +42,12 @@ class Exact:
         side = SmallSide(matrix)
         squares, vectors = np.linalg.eigh(side.gram())
         squares, vectors = squares[::-1], vectors[:, ::-1]
-        if squares[rank - 1] > max(SAFE_RATIO**2 * squares[0], SMALLEST_SQUARE):
-            return _from_gram(side, squares, vectors[:, :rank])
-        return _from_thin_svd(matrix, rank)
+        if not are_safe(squares[:rank]):
+            return _thin_svd(matrix, rank)
+        found = triplets_of(side, vectors[:, :rank])
+        # Where the next eigenvalue drowns in rounding errors, the residual is the bound.
+        is_resolved = rank < squares.size and squares[rank] > squares.size * np.finfo(np.float64).eps * squares[0]
+        return replace(found, spectral_error_bound=float(np.sqrt(squares[rank]))) if is_resolved else found
 
 
 def singular_values(matrix: Matrix) -> np.ndarray:
@@ -59,23 +62,26 @@ def singular_values(matrix: Matrix) -> np.ndarray:
     return values
 
 
-def _from_gram(side: SmallSide, squares: np.ndarray, vectors: np.ndarray) -> Decomposition:
-    """From the squared singular values, descending, and the leading eigenvectors (small, rank) of AAᵀ."""
-    rank = vectors.shape[1]
+def are_safe(squares: np.ndarray) -> bool:
+    """Whether eigenvectors of a Gram matrix, with the eigenvalues ``squares`` (descending), make accurate triplets."""
+    return bool(squares[-1] > max(SAFE_RATIO**2 * squares[0], SMALLEST_SQUARE))
+
+
+def triplets_of(side: SmallSide, vectors: np.ndarray) -> Decomposition:
+    """The triplets of orthonormal ``vectors`` U (small, rank) that diagonalize UᵀAAᵀU: their images Aᵀu are orthogonal.
+
+    The spectral error is bounded by the Frobenius residual: true, if crude.
+    """
     images = side.adjoint(vectors)
     values = np.linalg.norm(images, axis=0)  # more accurate than the roots of the eigenvalues
     order = np.argsort(-values, kind="stable")
     small, values, large = vectors[:, order], values[order], images[:, order] / values[order]
     left, right = (large, small.T) if side.is_transposed else (small, large.T)
-    if rank == squares.size:
-        return Decomposition(left, values, right, 0.0, 0.0, 0.0)
     residual = frobenius_residual(side.matrix, left, values, right)
-    # The residual is a bound too, and it keeps its digits where the eigenvalue drowns in rounding errors.
-    is_resolved = squares[rank] > squares.size * np.finfo(np.float64).eps * squares[0]
-    return Decomposition(left, values, right, residual, float(np.sqrt(squares[rank])) if is_resolved else residual, 0.0)
+    return Decomposition(left, values, right, residual, residual, 0.0)
 
 
-def _from_thin_svd(matrix: Matrix, rank: int) -> Decomposition:
+def _thin_svd(matrix: Matrix, rank: int) -> Decomposition:
     left, values, right = scipy.linalg.svd(dense(matrix), full_matrices=False, check_finite=False)
     residual = float(np.linalg.norm(values[rank:]))
     bound = float(values[rank]) if rank < values.size else 0.0

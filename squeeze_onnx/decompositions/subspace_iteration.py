@@ -14,7 +14,7 @@ from squeeze_onnx.decompositions.adaptive_range import PROBES, adaptive_range
 from squeeze_onnx.decompositions.base import Decomposition, check_rank
 from squeeze_onnx.decompositions.blocks import Matrix, SmallSide
 from squeeze_onnx.decompositions.error_bounds import krylov_norm
-from squeeze_onnx.decompositions.exact import Exact
+from squeeze_onnx.decompositions.exact import Exact, are_safe, triplets_of
 from squeeze_onnx.decompositions.gram_operators import FormedGram, GramOperator, ProductGram, residual_of
 from squeeze_onnx.decompositions.range_finder import power_range, project, sharpen
 
@@ -68,5 +68,7 @@ class SubspaceIteration:
         formed = small <= FORM_GRAM_UP_TO * size
         gram: GramOperator = FormedGram(side.gram(dtype)) if formed else ProductGram(side)
         start = rng.standard_normal((small, size)).astype(dtype, copy=False)
-        basis, error = adaptive_range(gram, start, rank, self.tolerance, rng)
-        return sharpen(project(side, basis, rank), error)
+        ritz, error = adaptive_range(gram, start, rank, self.tolerance, rng)
+        is_diagonal = dtype == np.float64 and are_safe(ritz.values)
+        found = triplets_of(side, ritz.vectors) if is_diagonal else project(side, ritz.vectors, rank)
+        return sharpen(found, error)

@@ -249,6 +249,7 @@ class TestOption:
             (("--method", "whiten"), "--method whiten looks at activations"),
             (("--task", "sst2"), "--calibration glue:sst2 needs --data"),
             (("--task", "imdb", "--data", "."), "--task is one of sst2, mrpc"),
+            (("--data", "."), "--data . is read for a task only"),
         ],
         ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
     )
