@@ -30,7 +30,7 @@ class NormBound:
 
 
 def krylov_norm(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray, *, enough: float = np.inf) -> NormBound:
-    """‖E‖₂ by Rayleigh–Ritz on the block Krylov space of EEᵀ; it stops early once the estimate is over ``enough``.
+    """‖E‖₂ by Rayleigh–Ritz on the block Krylov space of EEᵀ; an estimate over ``enough`` ends it early, with no bound.
 
     apply: maps X (rows, n) to EEᵀX. start: standard Gaussian, (rows, probes); its dtype is that of all the work.
 
@@ -46,17 +46,19 @@ def krylov_norm(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray, *,
         squared = np.linalg.eigvalsh(apply(np.eye(rows, dtype=start.dtype)))[-1]
         return NormBound(_root(squared), _root(squared), 0.0)
     basis, images = start[:, :0], start[:, :0]
-    block, norm, steps = start, 0.0, 0
-    while steps < KRYLOV_STEPS and norm <= enough:
+    block, norm = start, 0.0
+    for _ in range(KRYLOV_STEPS):
+        if norm > enough:
+            return NormBound(norm, np.inf, 0.0)
         # Householder's QR stays orthonormal where the space is exhausted and the block is in the span of the basis.
         block = np.linalg.qr(np.hstack([basis, block]))[0][:, -probes:]
         basis = np.hstack([basis, block])
         block = apply(block)
         images = np.hstack([images, block])
         norm = _root(np.linalg.eigvalsh(basis.T @ images)[-1])
-        steps += 1
     target = np.sqrt(2 * rows / np.pi) * FAILURE_PROBABILITY ** (-1 / probes)
-    t = scipy.optimize.brentq(lambda t: np.sinh(t) * np.cosh(2 * (steps - 1) * t) - target, 0.0, np.arcsinh(target))
+    degree = 2 * (KRYLOV_STEPS - 1)
+    t = scipy.optimize.brentq(lambda t: np.sinh(t) * np.cosh(degree * t) - target, 0.0, np.arcsinh(target))
     return NormBound(norm, norm * float(np.cosh(t)), FAILURE_PROBABILITY)
 
 
