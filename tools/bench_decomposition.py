@@ -84,7 +84,7 @@ class Row:
 def full_svd(svd: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Callable[[np.ndarray, int], Outcome]:
     def run(weight: np.ndarray, rank: int) -> Outcome:
         left, values, right = svd(weight, full_matrices=False)
-        return Outcome(Factors(left[:, :rank] * values[:rank], right[:rank]))
+        return Outcome(Factors(left[:, :rank] * values[:rank], right[:rank].copy()))  # a view would keep all of it
 
     return run
 
