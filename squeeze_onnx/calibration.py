@@ -100,7 +100,7 @@ def collect_moments(
     with _session_showing(model, tuple(sums), provider) as session:
         for batch in track(batches, "Calibration"):
             for accumulator, value in zip(sums.values(), session.run(tuple(sums), batch.feeds), strict=True):
-                accumulator.add(_without_padding(accumulator.rows(value), batch.mask))
+                accumulator.add(without_padding(accumulator.rows(value), batch.mask))
     moments = {name: accumulator.moments() for name, accumulator in sums.items()}
     met = {site: cast(Moments, reduce(add, (moments[name] for name in names))) for site, names in inputs.items()}
     for name, moment in met.items():
@@ -129,7 +129,7 @@ def _rows_operand(node: ir.Node) -> str:
     return value.name
 
 
-def _without_padding(rows: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def without_padding(rows: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """Return the rows that ``mask`` calls text.
 
     What does not run over all positions (a pooler's input) has no padding: all its rows count.

@@ -77,13 +77,15 @@ class OptimizeConfig(AnalyzeConfig):
 
     ``keep`` is the fraction of the parameters of all eligible weights that stays. ``above_break_even`` says what becomes of a
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
-    ``provider`` runs the model where a method looks at activations.
+    ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
+    activations. ``provider`` runs the model where activations are looked at.
     """
 
     method: str = "auto"
     keep: float | None = None
     preset: str | None = None
     above_break_even: AboveBreakEven = "leave"
+    refit: bool | None = None
     external_data: bool = False
     provider: str = "cpu"
 

@@ -13,6 +13,7 @@ from squeeze_onnx.companions import copy_companions
 from squeeze_onnx.config import DEFAULT_KEEP, AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.eligibility import choose_eligible, is_excluded
+from squeeze_onnx.errors import OptionError
 from squeeze_onnx.factoring import TruncationErrors, rewrite_sites
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.graph.sites import find_sites
@@ -27,6 +28,7 @@ from squeeze_onnx.report.json import analysis_report, optimization_report
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.selectors import TracyWidomEdge
+from squeeze_onnx.sequential import refit_sites
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
@@ -91,7 +93,14 @@ def squeeze(
     """
     config = config or OptimizeConfig()
     survey = take_survey(model, config, calibration, plan=plan, track=track)
-    return carry_out(model, plan or plan_for(model, survey, config), survey, track)
+    return carry_out(
+        model,
+        plan or plan_for(model, survey, config),
+        survey,
+        calibration,
+        provider=config.provider,
+        track=track,
+    )
 
 
 def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
@@ -103,15 +112,39 @@ def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
         budget=_budget(config, survey.method),
         above_break_even=config.above_break_even,
         skipped=survey.skipped,
+        refit=METHODS[survey.method].needs_calibration if config.refit is None else config.refit,
     )
 
 
-def carry_out(model: OnnxModel, plan: Plan, survey: Survey, track: Track = silent) -> SqueezeResult:
-    """Rewrite ``model``, which changes in place, as ``plan`` says; ``survey`` may be that of another copy of it."""
+def carry_out(
+    model: OnnxModel,
+    plan: Plan,
+    survey: Survey,
+    calibration: Sequence[CalibrationBatch] = (),
+    *,
+    provider: str = "cpu",
+    track: Track = silent,
+) -> SqueezeResult:
+    """Rewrite ``model``, which changes in place, as ``plan`` says; ``survey`` may be that of another copy of it.
+
+    A plan with ``refit`` runs the model on ``calibration``. Raises OptionError if there is none.
+    """
     clock = Stopwatch()
+    sites = planned_sites_of(plan, find_sites(model.ir).sites)
     with clock.stage("rewrite"):
-        sites = planned_sites_of(plan, find_sites(model.ir).sites)
-        errors = rewrite_sites(model.ir, sites, plan.sites, survey.weighting_of, decomposer=Exact(), track=track)
+        if plan.refit:
+            errors = refit_sites(
+                model.ir,
+                sites,
+                plan.sites,
+                survey.weighting_of,
+                _required(calibration),
+                decomposer=Exact(),
+                provider=provider,
+                track=track,
+            )
+        else:
+            errors = rewrite_sites(model.ir, sites, plan.sites, survey.weighting_of, decomposer=Exact(), track=track)
     return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds})
 
 
@@ -186,6 +219,15 @@ def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
     if config.keep is None and method == "squeeze":
         return {"probability": config.probability, "noise": config.noise}
     return {"keep": config.keep or DEFAULT_KEEP}
+
+
+def _required(calibration: Sequence[CalibrationBatch]) -> Sequence[CalibrationBatch]:
+    if not calibration:
+        raise OptionError(
+            "refitting runs the model on data; give --calibration a text file, glue:TASK (with --data) or an .npz, "
+            "or leave it out with --no-refit"
+        )
+    return calibration
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -47,12 +47,17 @@ class PlannedSite:
 
 @dataclass(frozen=True)
 class Plan:
-    """The fate of all eligible sites, the sites left out and why, and what was asked for."""
+    """The fate of all eligible sites, the sites left out and why, and what was asked for.
+
+    With ``refit`` the weights are not only truncated but regressed on what the squeezed model before them returns, the
+    dense ones among ``sites`` too.
+    """
 
     method: str
     budget: Mapping[str, Any]
     sites: tuple[PlannedSite, ...]
     skipped: tuple[Mapping[str, str], ...] = ()
+    refit: bool = False
 
     @property
     def eligible_parameters(self) -> int:
@@ -70,6 +75,7 @@ class Plan:
             "format": FORMAT,
             "method": self.method,
             "budget": dict(self.budget),
+            "refit": self.refit,
             "sites": [asdict(site) | {"shape": list(site.shape)} for site in self.sites],
             "skipped": [dict(site) for site in self.skipped],
         }
@@ -95,9 +101,12 @@ def read_plan(path: Path) -> Plan:
             raise OptionError(
                 f'the plan {path} has no {kind.__name__} under "{key}"; compare it with the plan.json of a run'
             )
+    refit = document.get("refit", False)
+    if not isinstance(refit, bool):
+        raise OptionError(f'the plan {path}: "refit" is {refit!r}, not true or false')
     sites = tuple(_read_site(path, index, entry) for index, entry in enumerate(document["sites"]))
     skipped = tuple(_read_skipped(path, index, entry) for index, entry in enumerate(document["skipped"]))
-    return Plan(document["method"], document["budget"], sites, skipped)
+    return Plan(document["method"], document["budget"], sites, skipped, refit)
 
 
 def _refuse_constant(word: str) -> NoReturn:

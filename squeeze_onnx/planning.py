@@ -21,6 +21,7 @@ def make_plan(
     budget: Mapping[str, Any],
     above_break_even: AboveBreakEven,
     skipped: Sequence[SkippedSite],
+    refit: bool = False,
 ) -> Plan:
     """Let ``allocator`` choose the ranks and write down what follows for each site, in graph order.
 
@@ -29,7 +30,8 @@ def make_plan(
     _check_budget([measured.site for measured in spectra], budget)
     choices = allocator.allocate([measured.candidate for measured in spectra])
     sites = tuple(_planned(measured, choices[measured.site.name], above_break_even) for measured in spectra)
-    return Plan(method, budget, sites, tuple({"name": site.name, "reason": site.reason} for site in skipped))
+    left_alone = tuple({"name": site.name, "reason": site.reason} for site in skipped)
+    return Plan(method, budget, sites, left_alone, refit)
 
 
 def _check_budget(sites: Sequence[MatMulSite], budget: Mapping[str, Any]) -> None:

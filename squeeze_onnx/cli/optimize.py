@@ -29,6 +29,11 @@ from squeeze_onnx.cli.options import PATH, spectrum_options
     metavar="WHAT",
     help="A rank too high for factors to pay: leave the weight, or denoise it.",
 )
+@click.option(
+    "--refit/--no-refit",
+    default=None,
+    help="Regress every weight on what the squeezed model before it returns [default: with --calibration].",
+)
 @click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda, for calibration.")
 @click.option("--external-data", is_flag=True, help="Write the weights beside model.onnx (always above 2 GB).")
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")

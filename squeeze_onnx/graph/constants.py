@@ -148,6 +148,14 @@ def resolve_constant(value: ir.Value | None) -> ConstantMatrix | UnusableConstan
     return matrix
 
 
+def constant_vector(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """Return the constant 1-D tensor behind ``value``, looking through Identity, without reading it; None if it is none."""
+    while value is not None and (node := value.producer()) is not None and op_of(node) == "Identity":
+        value = node.inputs[0]
+    tensor = _fixed_tensor(value)
+    return tensor if tensor is not None and len(tensor.shape) == 1 else None
+
+
 def is_constant(value: ir.Value | None) -> bool:
     """Whether ``value`` is known before the model runs: usable as a weight or not."""
     return resolve_constant(value) is not None

@@ -29,10 +29,13 @@ class WeightOperator:
     transpose: the attribute that makes the operator transpose its weight, if it has one.
     off: attributes that must be 0 (or absent) for ``rows @ left`` to be a valid first step.
     lookup: the operator picks rows of the weight instead of multiplying with it.
+    bias: the operand that is added to the product, if there is one, and the factors of both, 1 where absent.
     """
 
     rows: int = 0
     weight: int = 1
+    bias: int | None = None
+    scales: tuple[str, ...] = ()
     transpose: str | None = None
     off: tuple[str, ...] = ()
     lookup: bool = False
@@ -44,11 +47,13 @@ class WeightOperator:
 
 WEIGHT_OPERATORS = {
     "MatMul": WeightOperator(),
-    "Gemm": WeightOperator(transpose="transB", off=("transA",)),
-    "com.microsoft.FusedMatMul": WeightOperator(transpose="transB", off=("transA", "transBatchA", "transBatchB")),
-    "com.microsoft.FusedGemm": WeightOperator(transpose="transB", off=("transA",)),
+    "Gemm": WeightOperator(bias=2, scales=("alpha", "beta"), transpose="transB", off=("transA",)),
+    "com.microsoft.FusedMatMul": WeightOperator(
+        scales=("alpha",), transpose="transB", off=("transA", "transBatchA", "transBatchB")
+    ),
+    "com.microsoft.FusedGemm": WeightOperator(bias=2, scales=("alpha", "beta"), transpose="transB", off=("transA",)),
     # The packed weight [hidden, query + key + value]: the kernel accepts inputs of any width.
-    "com.microsoft.Attention": WeightOperator(),
+    "com.microsoft.Attention": WeightOperator(bias=2),
     "Gather": WeightOperator(rows=1, weight=0, off=("axis",), lookup=True),
 }
 

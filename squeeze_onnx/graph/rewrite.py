@@ -17,6 +17,7 @@ from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.constants import views_of
 from squeeze_onnx.graph.names import free_name, names_in
 from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.outlets import Bias
 from squeeze_onnx.graph.sites import MatMulSite
 
 
@@ -84,6 +85,18 @@ class Rewriter:
             _set_weight(node, value)
         _remove_old_weight(site)
 
+    def shift_bias(self, site: MatMulSite, bias: Bias, shift: np.ndarray) -> None:
+        """Add ``shift`` (out,) to the ``bias`` of ``site``; other nodes that read the same vector keep it as it was.
+
+        Raises OptionError if an entry is not finite in the type of the bias. The model is unchanged then.
+        """
+        entries = bias.tensor.numpy().astype(np.float64) + shift
+        value = self._initializer(site, "bias", _cast(site, entries, bias.tensor.dtype))
+        old = bias.node.inputs[bias.operand]
+        bias.node.replace_input_with(bias.operand, value)
+        if old is not None:
+            _remove_unused(old)
+
     def _multiply_before(self, site: MatMulSite, node: ir.Node, rows: ir.Value | None, left: ir.Value) -> ir.Value:
         """Insert rows @ left before ``node`` and return the product."""
         name = self._free_name(site, "left_product")
@@ -116,9 +129,9 @@ class Rewriter:
         return name
 
 
-def _cast(site: MatMulSite, entries: np.ndarray) -> ir.Tensor[np.ndarray]:
-    """Return ``entries`` in the type of the weight of ``site``."""
-    dtype = site.weight.dtype
+def _cast(site: MatMulSite, entries: np.ndarray, dtype: ir.DataType | None = None) -> ir.Tensor[np.ndarray]:
+    """Return ``entries`` in ``dtype``, or in the type of the weight of ``site``."""
+    dtype = dtype or site.weight.dtype
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(entries.astype(dtype.numpy()))
     if not np.isfinite(cast).all():

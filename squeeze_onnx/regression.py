@@ -1,0 +1,85 @@
+"""The weight that does best on other inputs than it was made for: ridge regression towards what it used to return.
+
+Behind squeezed weights a site no longer reads X (tokens, in) but X̂. The weight Ŵ and bias b̂ sought minimise
+
+    ‖X̂ Ŵ + b̂ − (X W + b + D)‖² + λ·tokens·‖Ŵ − W‖²
+
+where D (tokens, out) is how far the residual stream that the result joins has drifted: dense minus squeezed. To hit
+X W + b + D is to undo the drift, not only to add nothing to it. Everything is a function of second moments, so rows are
+streamed. The closed form is the normal equation (Hoerl & Kennard 1970, shifted to W); truncating its solution in the
+metric of the same normal matrix is reduced-rank regression (Izenman 1975).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from squeeze_onnx.moments import SecondMoment
+
+RIDGE = 0.1
+"""λ over the mean of the diagonal of the second moment of X̂."""
+
+
+@dataclass(frozen=True)
+class InputMoments:
+    """Means over tokens of X̂ and X, in float64: what a site reads in the squeezed and in the dense model.
+
+    gram: X̂ᵀX̂ (in, in). cross: X̂ᵀX (in, in). squeezed_mean, dense_mean: (in,).
+    """
+
+    gram: np.ndarray
+    cross: np.ndarray
+    squeezed_mean: np.ndarray
+    dense_mean: np.ndarray
+
+
+@dataclass(frozen=True)
+class DriftMoments:
+    """Means over tokens of the drift D of the residual stream: cross X̂ᵀD (in, out), mean (out,)."""
+
+    cross: np.ndarray
+    mean: np.ndarray
+
+
+@dataclass(frozen=True)
+class Regression:
+    """The regressed weight (in, out) at full rank, and the metric in which a truncation of it loses least."""
+
+    weight: np.ndarray
+    metric: SecondMoment
+    _target_mean: np.ndarray
+    _input_mean: np.ndarray
+
+    def bias_shift(self, truncated: np.ndarray) -> np.ndarray:
+        """Return what to add to the bias, (out,), if ``truncated`` (in, out) takes the place of the weight."""
+        shift: np.ndarray = self._target_mean - self._input_mean @ truncated
+        return shift
+
+
+def regress(
+    weight: np.ndarray,
+    inputs: InputMoments,
+    drift: DriftMoments | None,
+    *,
+    has_bias: bool,
+    ridge: float = RIDGE,
+) -> Regression:
+    """Regress ``weight`` (in, out), float64, on the squeezed inputs.
+
+    Without a bias to correct, the means stay in the second moments, and `Regression.bias_shift` means nothing.
+    """
+    gram = inputs.gram.copy()
+    target = inputs.cross @ weight
+    target_mean = inputs.dense_mean @ weight
+    if drift is not None:
+        target += drift.cross
+        target_mean = target_mean + drift.mean
+    if has_bias:
+        gram -= np.outer(inputs.squeezed_mean, inputs.squeezed_mean)
+        target -= np.outer(inputs.squeezed_mean, target_mean)
+    damping = max(ridge * float(np.diagonal(gram).mean()), np.finfo(np.float64).tiny)
+    gram[np.diag_indices_from(gram)] += damping
+    root = scipy.linalg.cho_factor(gram, check_finite=False)
+    regressed = scipy.linalg.cho_solve(root, target + damping * weight, check_finite=False)
+    return Regression(regressed, SecondMoment(gram, 1), target_mean, inputs.squeezed_mean)

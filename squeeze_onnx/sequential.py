@@ -1,0 +1,235 @@
+"""The refit stage: sites in graph order, each regressed on what the squeezed part of the model before it returns.
+
+The dense model and the squeezed one run side by side, part by part; every part runs once, so the whole costs two forward
+passes over the calibration data. What a site reads in both, and how far the residual stream it adds to has drifted, is all
+that `squeeze_onnx.regression` needs. Dense sites of the plan are regressed too: they keep their size and mend what others lost.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.calibration import CalibrationBatch, without_padding
+from squeeze_onnx.decompositions import Decomposer
+from squeeze_onnx.errors import ModelError
+from squeeze_onnx.factoring import TruncationErrors, rewrite_sites, truncate
+from squeeze_onnx.graph.dataflow import joins
+from squeeze_onnx.graph.model import save_model
+from squeeze_onnx.graph.operators import MIXERS, WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.outlets import Outlet, find_outlet
+from squeeze_onnx.graph.rewrite import Rewriter
+from squeeze_onnx.graph.segments import Part, ancestors, cut, extract
+from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.methods import WeightingOf
+from squeeze_onnx.plan import PlannedSite
+from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.regression import DriftMoments, InputMoments, regress
+from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.spectra import read_weight
+from squeeze_onnx.weightings import Whitening
+
+Values = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A site of the model to squeeze, what becomes of it, and where its product goes."""
+
+    site: MatMulSite
+    planned: PlannedSite
+    outlet: Outlet
+    residual: str | None
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Sites that read the same value, and so can be regressed at once."""
+
+    rows: str
+    jobs: tuple[_Job, ...]
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The values to watch: the rows, and the residual streams."""
+        residuals = (job.residual for job in self.jobs if job.residual is not None)
+        return tuple(dict.fromkeys((self.rows, *residuals)))
+
+
+def refit_sites(
+    model: ir.Model,
+    sites: Sequence[MatMulSite],
+    plan: Sequence[PlannedSite],
+    weighting_of: WeightingOf,
+    batches: Sequence[CalibrationBatch],
+    *,
+    decomposer: Decomposer,
+    provider: str = "cpu",
+    track: Track = silent,
+) -> dict[str, TruncationErrors]:
+    """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place, with regressed weights.
+
+    Lookups, tied weights and quantized weights that stay are not regressed. Returns the errors of the sites whose rank
+    changed, by name: for a regressed one those of its truncation, not of the regression.
+    """
+    dense = model.clone()
+    pairs = list(zip(sites, plan, strict=True))
+    at_once = [pair for pair in pairs if not _can_regress(*pair)]
+    errors = rewrite_sites(
+        model, [site for site, _ in at_once], [planned for _, planned in at_once], weighting_of, decomposer=decomposer
+    )
+    stages = _stages(model, [pair for pair in pairs if _can_regress(*pair)])
+    parts = cut(dense.graph, [stage.wanted for stage in stages])
+    rewriter = Rewriter(model)
+    before: list[Values] = [dict(batch.feeds) for batch in batches]
+    after: list[Values] = [dict(batch.feeds) for batch in batches]
+    for stage, part in track(list(zip(stages, parts, strict=True)), "Refitting"):
+        sums = _Sums(stage)
+        with TemporaryDirectory() as folder:
+            runs = [
+                _PartRun(dense, part, before[0], Path(folder) / "dense.onnx", provider),
+                _PartRun(model, part, after[0], Path(folder) / "squeezed.onnx", provider),
+            ]
+            for index, batch in enumerate(batches):
+                before[index], after[index] = (
+                    run(store[index]) for run, store in zip(runs, (before, after), strict=True)
+                )
+                sums.add(before[index], after[index], batch.mask)
+                before[index], after[index] = (_only(part.kept, values) for values in (before[index], after[index]))
+        for job in stage.jobs:
+            errors |= _refit(rewriter, job, sums, decomposer)
+    return errors
+
+
+def _can_regress(site: MatMulSite, planned: PlannedSite) -> bool:
+    """Whether ``site`` has one place in the graph, and float entries that may change."""
+    if len(site.nodes) > 1 or WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup:
+        return False
+    return planned.rank is not None or not site.weight.decoding
+
+
+def _stages(model: ir.Model, pairs: Sequence[tuple[MatMulSite, PlannedSite]]) -> list[_Stage]:
+    meets = joins(model.graph, lambda node: op_of(node) in MIXERS)
+    groups: dict[str, list[tuple[MatMulSite, PlannedSite]]] = {}
+    for site, planned in pairs:
+        rows = site.nodes[0].inputs[WEIGHT_OPERATORS[op_of(site.nodes[0])].rows]
+        assert rows is not None, "a node that uses a weight has rows to meet it"
+        groups.setdefault(str(rows.name), []).append((site, planned))
+    pending = {site.nodes[0] for site, _ in pairs}
+    stages = []
+    for rows_name, group in groups.items():
+        jobs = []
+        for site, planned in group:
+            outlet = find_outlet(site, meets)
+            stream = None if outlet.scaled else outlet.residual
+            # A stream that waits for weights still to come has no drift yet.
+            residual = None if stream is None or pending & ancestors(stream) else str(stream.name)
+            jobs.append(_Job(site, planned, outlet, residual))
+        stages.append(_Stage(rows_name, tuple(jobs)))
+        pending -= {site.nodes[0] for site, _ in group}
+    return stages
+
+
+class _PartRun:
+    """One part of a model, open, and run on what earlier parts left."""
+
+    def __init__(
+        self, model: ir.Model, part: Part, example: Mapping[str, np.ndarray], path: Path, provider: str
+    ) -> None:
+        self._part = part
+        self._session: Session | None = None
+        if part.outputs:
+            types = {name: ir.DataType.from_numpy(example[name].dtype) for name in part.inputs}
+            save_model(extract(model, part, types), path)
+            self._session = open_session(path, provider)
+
+    def __call__(self, values: Values) -> Values:
+        """Return ``values`` and what this part adds to them."""
+        if self._session is None:
+            return values
+        results = self._session.run(self._part.outputs, _only(self._part.inputs, values))
+        return values | dict(zip(self._part.outputs, results, strict=True))
+
+
+class _Sums:
+    """The moments of one stage, streamed batch by batch, in float64, padding excluded."""
+
+    def __init__(self, stage: _Stage) -> None:
+        self._stage = stage
+        self._tokens = 0
+        self._sums: dict[str, np.ndarray] = {}
+
+    def add(self, dense: Values, squeezed: Values, mask: np.ndarray | None) -> None:
+        """Take in the values of one batch."""
+        rows, seen = (_rows(values[self._stage.rows], mask) for values in (dense, squeezed))
+        self._tokens += len(rows)
+        self._add("gram", seen.T @ seen)
+        self._add("cross", seen.T @ rows)
+        self._add("squeezed mean", seen.sum(axis=0))
+        self._add("dense mean", rows.sum(axis=0))
+        for name in self._stage.wanted[1:]:
+            drift = _rows(dense[name], mask) - _rows(squeezed[name], mask)
+            if len(drift) == len(rows):  # else it is broadcast to the product, and nothing follows for one row of it
+                self._add(f"{name}: cross", seen.T @ drift)
+                self._add(f"{name}: mean", drift.sum(axis=0))
+
+    def inputs(self) -> InputMoments:
+        """Return the moments of what the stage reads."""
+        return InputMoments(
+            self._mean("gram"), self._mean("cross"), self._mean("squeezed mean"), self._mean("dense mean")
+        )
+
+    def drift(self, job: _Job) -> DriftMoments | None:
+        """Return the moments of the drift that ``job`` is to undo."""
+        name = f"{job.residual}: cross"
+        if name not in self._sums or self._sums[name].shape[1] != job.site.out_features:
+            return None
+        return DriftMoments(self._mean(name), self._mean(f"{job.residual}: mean"))
+
+    def _add(self, name: str, term: np.ndarray) -> None:
+        if name in self._sums:
+            self._sums[name] += term
+        else:
+            self._sums[name] = term
+
+    def _mean(self, name: str) -> np.ndarray:
+        mean: np.ndarray = self._sums[name] / max(self._tokens, 1)
+        if not np.isfinite(mean).all():
+            raise ModelError(
+                f"what node {self._stage.jobs[0].site.name} reads is NaN or infinite on the calibration data: check the "
+                "weights before it, or squeeze without --refit"
+            )
+        return mean
+
+
+def _refit(rewriter: Rewriter, job: _Job, sums: _Sums, decomposer: Decomposer) -> dict[str, TruncationErrors]:
+    site, planned, outlet = job.site, job.planned, job.outlet
+    bias = None if outlet.scaled else outlet.bias
+    regression = regress(read_weight(site), sums.inputs(), sums.drift(job), has_bias=bias is not None)
+    if planned.rank is None:
+        errors = {}
+        weight = regression.weight
+        rewriter.replace(site, weight)
+    else:
+        factors, lost = truncate(regression.weight, planned.rank, Whitening(regression.metric), decomposer)
+        errors = {site.name: lost}
+        weight = factors.product()
+        if planned.treatment == "factored":
+            rewriter.factor(site, factors.left, factors.right)
+        else:
+            rewriter.replace(site, weight)
+    if bias is not None:
+        rewriter.shift_bias(site, bias, regression.bias_shift(weight))
+    return errors
+
+
+def _rows(value: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Return ``value`` with a row a token, in float64."""
+    return without_padding(value.reshape(-1, value.shape[-1]), mask).astype(np.float64)
+
+
+def _only(names: Sequence[str], values: Values) -> Values:
+    return {name: values[name] for name in names}
