@@ -77,6 +77,7 @@ class OptimizeConfig(AnalyzeConfig):
 
     ``keep`` is the fraction of the parameters of all eligible weights that stays. ``above_break_even`` says what becomes of a
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
+    ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks.
     ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
     activations. ``provider`` runs the model where activations are looked at.
     """
@@ -85,6 +86,7 @@ class OptimizeConfig(AnalyzeConfig):
     keep: float | None = None
     preset: str | None = None
     above_break_even: AboveBreakEven = "leave"
+    slice_neurons: bool = True
     refit: bool | None = None
     external_data: bool = False
     provider: str = "cpu"

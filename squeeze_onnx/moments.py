@@ -26,15 +26,29 @@ class Moments(Protocol):
 
 @dataclass(frozen=True)
 class SecondMoment:
-    """Rows are activations X (tokens, in): ``gram`` is XᵀX (in, in), float64, unnormalised and uncentred."""
+    """Rows are activations X (tokens, in): ``gram`` is XᵀX (in, in), ``total`` their sum (in,); float64, unnormalised.
+
+    Without a total the rows count as centred.
+    """
 
     gram: np.ndarray
     tokens: int
+    total: np.ndarray | None = None
 
     @property
     def diagonal(self) -> np.ndarray:
         """The mean square of each feature."""
         return np.diagonal(self.gram) / max(self.tokens, 1)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean row, (in,)."""
+        return np.zeros(len(self.gram)) if self.total is None else self.total / max(self.tokens, 1)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The second moment about the mean, (in, in)."""
+        return self.gram / max(self.tokens, 1) - np.outer(self.mean, self.mean)
 
     def weigh(self, weight: np.ndarray) -> np.ndarray:
         """Multiply by the Cholesky root of the second moment; a singular one is damped, not refused."""
@@ -51,7 +65,8 @@ class SecondMoment:
 
     def __add__(self, other: Self) -> "SecondMoment":
         """Second moment of both sets of rows together."""
-        return SecondMoment(self.gram + other.gram, self.tokens + other.tokens)
+        total = None if self.total is None or other.total is None else self.total + other.total
+        return SecondMoment(self.gram + other.gram, self.tokens + other.tokens, total)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ from squeeze_onnx.cli.options import PATH, spectrum_options
     help="A rank too high for factors to pay: leave the weight, or denoise it.",
 )
 @click.option(
+    "--slice-neurons/--no-slice-neurons",
+    default=True,
+    help="Take whole neurons out of feed-forward blocks where that costs less [default: with --calibration].",
+)
+@click.option(
     "--refit/--no-refit",
     default=None,
     help="Regress every weight on what the squeezed model before it returns [default: with --calibration].",

@@ -154,6 +154,24 @@ NONLINEARITIES = frozenset(
         "com.microsoft.QuickGelu",
     }
 )
+# What treats every entry of a value alike, or together with its like in another value; among them the parts of a Gelu.
+ELEMENTWISE = (NONLINEARITIES - {"com.microsoft.BiasSplitGelu", "com.microsoft.FusedGemm"}) | {
+    "Abs",
+    "Add",
+    "Cast",
+    "Clip",
+    "Div",
+    "Dropout",
+    "Exp",
+    "Identity",
+    "Max",
+    "Min",
+    "Mul",
+    "Neg",
+    "Pow",
+    "Sqrt",
+    "Sub",
+}
 
 # Operators that work along some axes, and the operand that names these since they are no attribute any more.
 AXES_OPERANDS = {"Slice": 3, "ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1}
