@@ -11,6 +11,11 @@ DAMPING = 1e-8
 """Added to the second moment's diagonal, relative to its largest entry: it keeps the factorization real, no more."""
 
 
+def damping(moment: np.ndarray) -> float:
+    """Return what keeps the factorization of ``moment`` (in, in) real, to be added to its diagonal."""
+    return DAMPING * max(float(moment.diagonal().max()), np.finfo(np.float64).tiny)
+
+
 class Moments(Protocol):
     """The second moment M (in, in) of the rows that meet a weight W (in, out), in whatever form is cheapest."""
 
@@ -47,8 +52,11 @@ class SecondMoment:
 
     @property
     def covariance(self) -> np.ndarray:
-        """The second moment about the mean, (in, in)."""
-        return self.gram / max(self.tokens, 1) - np.outer(self.mean, self.mean)
+        """The second moment about the mean, (in, in), damped by `DAMPING` of the one about zero: what cancels leaves rounding."""
+        moment = self.gram / max(self.tokens, 1)
+        covariance: np.ndarray = moment - np.outer(self.mean, self.mean)
+        covariance[np.diag_indices_from(covariance)] += damping(moment)
+        return covariance
 
     def weigh(self, weight: np.ndarray) -> np.ndarray:
         """Multiply by the Cholesky root of the second moment; a singular one is damped, not refused."""
@@ -59,7 +67,7 @@ class SecondMoment:
     def _root(self) -> np.ndarray:
         """Upper triangular L (in, in) with LᵀL = gram/tokens up to `DAMPING`; query, key and value share it."""
         moment = self.gram / max(self.tokens, 1)
-        moment[np.diag_indices_from(moment)] += DAMPING * max(float(moment.diagonal().max()), np.finfo(np.float64).tiny)
+        moment[np.diag_indices_from(moment)] += damping(moment)
         root: np.ndarray = scipy.linalg.cholesky(moment, overwrite_a=True, check_finite=False)
         return root
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from squeeze_onnx.moments import SecondMoment
+from squeeze_onnx.moments import SecondMoment, damping
 
 RIDGE = 0.1
 """λ over the mean of the diagonal of the second moment of X̂."""
@@ -79,8 +79,8 @@ def regress(
     if has_bias:
         gram -= np.outer(inputs.squeezed_mean, inputs.squeezed_mean)
         target -= np.outer(inputs.squeezed_mean, target_mean)
-    damping = max(ridge * float(np.diagonal(gram).mean()), np.finfo(np.float64).tiny)
-    gram[np.diag_indices_from(gram)] += damping
+    strength = max(ridge * float(np.diagonal(gram).mean()), damping(inputs.gram))
+    gram[np.diag_indices_from(gram)] += strength
     root = scipy.linalg.cho_factor(gram, check_finite=False)
-    regressed = scipy.linalg.cho_solve(root, target + damping * weight, check_finite=False)
+    regressed = scipy.linalg.cho_solve(root, target + strength * weight, check_finite=False)
     return Regression(regressed, SecondMoment(gram, 1), target_mean, inputs.squeezed_mean)

@@ -22,7 +22,7 @@ def analysis_table(report: Report) -> Table:
             site["name"],
             site["role"],
             _layer(site),
-            _shape(site),
+            _shape(site["shape"]),
             f"{spectrum['aspect_ratio']:.3f}",
             f"{spectrum['noise_sigma']:.3f}",
             f"{spectrum['tw_edge']:.1f}",
@@ -42,7 +42,7 @@ def optimization_table(report: Report) -> Table:
     table = _table(
         "Sites",
         ["site", "role", "treatment", "why"],
-        ["layer", "shape", "rank", "break-even", "energy", "error", "cosine"],
+        ["layer", "shape", "kept shape", "rank", "break-even", "energy", "error", "cosine"],
     )
     for site in report["sites"]:
         table.add_row(
@@ -51,7 +51,8 @@ def optimization_table(report: Report) -> Table:
             site["treatment"],
             site["reason"],
             _layer(site),
-            _shape(site),
+            _shape(site["shape"]),
+            "–" if site["kept_shape"] is None else _shape(site["kept_shape"]),
             "–" if site["rank"] is None else str(site["rank"]),
             str(site["break_even_rank"]),
             f"{site['spectrum']['energy_kept']:.3f}",
@@ -64,7 +65,9 @@ def optimization_table(report: Report) -> Table:
 def size_table(report: Report) -> Table:
     """One row per role: how many sites changed and what stays of their parameters."""
     table = _table(
-        "Eligible weights by role", ["role"], ["sites", "factored", "denoised", "dense", "ranks", "stays", "cosine"]
+        "Eligible weights by role",
+        ["role"],
+        ["sites", "factored", "sliced", "denoised", "dense", "ranks", "stays", "cosine"],
     )
     by_role: dict[str, list[Report]] = defaultdict(list)
     for site in report["sites"]:
@@ -72,16 +75,13 @@ def size_table(report: Report) -> Table:
     for role, sites in by_role.items():
         ranks = sorted(site["rank"] for site in sites if site["rank"] is not None)
         dense = sum(site["shape"][0] * site["shape"][1] for site in sites)
-        kept = sum(
-            site["shape"][0] * site["shape"][1] if site["rank"] is None else site["rank"] * sum(site["shape"])
-            for site in sites
-        )
+        kept = sum(site["kept_parameters"] for site in sites)
         table.add_row(
             role,
             str(len(sites)),
             *(
                 str(sum(site["treatment"] == treatment for site in sites))
-                for treatment in ("factored", "denoised", "dense")
+                for treatment in ("factored", "sliced", "denoised", "dense")
             ),
             f"{ranks[0]}–{ranks[-1]}" if ranks else "–",
             f"{100 * kept / dense:.1f} %",
@@ -111,5 +111,5 @@ def _layer(site: Report) -> str:
     return "–" if site["layer"] is None else str(site["layer"])
 
 
-def _shape(site: Report) -> str:
-    return f"{site['shape'][0]} × {site['shape'][1]}"
+def _shape(shape: list[int]) -> str:
+    return f"{shape[0]} × {shape[1]}"

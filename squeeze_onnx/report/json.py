@@ -120,6 +120,8 @@ def _optimized_site(planned: PlannedSite, measured: SiteSpectra, errors: Truncat
         "role": planned.role,
         "shape": list(planned.shape),
         "rank": planned.rank if planned.treatment == "factored" else None,
+        "kept_shape": None if planned.kept_shape is None else list(planned.kept_shape),
+        "kept_parameters": planned.kept_parameters,
         "treatment": planned.treatment,
         "reason": planned.reason,
         "break_even_rank": planned.break_even_rank,
