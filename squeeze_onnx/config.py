@@ -77,7 +77,8 @@ class OptimizeConfig(AnalyzeConfig):
 
     ``keep`` is the fraction of the parameters of all eligible weights that stays. ``above_break_even`` says what becomes of a
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
-    ``provider`` runs the model where a method looks at activations.
+    ``provider`` runs the model where a method looks at activations. ``fuse`` writes attention, normalization and activation as
+    ONNX Runtime's own operators.
     """
 
     method: str = "auto"
@@ -85,6 +86,7 @@ class OptimizeConfig(AnalyzeConfig):
     preset: str | None = None
     above_break_even: AboveBreakEven = "leave"
     external_data: bool = False
+    fuse: bool = False
     provider: str = "cpu"
 
     def __post_init__(self) -> None:

@@ -100,6 +100,14 @@ def skipped_table(report: Report) -> Table:
     return table
 
 
+def fusion_table(report: Report) -> Table:
+    """One row per kind of fused operator: how many the dense model gets and how many the squeezed one has."""
+    table = plain_table("Fused operators", ["operator"], ["dense", "squeezed"])
+    for kind, counts in report["fused"].items():
+        table.add_row(kind, str(counts["dense"]), str(counts["squeezed"]))
+    return table
+
+
 def _layer(site: Report) -> str:
     return "–" if site["layer"] is None else str(site["layer"])
 
