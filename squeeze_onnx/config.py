@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
 from squeeze_onnx.errors import OptionError
+from squeeze_onnx.graph.fusion import FUSIONS
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.presets import PRESETS
@@ -77,8 +78,8 @@ class OptimizeConfig(AnalyzeConfig):
 
     ``keep`` is the fraction of the parameters of all eligible weights that stays. ``above_break_even`` says what becomes of a
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
-    ``provider`` runs the model where a method looks at activations. ``fuse`` writes attention, normalization and activation as
-    ONNX Runtime's own operators.
+    ``provider`` runs the model where a method looks at activations. ``fuse`` names the provider for which attention,
+    normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX.
     """
 
     method: str = "auto"
@@ -86,7 +87,7 @@ class OptimizeConfig(AnalyzeConfig):
     preset: str | None = None
     above_break_even: AboveBreakEven = "leave"
     external_data: bool = False
-    fuse: bool = False
+    fuse: str | None = None
     provider: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -95,6 +96,8 @@ class OptimizeConfig(AnalyzeConfig):
         _one_of("above-break-even", self.above_break_even, get_args(AboveBreakEven))
         if self.keep is not None and not 0 < self.keep <= 1:
             raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
+        if self.fuse is not None:
+            _one_of("fuse", self.fuse, FUSIONS)
         if self.preset is not None:
             _one_of("preset", self.preset, PRESETS)
             if self.keep is not None:

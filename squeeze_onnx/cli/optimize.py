@@ -31,7 +31,9 @@ from squeeze_onnx.cli.options import PATH, spectrum_options
 )
 @click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda, for calibration.")
 @click.option("--external-data", is_flag=True, help="Write the weights beside model.onnx (always above 2 GB).")
-@click.option("--fuse", is_flag=True, help="Write operators fused for ONNX Runtime; the result runs nowhere else.")
+@click.option(
+    "--fuse", metavar="NAME", help="Fuse operators for ONNX Runtime on cpu or cuda; it runs nowhere else then."
+)
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @spectrum_options
 @verbosity_options

@@ -93,6 +93,14 @@ def fuse_skip_normalization(inserter: Inserter) -> None:
         _replace(inserter, node.outputs[0], "com.microsoft.SkipLayerNormalization", operands, **_epsilon(node))
 
 
+def keep_sums_apart(inserter: Inserter) -> None:
+    """Write every sum that is normalized as Sum, which ONNX Runtime does not fuse with the normalization by itself."""
+    for node in list(inserter.graph):
+        total = _normalized_sum(node)
+        if total is not None:
+            _replace(inserter, total.outputs[0], "Sum", list(total.inputs))
+
+
 def _is_stream(value: ir.Value) -> bool:
     """Whether ``value`` has a row for each token of each sequence: a product or a normalization, up to a bias."""
     producer = split_bias(value).term.producer()

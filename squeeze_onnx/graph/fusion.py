@@ -6,38 +6,36 @@ needs ONNX Runtime (domain com.microsoft); the graph before runs everywhere.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from squeeze_onnx.graph.fused_attention import fuse_attention
-from squeeze_onnx.graph.fused_layers import fuse_embedding_normalization, fuse_gelu, fuse_skip_normalization
+from squeeze_onnx.graph.fused_layers import (
+    fuse_embedding_normalization,
+    fuse_gelu,
+    fuse_skip_normalization,
+    keep_sums_apart,
+)
 from squeeze_onnx.graph.insertion import Inserter
 from squeeze_onnx.graph.model import OnnxModel, load_model
 from squeeze_onnx.graph.operators import FUSED_OPERATORS, op_of
 
+Fusion = Callable[[Inserter], None]
 
-def fuse(model: ir.Model) -> None:
-    """Fuse what can be fused in the main graph of ``model``, which changes in place; the rest stays as it is."""
-    inserter = Inserter(model)
-    fuse_attention(inserter)
-    fuse_gelu(inserter)
-    fuse_embedding_normalization(inserter)
-    fuse_skip_normalization(inserter)
-    RemoveUnusedNodesPass()(model)
-
-
-def count_fused(model: ir.Model) -> dict[str, int]:
-    """Return how often each kind of fused operator stands in ``model``, packed attention counting as attention."""
-    counts = Counter(FUSED_OPERATORS.get(op_of(node)) for node in model.graph)
-    return {kind: counts[kind] for kind in dict.fromkeys(FUSED_OPERATORS.values())}
+FUSIONS: dict[str, tuple[Fusion, ...]] = {
+    "cuda": (fuse_attention, fuse_gelu, fuse_embedding_normalization, fuse_skip_normalization),
+    # On the CPU the kernel of SkipLayerNormalization takes longer than a sum and a LayerNormalization.
+    "cpu": (fuse_attention, fuse_gelu, fuse_embedding_normalization, keep_sums_apart),
+}
+"""Execution provider → what is worth fusing there, in order."""
 
 
 @dataclass(frozen=True)
 class FusionCounts:
-    """How often each kind of fused operator stands in the dense model, fused, and in the squeezed one."""
+    """How often each kind of fused operator stands in the dense model, fused likewise, and in the squeezed one."""
 
     dense: Mapping[str, int]
     squeezed: Mapping[str, int]
@@ -47,9 +45,23 @@ class FusionCounts:
         return {kind: {"dense": count, "squeezed": self.squeezed[kind]} for kind, count in self.dense.items()}
 
 
-def fuse_squeezed(model: OnnxModel) -> FusionCounts:
+def fuse(model: ir.Model, provider: str) -> None:
+    """Fuse what is worth it on ``provider`` in the main graph of ``model``, which changes in place."""
+    inserter = Inserter(model)
+    for fusion in FUSIONS[provider]:
+        fusion(inserter)
+    RemoveUnusedNodesPass()(model)
+
+
+def fuse_squeezed(model: OnnxModel, provider: str) -> FusionCounts:
     """Fuse ``model``, which was squeezed and changes in place; its file still holds the dense one to compare with."""
     dense = load_model(model.path).ir
-    fuse(dense)
-    fuse(model.ir)
+    for graph in (dense, model.ir):
+        fuse(graph, provider)
     return FusionCounts(count_fused(dense), count_fused(model.ir))
+
+
+def count_fused(model: ir.Model) -> dict[str, int]:
+    """Return how often each kind of fused operator stands in ``model``, packed attention counting as attention."""
+    counts = Counter(FUSED_OPERATORS.get(op_of(node)) for node in model.graph)
+    return {kind: counts[kind] for kind in dict.fromkeys(FUSED_OPERATORS.values())}

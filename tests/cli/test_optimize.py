@@ -394,7 +394,7 @@ def test_a_fused_model_answers_as_the_portable_one_and_the_report_counts_its_ope
     run_cli: RunCli, work: Path, half: tuple[Path, str]
 ) -> None:
     portable, _ = half
-    options = ("--method", "svd", "--keep", "0.5", "--fuse")
+    options = ("--method", "svd", "--keep", "0.5", "--fuse", "cuda")
     done = run_cli("optimize", work / "model", "-o", work / "fused", *options)
     assert (done.returncode, done.stderr) == (0, "")
     np.testing.assert_allclose(outputs(work / "fused"), outputs(portable), rtol=0, atol=1e-5)

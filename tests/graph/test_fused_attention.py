@@ -68,7 +68,7 @@ def assert_same_outputs(fused: ir.Model, before: ir.Model) -> None:
 
 def test_products_of_the_same_rows_move_into_the_attention() -> None:
     fused = model()
-    fuse(fused)
+    fuse(fused, "cuda")
     assert operators(fused) == ["Shape", "Slice", "Concat", "Expand", "Attention", "MatMul"]
     node = fused_node(fused)
     assert node.inputs[1] is not None
@@ -82,7 +82,7 @@ def test_products_of_different_rows_stay_before_the_attention() -> None:
     thin: dict[str, Any] = {"L": random_weight(HIDDEN, 2), "R": random_weight(2, HIDDEN)}
     factored: dict[str, Any] = {"query": "MatMul(h, R)", "before": "h = MatMul(x, L)", **thin}
     fused = model(**factored)
-    fuse(fused)
+    fuse(fused, "cuda")
     assert [op for op in operators(fused) if "M" in op] == ["MatMul"] * 4 + ["MultiHeadAttention", "MatMul"]
     assert_same_outputs(fused, model(**factored))
 
@@ -91,7 +91,7 @@ def test_a_shared_left_factor_stays_before_an_attention_of_thin_weights() -> Non
     thin: dict[str, Any] = {name: random_weight(2, HIDDEN, seed=seed) for seed, name in enumerate("QKV")}
     shared: dict[str, Any] = {"before": "h = MatMul(x, L)", "rows": "h", "L": random_weight(HIDDEN, 2), **thin}
     fused = model(**shared)
-    fuse(fused)
+    fuse(fused, "cuda")
     weight = fused_node(fused).inputs[1]
     assert weight is not None
     assert list(weight.shape or ()) == [2, 3 * HIDDEN]
@@ -111,7 +111,7 @@ def test_a_shared_left_factor_stays_before_an_attention_of_thin_weights() -> Non
 def test_spellings_of_attention_are_fused(spelling: dict[str, Any]) -> None:
     position: dict[str, Any] = {"position": random_weight(1, HEADS, 5, 5)}
     fused = model(**spelling, **position)
-    fuse(fused)
+    fuse(fused, "cuda")
     assert "Softmax" not in operators(fused)
     assert_same_outputs(fused, model(**spelling, **position))
 
@@ -133,7 +133,7 @@ def test_what_is_no_attention_is_left_alone(other: dict[str, Any]) -> None:
     weights: dict[str, Any] = {"O": random_weight(SIZE, HIDDEN)} if "joined" in other else {}
     before = model(**other, **weights)
     ops = operators(before)
-    fuse(before)
+    fuse(before, "cuda")
     assert operators(before) == ops
 
 
@@ -152,7 +152,7 @@ def test_layers_that_share_weights_share_the_packed_weight_and_the_bias_of_their
     constants: dict[str, Any] = {name: random_weight(HIDDEN, HIDDEN, seed=seed) for seed, name in enumerate("QKV")}
     constants |= {"split": np.array([0, 0, HEADS, SIZE]), "joined": np.array([0, 0, HIDDEN])}
     fused = tiny_model(graph, **constants)
-    fuse(fused)
+    fuse(fused, "cuda")
     first, second = (node for node in fused.graph if node.op_type == "Attention")
     assert first.inputs[1] is second.inputs[1]
     assert first.inputs[5] is second.inputs[5]

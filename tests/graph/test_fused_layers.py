@@ -42,7 +42,7 @@ def activation_model(body: str) -> ir.Model:
 )
 def test_a_gelu_is_fused_with_the_bias_before_it(body: str, expected: str) -> None:
     fused = activation_model(body)
-    fuse(fused)
+    fuse(fused, "cuda")
     assert operators(fused) == ["MatMul", expected]
     for level in ("DISABLE_ALL", "ENABLE_ALL"):
         np.testing.assert_allclose(run(fused, {"x": X}, level), run(activation_model(body), {"x": X}), atol=1e-5)
@@ -62,7 +62,7 @@ def test_a_gelu_is_fused_with_the_bias_before_it(body: str, expected: str) -> No
 def test_what_is_no_gelu_is_left_alone(body: str) -> None:
     model = activation_model(body)
     before = operators(model)
-    fuse(model)
+    fuse(model, "cuda")
     assert operators(model) == before
 
 
@@ -84,7 +84,7 @@ NORM_FEEDS = {"x": X, "z": X[:1]}
 def test_a_normalized_sum_of_two_streams_is_fused_with_its_bias(order: str) -> None:
     body = f"u = MatMul(x, W)  a = Add(u, bias)  v = MatMul(x, V)  s = Add({order}) {NORMALIZED}"
     fused = normalization_model(body)
-    fuse(fused)
+    fuse(fused, "cuda")
     assert operators(fused) == ["MatMul", "MatMul", "SkipLayerNormalization"]
     np.testing.assert_allclose(run(fused, NORM_FEEDS), run(normalization_model(body), NORM_FEEDS), atol=1e-5)
 
@@ -102,7 +102,7 @@ def test_a_normalized_sum_of_two_streams_is_fused_with_its_bias(order: str) -> N
 def test_other_normalizations_are_left_alone(body: str, outputs: str) -> None:
     model = normalization_model(body, outputs)
     before = operators(model)
-    fuse(model)
+    fuse(model, "cuda")
     assert operators(model) == before
 
 
@@ -145,7 +145,7 @@ EMBEDDING_FEEDS = {
 )
 def test_a_normalized_sum_of_lookups_is_fused(body: str) -> None:
     fused = embedding_model(body)
-    fuse(fused)
+    fuse(fused, "cuda")
     assert "EmbedLayerNormalization" in operators(fused)
     assert "LayerNormalization" not in operators(fused)
     np.testing.assert_allclose(run(fused, EMBEDDING_FEEDS), run(embedding_model(body), EMBEDDING_FEEDS), atol=1e-5)
@@ -163,5 +163,5 @@ def test_a_normalized_sum_of_lookups_is_fused(body: str) -> None:
 )
 def test_other_embeddings_are_left_alone(body: str) -> None:
     model = embedding_model(body)
-    fuse(model)
+    fuse(model, "cuda")
     assert "LayerNormalization" in operators(model)
