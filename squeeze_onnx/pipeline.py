@@ -15,6 +15,7 @@ from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.factoring import TruncationErrors, rewrite_sites
+from squeeze_onnx.graph.fusion import fuse_squeezed
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.graph.size import ModelSize, measure_size
@@ -192,6 +193,8 @@ def write_folder(
 
     ``before`` is the size of the model as it was loaded, ``clock`` what was timed so far. Returns ``report.json``.
     """
+    with clock.stage("fuse"):
+        fused = fuse_squeezed(result.model, config.fuse) if config.fuse else None
     with clock.stage("save"):
         save_model(result.model.ir, folder / "model.onnx", external_data=config.external_data)
         copy_companions(result.model.folder, folder)
@@ -203,6 +206,7 @@ def write_folder(
         errors=result.errors,
         before=before,
         after=after,
+        fused=fused,
         timing={**clock.seconds, **result.timing},
     )
     _write_json(folder / "plan.json", result.plan.to_json())

@@ -41,6 +41,9 @@ from squeeze_onnx.cli.options import PATH, spectrum_options
 )
 @click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda, for calibration.")
 @click.option("--external-data", is_flag=True, help="Write the weights beside model.onnx (always above 2 GB).")
+@click.option(
+    "--fuse", metavar="NAME", help="Fuse operators for ONNX Runtime on cpu or cuda; it runs nowhere else then."
+)
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @spectrum_options
 @verbosity_options
@@ -65,7 +68,7 @@ def optimize(
     report.json and report.html.
     """
     from squeeze_onnx.calibration_source import TASK_PREFIX, CalibrationConfig
-    from squeeze_onnx.cli.tables import optimization_table, size_table, skipped_table
+    from squeeze_onnx.cli.tables import fusion_table, optimization_table, size_table, skipped_table
     from squeeze_onnx.config import OptimizeConfig
     from squeeze_onnx.errors import OptionError
     from squeeze_onnx.pipeline import optimize as run
@@ -97,6 +100,8 @@ def optimize(
         console.print(optimization_table(report))
         console.print(skipped_table(report))
     console.print(size_table(report))
+    if report["fused"] is not None:
+        console.print(fusion_table(report))
     size = report["size"]
     console.print(
         f"{out}: {readable_bytes(size['baseline_bytes'])} → {readable_bytes(size['optimized_bytes'])}, "

@@ -6,12 +6,14 @@ from typing import Any
 
 from rich.table import Table
 
+from squeeze_onnx.cli.console import plain_table
+
 Report = Mapping[str, Any]
 
 
 def analysis_table(report: Report) -> Table:
     """One row per site: its spectrum against pure noise."""
-    table = _table(
+    table = plain_table(
         "Spectra of the standardized weights; signal is what stands above the Tracy–Widom edge",
         ["site", "role"],
         ["layer", "shape", "β", "σ", "TW edge", "signal", "eff. rank", "stable", "KS", "p", "break-even"],
@@ -39,7 +41,7 @@ def analysis_table(report: Report) -> Table:
 
 def optimization_table(report: Report) -> Table:
     """One row per eligible site: what became of it, and why."""
-    table = _table(
+    table = plain_table(
         "Sites",
         ["site", "role", "treatment", "why"],
         ["layer", "shape", "kept shape", "rank", "break-even", "energy", "error", "cosine"],
@@ -64,7 +66,7 @@ def optimization_table(report: Report) -> Table:
 
 def size_table(report: Report) -> Table:
     """One row per role: how many sites changed and what stays of their parameters."""
-    table = _table(
+    table = plain_table(
         "Eligible weights by role",
         ["role"],
         ["sites", "factored", "sliced", "denoised", "dense", "ranks", "stays", "cosine"],
@@ -92,18 +94,17 @@ def size_table(report: Report) -> Table:
 
 def skipped_table(report: Report) -> Table:
     """One row per site left alone, with the reason."""
-    table = _table("Left alone", ["site", "why"], [])
+    table = plain_table("Left alone", ["site", "why"], [])
     for site in report["skipped"]:
         table.add_row(site["name"], site["reason"])
     return table
 
 
-def _table(title: str, texts: list[str], numbers: list[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for name in texts:
-        table.add_column(name, overflow="fold")
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
+def fusion_table(report: Report) -> Table:
+    """One row per kind of fused operator: how many the dense model gets and how many the squeezed one has."""
+    table = plain_table("Fused operators", ["operator"], ["dense", "squeezed"])
+    for kind, counts in report["fused"].items():
+        table.add_row(kind, str(counts["dense"]), str(counts["squeezed"]))
     return table
 
 

@@ -2,8 +2,8 @@
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -51,12 +51,18 @@ class Session:
 
     def run(self, output_names: Sequence[str] | None, feeds: Feeds) -> list[np.ndarray]:
         """Run once; ``None`` asks for every output. Raises ModelError with onnxruntime's reason in one line."""
+        with self.errors_told_in_one_line():
+            results: list[np.ndarray] = self.ort.run(output_names, dict(feeds))
+        return results
+
+    @contextmanager
+    def errors_told_in_one_line(self) -> Iterator[None]:
+        """Turn what onnxruntime raises in the block into a ModelError."""
         errors: tuple[type[Exception], ...] = (*_ort_errors(), RuntimeError, ValueError)
         try:
-            results: list[np.ndarray] = self.ort.run(output_names, dict(feeds))
+            yield
         except errors as error:
             raise ModelError(f"{self.label} does not run on {self.provider}: {_reason(error)}") from error
-        return results
 
 
 def open_session(
@@ -66,11 +72,12 @@ def open_session(
     threads: int | None = None,
     optimization_level: OptimizationLevel = "all",
     use_tf32: bool = True,
+    cuda_graph: bool = False,
 ) -> Session:
     """Open a model file, or the bytes of one, on ``cpu`` or ``cuda``.
 
-    ``threads`` is the number of intra-op threads, None for onnxruntime's choice (the physical cores). ``use_tf32`` is
-    about CUDA only, see `resolve_provider`.
+    ``threads`` is the number of intra-op threads, None for onnxruntime's choice (the physical cores). ``use_tf32``
+    and ``cuda_graph`` are about CUDA only, see `resolve_provider`.
 
     Raises MissingPackageError without onnxruntime, ProviderError when the provider is absent or cannot start (it never
     falls back to the CPU in silence), ModelError with onnxruntime's reason when the model cannot be opened.
@@ -78,7 +85,7 @@ def open_session(
     if threads is not None and threads < 1:
         raise OptionError(f"--threads is a positive integer; got {threads}")
     onnxruntime = import_onnxruntime()
-    wanted = resolve_provider(provider, use_tf32=use_tf32)
+    wanted = resolve_provider(provider, use_tf32=use_tf32, cuda_graph=cuda_graph)
     label = "the model in memory" if isinstance(model, bytes) else str(model)
     if provider == "cuda":
         # Finds the CUDA and cuDNN libraries that pip installed; without it only those on the library path are seen. It
