@@ -51,11 +51,11 @@ class Session:
 
     def run(self, output_names: Sequence[str] | None, feeds: Feeds) -> list[np.ndarray]:
         """Run once; ``None`` asks for every output. Raises ModelError with onnxruntime's reason in one line."""
-        errors: tuple[type[Exception], ...] = (*_ort_errors(), RuntimeError, ValueError)
+        errors: tuple[type[Exception], ...] = (*ort_errors(), RuntimeError, ValueError)
         try:
             results: list[np.ndarray] = self.ort.run(output_names, dict(feeds))
         except errors as error:
-            raise ModelError(f"{self.label} does not run on {self.provider}: {_reason(error)}") from error
+            raise ModelError(f"{self.label} does not run on {self.provider}: {one_line_reason(error)}") from error
         return results
 
 
@@ -92,10 +92,12 @@ def open_session(
             providers=wanted,
             enable_fallback=0,
         )
-    except _ort_errors() as error:
-        raise ModelError(f"onnxruntime cannot open {label} on {provider}: {_reason(error)}") from error
+    except ort_errors() as error:
+        raise ModelError(f"onnxruntime cannot open {label} on {provider}: {one_line_reason(error)}") from error
     except (RuntimeError, ValueError) as error:
-        raise ProviderError(f"--provider {provider}: {PROVIDERS[provider]} cannot start: {_reason(error)}") from error
+        raise ProviderError(
+            f"--provider {provider}: {PROVIDERS[provider]} cannot start: {one_line_reason(error)}"
+        ) from error
     started = session.get_providers()
     if started[0] != PROVIDERS[provider]:
         raise ProviderError(
@@ -126,13 +128,13 @@ def _session_options(onnxruntime: Any, provider: str, threads: int | None, level
     return options
 
 
-def _ort_errors() -> tuple[type[Exception], ...]:
+def ort_errors() -> tuple[type[Exception], ...]:
     """Return every exception class of onnxruntime's binding: they share no base below Exception."""
     state = import_onnxruntime().capi.onnxruntime_pybind11_state
     return tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 
 
-def _reason(error: Exception) -> str:
+def one_line_reason(error: Exception) -> str:
     """Return onnxruntime's message in one line, without ``[ONNXRuntimeError] : 7 : INVALID_PROTOBUF :`` before it."""
     line = " ".join(str(error).split())
     line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line)
