@@ -14,6 +14,7 @@ import onnx_ir as ir
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.operators import data_operands, op_of
 from squeeze_onnx.learning.emitter import Emitter
+from squeeze_onnx.learning.fusion import fuse_gelus
 from squeeze_onnx.learning.rules import RULES, Adjoint
 from squeeze_onnx.learning.shapes import trace_shapes
 
@@ -45,6 +46,7 @@ def differentiate(
     no float32 initializer or that the loss does not depend on.
     """
     copy = model.clone()
+    fuse_gelus(copy)
     opset = copy.graph.opset_imports.get("", 0)
     if opset < OLDEST_OPSET:
         raise ModelError(f"learning needs opset {OLDEST_OPSET} or later, the model has {opset}: export it again")

@@ -42,7 +42,7 @@ class LossHead(Protocol):
         ...
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
-        """Append the loss, a scalar; ``mask`` has shape (sequences, tokens, 1)."""
+        """Append the loss, a scalar; ``mask`` has shape (sequences, tokens, 1). The teacher's values are 0 at padding."""
         ...
 
 
@@ -56,8 +56,9 @@ class HiddenStateError:
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
-        difference = emit("Mul", emit("Sub", student, teacher), mask)
-        return emit("Div", _square_sum(emit, difference), _square_sum(emit, emit("Mul", teacher, mask)))
+        # The teacher's values are padded with zeros: what remains of the difference there is the student's.
+        difference = emit("Sub", emit("Mul", student, mask), teacher)
+        return emit("Div", _square_sum(emit, difference), _square_sum(emit, teacher))
 
 
 @dataclass(frozen=True)
@@ -179,4 +180,4 @@ def _row_dot(emit: Emitter, left: ir.Value, right: ir.Value) -> ir.Value:
 
 
 def _square_sum(emit: Emitter, value: ir.Value) -> ir.Value:
-    return emit("ReduceSum", emit("Mul", value, value), keepdims=0)
+    return emit("ReduceSumSquare", value, keepdims=0)

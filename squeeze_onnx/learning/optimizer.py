@@ -67,8 +67,9 @@ class AdamW:
 
 
 def clip(gradient: np.ndarray, largest: float) -> float:
-    """Scale ``gradient`` in place to a norm of at most ``largest``; returns the norm it had."""
-    norm = float(np.linalg.norm(gradient))
+    """Scale ``gradient`` in place to a norm of at most ``largest``; returns the norm it had, which may be infinite."""
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(gradient))
     if norm > largest:
         gradient *= largest / norm
     return norm

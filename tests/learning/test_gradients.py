@@ -23,9 +23,12 @@ PLAIN = ["bert", "distilbert", "roberta", "mpnet", "albert", "electra", "gpt2", 
 
 
 def with_loss(model: ir.Model) -> ir.Model:
-    """Return ``model`` with the sum of the squares of its first output as its only output, ``loss``."""
+    """Return ``model`` with the sum of the cubes of its first output as its only output, ``loss``.
+
+    Of squares a layer normalization would hardly change the sum.
+    """
     emit, output = Emitter(model, "test"), model.graph.outputs[0]
-    loss = emit("ReduceSum", emit("Mul", output, output), keepdims=0)
+    loss = emit("ReduceSum", emit("Mul", emit("Mul", output, output), output), keepdims=0)
     loss.name, loss.type, loss.shape = "loss", ir.TensorType(ir.DataType.FLOAT), ir.Shape([])
     model.graph.outputs[:] = [loss]
     return model
@@ -49,6 +52,7 @@ class TestDifferentiate:
         session = open_session(ir.to_proto(graph.model).SerializeToString())
         found = run_gradients(graph, batch())
         rng = np.random.default_rng(0)
+        largest = max(float(np.linalg.norm(gradient)) for gradient in found.values())
 
         def loss(step: float, direction: dict[str, np.ndarray]) -> float:
             moved = {name: entries + step * direction[name] for name, entries in graph.parameters.items()}
@@ -59,7 +63,7 @@ class TestDifferentiate:
             towards = found[name] + np.linalg.norm(found[name]) * rng.standard_normal(found[name].shape) / 10
             direction[name] = (towards / max(float(np.linalg.norm(towards)), 1e-9)).astype(np.float32)
             slope = (loss(5e-3, direction) - loss(-5e-3, direction)) / 1e-2
-            assert slope == pytest.approx(float(np.vdot(found[name], direction[name])), rel=1e-2, abs=1e-2)
+            assert slope == pytest.approx(float(np.vdot(found[name], direction[name])), rel=1e-2, abs=1e-4 * largest)
 
     def test_holds_for_batches_of_any_size(self) -> None:
         names = learnable_parameters(encoder(), ["loss"])
@@ -72,7 +76,7 @@ class TestDifferentiate:
         before = ir.to_proto(model).SerializeToString()
         graph = differentiate(model, ["layer.0/query.weight"], "loss", batch())
         assert ir.to_proto(model).SerializeToString() == before
-        assert run(graph.model, {**batch(), **graph.parameters})[0] == pytest.approx(run(model, batch())[0], rel=1e-5)
+        assert run(graph.model, {**batch(), **graph.parameters})[0] == pytest.approx(run(model, batch())[0], rel=1e-4)
 
     def test_goes_no_further_than_the_parameters(self) -> None:
         def added(*names: str) -> int:
@@ -192,7 +196,7 @@ def _autograd(name: str, feeds: dict[str, np.ndarray]) -> dict[bytes, np.ndarray
 
     model: Any = ARCHITECTURES[name].create()
     output = model(**{key: torch.tensor(value) for key, value in feeds.items()})[0]
-    (output * output).sum().backward()
+    (output**3).sum().backward()
     tables = {module.weight for module in model.modules() if isinstance(module, torch.nn.Embedding)}
     found = {}
     for parameter in set(model.parameters()) - tables:

@@ -31,7 +31,8 @@ PADDED = np.array([[1, 1, 1], [1, 0, 0]], np.float32)
 def losses(graph: str, heads: Sequence[LossHead], student: Array, teacher: Array) -> list[float]:
     """Return the loss and those of ``heads`` when the value y of the student is ``student``."""
     attached = attach_losses(tiny_model(graph, p=np.ones(4, np.float32)), heads)
-    feeds = {"x": student, MASK: PADDED, **dict.fromkeys(attached.targets.values(), teacher)}
+    shown = teacher * PADDED[..., np.newaxis] if teacher.ndim == 3 else teacher
+    feeds = {"x": student, MASK: PADDED, **dict.fromkeys(attached.targets.values(), shown)}
     assert [str(value.name) for value in attached.model.graph.outputs] == [LOSS, *attached.heads]
     return [float(value) for value in run(attached.model, feeds)]
 
@@ -94,7 +95,7 @@ def test_a_perfect_student_loses_nothing(head: LossHead, student: Array) -> None
 
 
 def test_the_loss_is_the_weighted_sum_and_a_value_has_one_target(student: Array, teacher: Array) -> None:
-    heads = [HiddenStateError("y", weight=0.25), EmbeddingCosine("y", weight=3.0)]
+    heads: list[LossHead] = [HiddenStateError("y", weight=0.25), EmbeddingCosine("y", weight=3.0)]
     total, hidden, cosine = losses(TOKENS, heads, student, teacher)
     assert total == pytest.approx(0.25 * hidden + 3 * cosine, rel=1e-6)
     assert len(attach_losses(tiny_model(TOKENS, p=np.ones(4, np.float32)), heads).targets) == 1

@@ -28,6 +28,7 @@ RULES: dict[str, Rule] = {
     "Reciprocal": elementwise.reciprocal,
     "ReduceMean": reductions.reduce_mean,
     "ReduceSum": reductions.reduce_sum,
+    "ReduceSumSquare": reductions.reduce_sum_square,
     "Relu": elementwise.relu,
     "Reshape": layout.reshape,
     "Sigmoid": elementwise.sigmoid,
@@ -42,6 +43,7 @@ RULES: dict[str, Rule] = {
     "Transpose": layout.transpose,
     "Unsqueeze": layout.reshape,
     "Where": arithmetic.where,
+    "com.microsoft.Gelu": elementwise.gelu,
 }
 """Operator, as `graph.operators.op_of` writes it → its rule."""
 

@@ -23,6 +23,13 @@ def reduce_mean(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     return {0: emit("Div", _spread(adjoint), emit("CastLike", count, adjoint.gradient))}
 
 
+def reduce_sum_square(adjoint: Adjoint) -> Mapping[int, ir.Value]:
+    """y = Σ x²: dx = 2 dy · x."""
+    adjoint.only(0)
+    emit = adjoint.emit
+    return {0: emit("Mul", adjoint.operand(0), emit("Mul", _kept(adjoint), emit.constant(2)))}
+
+
 def softmax(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     """y = softmax x: dx = y (dy − Σ dy·y)."""
     emit, y = adjoint.emit, adjoint.output
@@ -39,11 +46,15 @@ def log_softmax(adjoint: Adjoint) -> Mapping[int, ir.Value]:
 
 def _spread(adjoint: Adjoint) -> ir.Value:
     """Repeat the gradient along the axes that were reduced."""
-    emit, x = adjoint.emit, adjoint.operand(0)
-    gradient = adjoint.gradient
-    if emit.ndim(x) != emit.ndim(adjoint.output):
-        gradient = emit("Reshape", gradient, _shape_with_ones(adjoint))
-    return emit("Expand", gradient, emit.shape_of(x))
+    return adjoint.emit("Expand", _kept(adjoint), adjoint.emit.shape_of(adjoint.operand(0)))
+
+
+def _kept(adjoint: Adjoint) -> ir.Value:
+    """Return the gradient with the size 1 along the axes that were reduced, as if they had been kept."""
+    emit = adjoint.emit
+    if emit.ndim(adjoint.operand(0)) == emit.ndim(adjoint.output):
+        return adjoint.gradient
+    return emit("Reshape", adjoint.gradient, _shape_with_ones(adjoint))
 
 
 def _shape_with_ones(adjoint: Adjoint) -> ir.Value:
