@@ -78,7 +78,8 @@ class OptimizeConfig(AnalyzeConfig):
     ``keep`` is the fraction of the parameters of all eligible weights that stays. ``above_break_even`` says what becomes of a
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
     ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
-    activations. ``provider`` runs the model where activations are looked at.
+    activations. ``provider`` runs the model where activations are looked at. ``distill`` is how many steps the squeezed model
+    then learns to imitate the dense one; ``auto`` goes by the amount of text.
     """
 
     method: str = "auto"
@@ -88,11 +89,14 @@ class OptimizeConfig(AnalyzeConfig):
     refit: bool | None = None
     external_data: bool = False
     provider: str = "cpu"
+    distill: int | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("method", self.method, ["auto", *METHODS])
         _one_of("above-break-even", self.above_break_even, get_args(AboveBreakEven))
+        if self.distill not in (None, "auto") and not (isinstance(self.distill, int) and self.distill > 0):
+            raise OptionError(f"--distill is a positive number of steps, or auto; got {self.distill}")
         if self.keep is not None and not 0 < self.keep <= 1:
             raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
         if self.preset is not None:

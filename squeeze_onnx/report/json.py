@@ -24,6 +24,7 @@ def optimization_report(
     before: ModelSize,
     after: ModelSize,
     timing: Mapping[str, float],
+    distillation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together ``report.json``. Sizes in bytes, timing in seconds, sites in graph order."""
     return {
@@ -44,6 +45,7 @@ def optimization_report(
             for planned, measured in zip(plan.sites, spectra, strict=True)
         ],
         "skipped": [dict(site) for site in plan.skipped],
+        "distillation": distillation,
         "timing": dict(timing),
         "files": {"baseline": before.sha256, "optimized": after.sha256},
         "environment": environment(),
