@@ -99,11 +99,19 @@ def distill(
         raise OptionError("--distill learns on some batches and judges on others: give more calibration text")
     graph = attach_losses(student, losses)
     parameters = learnable_parameters(student, [loss.value for loss in losses])
+    if not parameters:
+        raise ModelError(
+            "--distill finds no float32 weight that the answer depends on: convert the model to FLOAT first"
+        )
     with TemporaryDirectory() as folder:
         taught = teach(teacher, graph, batches, Path(folder), provider=provider, track=track)
         largest = max(range(len(taught)), key=taught.sequences)
-        adjoint = differentiate(graph.model, parameters, LOSS, taught.feeds(largest))
-        learner = Learner(adjoint, (LOSS, *graph.heads), provider=provider, threads=threads)
+        learner = Learner(
+            differentiate(graph.model, parameters, LOSS, taught.feeds(largest)),
+            (LOSS, *graph.heads),
+            provider=provider,
+            threads=threads,
+        )
         run = _Run(learner, graph.heads[0], taught, config)
         if checkpoint is None:
             run.learn(track)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.errors import ModelError, OptionError
-from squeeze_onnx.graph.operators import data_operands, op_of
+from squeeze_onnx.graph.operators import data_operands, int_attribute, op_of
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.learning.fusion import fuse_gelus
 from squeeze_onnx.learning.rules import RULES, Adjoint
@@ -20,6 +20,26 @@ from squeeze_onnx.learning.shapes import trace_shapes
 
 OLDEST_OPSET = 16
 """The first opset whose ScatterElements adds up."""
+
+# What these return stays or jumps: nothing is learned through it.
+_WITHOUT_SLOPE = frozenset(
+    {
+        "ArgMax",
+        "ArgMin",
+        "Ceil",
+        "Equal",
+        "Floor",
+        "Greater",
+        "GreaterOrEqual",
+        "IsInf",
+        "IsNaN",
+        "Less",
+        "LessOrEqual",
+        "Not",
+        "Round",
+        "Sign",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -112,11 +132,15 @@ class _Differentiation:
         """Return the values that change, smoothly, with a parameter."""
         reached = set(self._parameters.values())
         for node in self._nodes:
-            if op_of(node) == "Cast" and not ir.DataType(node.attributes["to"].as_int()).is_floating_point():
+            if op_of(node) in _WITHOUT_SLOPE or _casts_to_integers(node):
                 continue
             if any(node.inputs[index] in reached for index in data_operands(node)):
                 reached.update(node.outputs)
         return reached
+
+
+def _casts_to_integers(node: ir.Node) -> bool:
+    return op_of(node) == "Cast" and not ir.DataType(int_attribute(node, "to")).is_floating_point()
 
 
 def _open_parameter(graph: ir.Graph, name: str) -> np.ndarray:

@@ -28,7 +28,7 @@ class Learner:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "gradients.onnx"
             save_model(graph.model, path)
-            session = open_session(path, provider, threads=threads)
+            session = open_session(path, provider, threads=threads, memory_pattern=False)
         gradients = self.named(self.gradient)
         self._session = BoundSession(
             session,

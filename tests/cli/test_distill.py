@@ -70,6 +70,7 @@ def test_reports_what_learning_did(distilled: Path) -> None:
     assert learned["after"] == min(loss for _, loss in learned["history"])
     assert report["config"]["distill"] == 120
     assert report["timing"]["distillation"] > 0
+    assert f"best after step {learned['best_step']}" in (distilled / "report.html").read_text(encoding="utf-8")
 
 
 def test_killed_goes_on_to_the_same_result(run_cli: RunCli, work: Path, distilled: Path) -> None:

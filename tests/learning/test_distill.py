@@ -11,7 +11,7 @@ import pytest
 from scipy.special import softmax
 
 from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.errors import OptionError
+from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.rewrite import factor_site
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
@@ -154,6 +154,14 @@ def test_refuses_the_checkpoint_of_another_run(tmp_path: Path) -> None:
 def test_refuses_a_single_batch() -> None:
     with pytest.raises(OptionError, match="--distill learns on some batches and judges on others: give more"):
         distill(squeezed(), dense(), imitation_losses(dense(), TOKENS), text(1))
+
+
+def test_refuses_half_precision() -> None:
+    half: ir.Model = ir.from_proto(encoder_model(dtype=np.float16))
+    with pytest.raises(
+        ModelError, match="finds no float32 weight that the answer depends on: convert the model to FLOAT"
+    ):
+        distill(half, half, imitation_losses(half, TOKENS), text())
 
 
 def test_auto_goes_by_the_amount_of_text() -> None:

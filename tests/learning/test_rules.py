@@ -56,6 +56,12 @@ CASES = {
         lambda x, p: torch.where(x > 0, p, p * p),
         constants={"zero": np.float32(0)},
     ),
+    "what jumps has no slope": Case(
+        "c = Greater(p, zero) f = Cast<to=1>(c) i = Cast<to=7>(p) g = Cast<to=1>(i) h = Mul(p, f) y = Add(h, g)",
+        lambda x, p: p * (p > 0) + p.detach().trunc(),
+        WIDE,
+        {"zero": np.float32(0)},
+    ),
     "MatMul, by a weight": Case("y = MatMul(x, p)", lambda x, p: x @ p, (4, 5)),
     "MatMul, of a parameter": Case("t = Transpose<perm=[0,2,1]>(x) y = MatMul(p, t)", lambda x, p: p @ x.mT, (3, 4)),
     "MatMul, rows by a weight": Case(
