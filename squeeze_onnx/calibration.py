@@ -100,7 +100,7 @@ def collect_moments(
     for site in sites:
         kind = _LookupCount if WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup else _GramSum
         sums |= {name: kind(site.in_features) for name in inputs[site.name] if name not in sums}
-    with _session_showing(model, tuple(sums), provider) as session:
+    with session_showing(model, tuple(sums), provider) as session:
         for batch in track(batches, "Calibration"):
             for accumulator, value in zip(sums.values(), session.run(tuple(sums), batch.feeds), strict=True):
                 accumulator.add(without_padding(accumulator.rows(value), batch.mask))
@@ -115,7 +115,7 @@ def collect_moments(
 
 
 @contextmanager
-def _session_showing(model: ir.Model, values: Sequence[str], provider: str) -> Iterator[Session]:
+def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> Iterator[Session]:
     """Open a session on a copy of ``model`` whose outputs are ``values``."""
     probe = model.clone()
     known = {value.name: value for value in (*probe.graph.inputs, *(v for node in probe.graph for v in node.outputs))}

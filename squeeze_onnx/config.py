@@ -81,7 +81,8 @@ class OptimizeConfig(AnalyzeConfig):
     ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks.
     ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
     activations. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
-    normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX.
+    normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
+    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text.
     """
 
     method: str = "auto"
@@ -93,11 +94,14 @@ class OptimizeConfig(AnalyzeConfig):
     external_data: bool = False
     fuse: str | None = None
     provider: str = "cpu"
+    distill: int | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("method", self.method, ["auto", *METHODS])
         _one_of("above-break-even", self.above_break_even, get_args(AboveBreakEven))
+        if self.distill not in (None, "auto") and not (isinstance(self.distill, int) and self.distill > 0):
+            raise OptionError(f"--distill is a positive number of steps, or auto; got {self.distill}")
         if self.keep is not None and not 0 < self.keep <= 1:
             raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
         if self.fuse is not None:

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import onnx_ir as ir
 
 from squeeze_onnx.allocators import Allocator, Independent
 from squeeze_onnx.calibration import CalibrationBatch
@@ -19,6 +21,9 @@ from squeeze_onnx.graph.fusion import fuse_squeezed
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.graph.size import ModelSize, measure_size
+from squeeze_onnx.learning.checkpoints import CheckpointConfig
+from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
+from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.neurons import slice_sites, slicings_of
 from squeeze_onnx.plan import Plan
@@ -29,19 +34,22 @@ from squeeze_onnx.report.html import render_optimization
 from squeeze_onnx.report.json import analysis_report, optimization_report
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.runtime.providers import resolve_provider
+from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.selectors import TracyWidomEdge
 from squeeze_onnx.sequential import refit_sites
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, nothing_to_do, take_survey
+from squeeze_onnx.tasks.head_choice import choose_head
+from squeeze_onnx.tasks.model_config import read_model_config
 
 
 @dataclass(frozen=True)
 class SqueezeResult:
     """A squeezed model, the plan that was carried out, the spectra behind it, and what each rewritten site lost.
 
-    ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name.
+    ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name, as they were before ``distillation``.
     """
 
     model: OnnxModel
@@ -49,6 +57,7 @@ class SqueezeResult:
     spectra: tuple[SiteSpectra, ...]
     errors: Mapping[str, TruncationErrors]
     timing: Mapping[str, float]
+    distillation: Distillation | None = None
 
 
 def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track = silent) -> dict[str, Any]:
@@ -84,18 +93,25 @@ def squeeze(
     calibration: Sequence[CalibrationBatch] = (),
     *,
     plan: Plan | None = None,
+    checkpoint: CheckpointConfig | None = None,
     track: Track = silent,
 ) -> SqueezeResult:
     """Squeeze ``model``, whose graph changes in place.
 
     ``calibration`` is what the model will read in use, without labels (see `load_calibration`); methods that look at
-    activations need it. A ``plan`` is re-applied as it stands: its method and ranks count, not those of ``config``.
+    activations need it. A ``plan`` is re-applied as it stands: its method and ranks count, not those of ``config``. Distillation
+    keeps its state in ``checkpoint``.
 
     Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
     """
     config = config or OptimizeConfig()
+    if config.distill and not calibration:
+        raise OptionError(
+            "--distill learns from text; give --calibration a text file, glue:TASK (with --data) or an .npz"
+        )
     survey = take_survey(model, config, calibration, plan=plan, track=track)
-    return carry_out(
+    dense = model.ir.clone()
+    result = carry_out(
         model,
         plan or plan_for(model, survey, config),
         survey,
@@ -103,6 +119,9 @@ def squeeze(
         provider=config.provider,
         track=track,
     )
+    if not config.distill:
+        return result
+    return distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
 
 
 def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
@@ -156,6 +175,33 @@ def carry_out(
     return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds})
 
 
+def distilled(
+    result: SqueezeResult,
+    dense: ir.Model,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch],
+    *,
+    checkpoint: CheckpointConfig | None = None,
+    track: Track = silent,
+) -> SqueezeResult:
+    """Let the squeezed model, whose weights change in place, learn to imitate the ``dense`` one for ``config.distill`` steps."""
+    clock = Stopwatch()
+    with clock.stage("distillation"):
+        model = result.model
+        head = choose_head(open_session(model.path), read_model_config(model.folder), None)
+        outcome = distill(
+            model.ir,
+            dense,
+            imitation_losses(dense, head),
+            calibration,
+            DistillConfig(steps=None if config.distill == "auto" else config.distill, seed=config.seed),
+            provider=config.provider,
+            checkpoint=checkpoint,
+            track=track,
+        )
+    return replace(result, distillation=outcome, timing={**result.timing, **clock.seconds})
+
+
 def optimize(
     path: str | Path,
     out: str | Path,
@@ -163,6 +209,7 @@ def optimize(
     *,
     calibration: CalibrationConfig | None = None,
     plan: Plan | None = None,
+    checkpoint: CheckpointConfig | None = None,
     force: bool = False,
     track: Track = silent,
 ) -> dict[str, Any]:
@@ -182,8 +229,11 @@ def optimize(
         before = measure_size(model)
         batches = load_calibration(model, calibration) if calibration else ()
     with staged_folder(out, force=force) as folder:
-        result = squeeze(model, config, batches, plan=plan, track=track)
-        return write_folder(result, folder, config, before, clock)
+        result = squeeze(model, config, batches, plan=plan, checkpoint=checkpoint, track=track)
+        report = write_folder(result, folder, config, before, clock)
+    if checkpoint is not None:
+        checkpoint.path.unlink(missing_ok=True)  # its result is written
+    return report
 
 
 def write_folder(
@@ -208,6 +258,7 @@ def write_folder(
         after=after,
         fused=fused,
         timing={**clock.seconds, **result.timing},
+        distillation=None if result.distillation is None else result.distillation.to_json(),
     )
     _write_json(folder / "plan.json", result.plan.to_json())
     _write_json(folder / "report.json", report)

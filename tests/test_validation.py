@@ -11,6 +11,7 @@ from squeeze_onnx.errors import DataError, ModelError, OptionError, ProviderErro
 from squeeze_onnx.validation import ValidateConfig, Validation, validate
 from tests.reference import classifier, minilm_l6
 from tests.text_models import Vectors, write_classifier, write_encoder, write_tokenizer
+from tests.tracks import RecordingTrack
 
 SENTIMENT: Vectors = {"good": (-1.0, 1.0), "bad": (1.0, -1.0), "film": (0.0, 0.0), "meh": (0.25, 0.0)}
 BLUNT: Vectors = {**SENTIMENT, "good": (-1.0, 1.5), "meh": (0.0, 0.25)}
@@ -238,14 +239,9 @@ class TestSettings:
         assert report["data"]["tokenizer"] == str(named)
 
     def test_progress_is_told(self, baseline: Path, candidate: Path, data: Path) -> None:
-        told: list[str] = []
-
-        def track(items: Sequence[Any], description: str) -> Iterable[Any]:
-            told.append(description)
-            return items
-
+        track = RecordingTrack()
         validate(baseline, candidate, quick(task="sst2", data=data), track)
-        assert told == ["Running the baseline on cpu", "Running the candidate on cpu"]
+        assert list(track.taken) == ["Running the baseline on cpu", "Running the candidate on cpu"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from squeeze_onnx.progress import Status, no_status
+
 T = TypeVar("T")
 
 
@@ -12,7 +14,7 @@ class RecordingTrack:
     def __init__(self) -> None:
         self.taken: dict[str, int] = {}
 
-    def __call__(self, items: Sequence[T], description: str) -> Iterator[T]:
+    def __call__(self, items: Sequence[T], description: str, status: Status = no_status) -> Iterator[T]:
         self.taken[description] = 0
         for item in items:
             self.taken[description] += 1

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.progress import Status, Track, no_status, silent
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,16 +36,20 @@ def progress_track(*, quiet: bool = False) -> Track:
     if quiet or not console.is_terminal:
         return silent
 
-    def track(items: Sequence[T], description: str) -> Iterable[T]:
+    def track(items: Sequence[T], description: str, status: Status = no_status) -> Iterable[T]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
         )
         with Progress(*columns, console=console, transient=True) as progress:
-            yield from progress.track(items, description=description)
+            task = progress.add_task(description, total=len(items), status="")
+            for item in items:
+                yield item
+                progress.update(task, advance=1, status=status())
 
     return track
 

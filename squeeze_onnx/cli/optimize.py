@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, readable_bytes, verbosity_options
-from squeeze_onnx.cli.options import PATH, spectrum_options
+from squeeze_onnx.cli.options import PATH, number_or_word, spectrum_options
 
 
 @click.command()
@@ -39,6 +39,19 @@ from squeeze_onnx.cli.options import PATH, spectrum_options
     default=None,
     help="Regress every weight on what the squeezed model before it returns [default: with --calibration].",
 )
+@click.option(
+    "--distill",
+    callback=number_or_word,
+    metavar="STEPS|auto",
+    help="Then let the squeezed model learn to imitate the dense one on the calibration text.",
+)
+@click.option(
+    "--checkpoint",
+    type=PATH,
+    metavar="DIR",
+    help="Where --distill keeps its state, to go on after a kill [default: beside OUT].",
+)
+@click.option("--checkpoint-minutes", default=5.0, show_default=True, metavar="N", help="How often it does.")
 @click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda, for calibration.")
 @click.option("--external-data", is_flag=True, help="Write the weights beside model.onnx (always above 2 GB).")
 @click.option(
@@ -57,6 +70,8 @@ def optimize(
     calibration_rows: int,
     max_tokens: int,
     tokenizer: Path | None,
+    checkpoint: Path | None,
+    checkpoint_minutes: float,
     force: bool,
     quiet: bool,
     verbose: bool,
@@ -68,13 +83,24 @@ def optimize(
     report.json and report.html.
     """
     from squeeze_onnx.calibration_source import TASK_PREFIX, CalibrationConfig
-    from squeeze_onnx.cli.tables import fusion_table, optimization_table, size_table, skipped_table
+    from squeeze_onnx.cli.tables import (
+        distillation_line,
+        fusion_table,
+        optimization_table,
+        size_table,
+        skipped_table,
+    )
     from squeeze_onnx.config import OptimizeConfig
     from squeeze_onnx.errors import OptionError
+    from squeeze_onnx.learning.checkpoints import CheckpointConfig
     from squeeze_onnx.pipeline import optimize as run
     from squeeze_onnx.plan import read_plan
 
     decided = [option for option in ("keep", "preset", "include", "exclude") if options[option]]
+    if checkpoint is not None and options["distill"] is None:
+        raise OptionError(
+            f"--checkpoint {checkpoint} is where --distill keeps its state; add --distill, or leave it out"
+        )
     if plan_path is not None and (decided or options["method"] != "auto"):
         raise OptionError(f"--plan already says what becomes of each site; leave out --{[*decided, 'method'][0]}")
     source = calibration or (f"{TASK_PREFIX}{task}" if task else None)
@@ -82,6 +108,7 @@ def optimize(
         raise OptionError(
             f"--data {data} is read for a task only; name it with --task, or give --calibration glue:TASK"
         )
+    state = CheckpointConfig((checkpoint or out.parent) / f"{out.name}.distillation.npz", checkpoint_minutes)
     report = run(
         model,
         out,
@@ -92,6 +119,7 @@ def optimize(
             source, data, calibration_rows, max_tokens=max_tokens, tokenizer=tokenizer, seed=options["seed"]
         ),
         plan=read_plan(plan_path) if plan_path is not None else None,
+        checkpoint=state if options["distill"] is not None else None,
         force=force,
         track=progress_track(quiet=quiet),
     )
@@ -107,4 +135,6 @@ def optimize(
         f"{out}: {readable_bytes(size['baseline_bytes'])} → {readable_bytes(size['optimized_bytes'])}, "
         f"method {report['method']}"
     )
+    if report["distillation"] is not None:
+        console.print(distillation_line(report["distillation"]))
     console.print(f"Next: squeeze-onnx validate {model} {out} --task NAME --data DIR", style="dim")

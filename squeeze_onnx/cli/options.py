@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,11 @@ def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:
         return command
 
     return decorate
+
+
+def number_or_word(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    """Turn an option that is a whole number into one, and leave words."""
+    return int(value) if value is not None and re.fullmatch(r"[+-]?\d+", value) else value
 
 
 spectrum_options: Callable[[F], F] = apply(

@@ -92,6 +92,14 @@ def size_table(report: Report) -> Table:
     return table
 
 
+def distillation_line(distillation: Report) -> str:
+    """Say in a line what learning did to the answers."""
+    return (
+        f"Distilled: {distillation['measure']} of answers to held-out text {distillation['before']:.4f} → "
+        f"{distillation['after']:.4f}, best after step {distillation['best_step']} of {distillation['steps']}"
+    )
+
+
 def skipped_table(report: Report) -> Table:
     """One row per site left alone, with the reason."""
     table = plain_table("Left alone", ["site", "why"], [])

@@ -186,14 +186,6 @@ def constant_axes(node: ir.Node) -> tuple[int, ...]:
     return () if tensor is None else tuple(tensor.numpy().ravel().tolist())
 
 
-def constant_vector(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """Return the constant 1-D tensor behind ``value``, also through Identity, or None if it is something else."""
-    while value is not None and (node := value.producer()) is not None and op_of(node) == "Identity":
-        value = node.inputs[0]
-    tensor = _fixed_tensor(value)
-    return tensor if tensor is not None and len(tensor.shape) == 1 else None
-
-
 def uses_of_constant(source: ir.Value) -> Iterator[tuple[ir.Node, int]]:
     """Yield each (node, operand) that uses a stored tensor, looking through what `resolve_constant` looks through."""
     for view in views_of(source):

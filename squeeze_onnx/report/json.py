@@ -26,6 +26,7 @@ def optimization_report(
     after: ModelSize,
     timing: Mapping[str, float],
     fused: FusionCounts | None = None,
+    distillation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together ``report.json``. Sizes in bytes, timing in seconds, sites in graph order.
 
@@ -50,6 +51,7 @@ def optimization_report(
         ],
         "skipped": [dict(site) for site in plan.skipped],
         "fused": None if fused is None else fused.to_json(),
+        "distillation": distillation,
         "timing": dict(timing),
         "files": {"baseline": before.sha256, "optimized": after.sha256},
         "environment": environment(),

@@ -73,11 +73,13 @@ def open_session(
     optimization_level: OptimizationLevel = "all",
     use_tf32: bool = True,
     cuda_graph: bool = False,
+    memory_pattern: bool = True,
 ) -> Session:
     """Open a model file, or the bytes of one, on ``cpu`` or ``cuda``.
 
     ``threads`` is the number of intra-op threads, None for onnxruntime's choice (the physical cores). ``use_tf32``
-    and ``cuda_graph`` are about CUDA only, see `resolve_provider`.
+    and ``cuda_graph`` are about CUDA only, see `resolve_provider`. ``memory_pattern`` plans a block of memory for each shape of
+    the inputs, beside what the first run on it took: leave it out where values are large and shapes are many.
 
     Raises MissingPackageError without onnxruntime, ProviderError when the provider is absent or cannot start (it never
     falls back to the CPU in silence), ModelError with onnxruntime's reason when the model cannot be opened.
@@ -95,7 +97,7 @@ def open_session(
     try:
         session = onnxruntime.InferenceSession(
             model if isinstance(model, bytes) else str(model),
-            _session_options(onnxruntime, provider, threads, optimization_level),
+            _session_options(onnxruntime, provider, threads, optimization_level, memory_pattern=memory_pattern),
             providers=wanted,
             enable_fallback=0,
         )
@@ -118,10 +120,13 @@ def open_session(
     )
 
 
-def _session_options(onnxruntime: Any, provider: str, threads: int | None, level: OptimizationLevel) -> Any:
+def _session_options(
+    onnxruntime: Any, provider: str, threads: int | None, level: OptimizationLevel, *, memory_pattern: bool
+) -> Any:
     if level not in _LEVELS:
         raise OptionError(f"the graph optimization level is one of {', '.join(_LEVELS)}; got {level!r}")
     options = onnxruntime.SessionOptions()
+    options.enable_mem_pattern = memory_pattern
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[level])
     # What goes wrong on the CPU arrives as an exception, so the log would only say it twice. Why CUDA does not start
     # stands nowhere but in the log.

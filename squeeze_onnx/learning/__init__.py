@@ -1,0 +1,1 @@
+"""Learning on the ONNX graph itself: gradients, losses and an optimizer, without torch and without labels."""

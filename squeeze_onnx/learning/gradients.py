@@ -1,0 +1,158 @@
+"""The adjoint of a graph: reverse-mode differentiation, from graph to graph.
+
+The rules of the chain are walked backwards once, from the loss to the parameters, along the nodes that lie between them.
+Rules read the values of the forward run; nothing is computed twice.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.graph.operators import data_operands, int_attribute, op_of
+from squeeze_onnx.learning.emitter import Emitter
+from squeeze_onnx.learning.fusion import fuse_gelus
+from squeeze_onnx.learning.rules import RULES, Adjoint
+from squeeze_onnx.learning.shapes import trace_shapes
+
+OLDEST_OPSET = 16
+"""The first opset whose ScatterElements adds up."""
+
+# What these return stays or jumps: nothing is learned through it.
+_WITHOUT_SLOPE = frozenset(
+    {
+        "ArgMax",
+        "ArgMin",
+        "Ceil",
+        "Equal",
+        "Floor",
+        "Greater",
+        "GreaterOrEqual",
+        "IsInf",
+        "IsNaN",
+        "Less",
+        "LessOrEqual",
+        "Not",
+        "Round",
+        "Sign",
+    }
+)
+
+
+@dataclass(frozen=True)
+class GradientGraph:
+    """A graph whose parameters are inputs, and which returns their gradients.
+
+    ``parameters`` holds their values so far by input name, ``gradients`` the output of each by the same name.
+    """
+
+    model: ir.Model
+    parameters: Mapping[str, np.ndarray]
+    gradients: Mapping[str, str]
+
+
+def differentiate(
+    model: ir.Model, parameters: Sequence[str], loss: str, feeds: Mapping[str, np.ndarray]
+) -> GradientGraph:
+    """Return a copy of ``model`` that also computes the gradient of its scalar output ``loss`` by ``parameters``.
+
+    ``parameters`` name float32 initializers, which become inputs; ``feeds`` is a batch to trace shapes on (`trace_shapes`); the
+    result takes batches of any size.
+
+    Raises ModelError for an operator between the parameters and the loss that has no rule, OptionError for a parameter that is
+    no float32 initializer or that the loss does not depend on.
+    """
+    copy = model.clone()
+    fuse_gelus(copy)
+    opset = copy.graph.opset_imports.get("", 0)
+    if opset < OLDEST_OPSET:
+        raise ModelError(f"learning needs opset {OLDEST_OPSET} or later, the model has {opset}: export it again")
+    values = {name: _open_parameter(copy.graph, name) for name in parameters}
+    shapes = trace_shapes(copy, {**feeds, **values})
+    found = _Differentiation(copy, parameters, Emitter(copy, "gradient", shapes)).run(loss)
+    for name, gradient in found.items():
+        gradient.type = ir.TensorType(ir.DataType.FLOAT)
+        gradient.shape = ir.Shape(values[name].shape)
+    copy.graph.outputs.extend(found.values())
+    return GradientGraph(copy, values, {name: str(gradient.name) for name, gradient in found.items()})
+
+
+class _Differentiation:
+    """One walk from the loss to the parameters."""
+
+    def __init__(self, model: ir.Model, parameters: Sequence[str], emit: Emitter) -> None:
+        self._emit = emit
+        self._nodes = list(model.graph)
+        self._outputs = {str(value.name): value for value in model.graph.outputs}
+        inputs = {str(value.name): value for value in model.graph.inputs}
+        self._parameters = {name: inputs[name] for name in parameters}
+        self._varying = self._reached_by_parameters()
+        self._contributions: dict[ir.Value, list[ir.Value]] = defaultdict(list)
+
+    def run(self, loss: str) -> dict[str, ir.Value]:
+        """Return the gradient of each parameter."""
+        self._contributions[self._outputs[loss]] = [self._emit.constant(1)]
+        for node in reversed(self._nodes):
+            wanted = frozenset(index for index in data_operands(node) if node.inputs[index] in self._varying)
+            gradients = [self._gradient_of(output) for output in node.outputs]
+            if wanted and any(gradient is not None for gradient in gradients):
+                self._pass_on(node, gradients, wanted)
+        found = {}
+        for name, value in self._parameters.items():
+            gradient = self._gradient_of(value)
+            if gradient is None:
+                raise OptionError(f"the loss does not depend on parameter {name!r}: leave it out")
+            # What two parameters share is handed out twice: each has an output of its own.
+            found[name] = self._emit("Identity", gradient)
+        return found
+
+    def _pass_on(self, node: ir.Node, gradients: Sequence[ir.Value | None], wanted: frozenset[int]) -> None:
+        rule = RULES.get(op_of(node))
+        if rule is None:
+            raise ModelError(
+                f"{op_of(node)} {node.name!r} has no rule of differentiation: learning takes plain exports, neither fused nor "
+                f"quantized, of {', '.join(RULES)}"
+            )
+        for index, gradient in rule(Adjoint(node, gradients, wanted, self._emit)).items():
+            operand = node.inputs[index]
+            assert operand is not None
+            self._contributions[operand].append(gradient)
+
+    def _gradient_of(self, value: ir.Value) -> ir.Value | None:
+        """Return the sum of what has come back to ``value``; all its readers are behind us."""
+        parts = self._contributions.pop(value, [])
+        if not parts:
+            return None
+        return parts[0] if len(parts) == 1 else self._emit("Sum", *parts)
+
+    def _reached_by_parameters(self) -> set[ir.Value]:
+        """Return the values that change, smoothly, with a parameter."""
+        reached = set(self._parameters.values())
+        for node in self._nodes:
+            if op_of(node) in _WITHOUT_SLOPE or _casts_to_integers(node):
+                continue
+            if any(node.inputs[index] in reached for index in data_operands(node)):
+                reached.update(node.outputs)
+        return reached
+
+
+def _casts_to_integers(node: ir.Node) -> bool:
+    return op_of(node) == "Cast" and not ir.DataType(int_attribute(node, "to")).is_floating_point()
+
+
+def _open_parameter(graph: ir.Graph, name: str) -> np.ndarray:
+    """Make the initializer ``name`` an input; returns a copy of its entries."""
+    value = graph.initializers.get(name)
+    tensor = None if value is None else value.const_value
+    if value is None or tensor is None or tensor.dtype != ir.DataType.FLOAT:
+        raise OptionError(f"{name!r} cannot be learned: it is no float32 initializer of the model")
+    del graph.initializers[name]
+    entries = np.array(tensor.numpy(), order="C")
+    value.const_value = None
+    value.type, value.shape = ir.TensorType(tensor.dtype), ir.Shape(entries.shape)
+    if value not in graph.inputs:
+        graph.inputs.append(value)
+    return entries

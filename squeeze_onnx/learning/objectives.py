@@ -1,0 +1,36 @@
+"""What a student is to imitate: the answer that its head gives, and the residual stream on the way there."""
+
+import onnx_ir as ir
+
+from squeeze_onnx.errors import ModelError
+from squeeze_onnx.graph.dataflow import joins
+from squeeze_onnx.graph.operators import MIXERS, op_of
+from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence, LossHead
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+
+
+def answer_loss(head: Head) -> LossHead:
+    """Return the loss of the output that ``head`` reads. Raises ModelError for a kind of head that has none."""
+    match head:
+        case ClassLogits():
+            return LogitDivergence(head.output)
+        case Regression():
+            return EmbeddingError(head.output, axes=2)
+        case TokenEmbeddings():
+            return EmbeddingCosine(head.output, axes=3)
+        case SentenceEmbedding():
+            return EmbeddingCosine(head.output, axes=2)
+        case _:
+            raise ModelError(f"output {head.output!r} is of the kind {head.kind}, which nothing can be taught about")
+
+
+def hidden_states(teacher: ir.Model) -> tuple[str, ...]:
+    """Return the names of the residual stream of ``teacher`` after each addition to it, in graph order."""
+    found = joins(teacher.graph, lambda node: op_of(node) in MIXERS)
+    return tuple(str(node.outputs[0].name) for node in teacher.graph if node in found)
+
+
+def imitation_losses(teacher: ir.Model, head: Head, *, hidden_weight: float = 1.0) -> tuple[LossHead, ...]:
+    """Return the loss of the answer, then those of the hidden states, which share ``hidden_weight`` evenly."""
+    states = hidden_states(teacher)
+    return (answer_loss(head), *(HiddenStateError(name, hidden_weight / len(states)) for name in states))

@@ -1,0 +1,110 @@
+"""``optimize --distill``, as a user runs it: what it writes, and what becomes of a run that is killed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.conftest import RunCli
+from tests.tiny_encoder import WORDS, outputs, weights_of, write_model_folder
+
+OPTIONS = ("--method", "svd", "--keep", "0.4", "--no-refit", "--distill", "120", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an encoder in ``model`` and sentences in ``text``."""
+    folder = tmp_path_factory.mktemp("distill")
+    write_model_folder(folder / "model")
+    rng = np.random.default_rng(0)
+    sentences = [" ".join(rng.choice(WORDS, size)) for size in rng.integers(3, 12, 80)]
+    (folder / "text").write_text("\n".join(sentences), encoding="utf-8")
+    return folder
+
+
+def command(work: Path, out: str, *options: str) -> list[str]:
+    return [
+        "optimize",
+        str(work / "model"),
+        "-o",
+        str(work / out),
+        "--calibration",
+        str(work / "text"),
+        *OPTIONS,
+        *options,
+    ]
+
+
+def initializers(folder: Path) -> dict[str, np.ndarray]:
+    return weights_of(onnx.load(folder / "model.onnx"))
+
+
+@pytest.fixture(scope="module")
+def distilled(run_cli: RunCli, work: Path) -> Path:
+    done = run_cli(*command(work, "distilled"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return work / "distilled"
+
+
+def test_comes_nearer_to_the_dense_model_at_the_same_size(run_cli: RunCli, work: Path, distilled: Path) -> None:
+    plain = [word for word in command(work, "plain") if word not in ("--distill", "120")]
+    assert run_cli(*plain).returncode == 0
+    assert {name: array.shape for name, array in initializers(distilled).items()} == {
+        name: array.shape for name, array in initializers(work / "plain").items()
+    }
+    expected = outputs(work / "model")
+    assert np.linalg.norm(outputs(distilled) - expected) < np.linalg.norm(outputs(work / "plain") - expected)
+
+
+def test_reports_what_learning_did(distilled: Path) -> None:
+    report = json.loads((distilled / "report.json").read_text(encoding="utf-8"))
+    learned = report["distillation"]
+    assert learned["measure"] == "EmbeddingCosine"
+    assert learned["after"] < learned["before"] == learned["history"][0][1]
+    assert learned["after"] == min(loss for _, loss in learned["history"])
+    assert report["config"]["distill"] == 120
+    assert report["timing"]["distillation"] > 0
+    assert f"best after step {learned['best_step']}" in (distilled / "report.html").read_text(encoding="utf-8")
+
+
+def test_killed_goes_on_to_the_same_result(run_cli: RunCli, work: Path, distilled: Path) -> None:
+    arguments = command(work, "killed", "--checkpoint", str(work / "state"), "--checkpoint-minutes", "0")
+    checkpoint = work / "state" / "killed.distillation.npz"
+    with subprocess.Popen([sys.executable, "-m", "squeeze_onnx", *arguments]) as process:
+        while not checkpoint.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (work / "killed").exists()
+    step = int(np.load(checkpoint)["step"])
+    assert 0 < step < 120
+    assert run_cli(*arguments).returncode == 0
+    found, expected = initializers(work / "killed"), initializers(distilled)
+    assert all(np.array_equal(entries, found[name]) for name, entries in expected.items())
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--distill", "0"], "--distill is a positive number of steps, or auto; got 0"),
+        (["--distill", "long"], "--distill is a positive number of steps, or auto; got long"),
+        (["--distill", "auto"], "--distill learns from text; give --calibration"),
+        (["--checkpoint", "state"], "--checkpoint state is where --distill keeps its state; add --distill"),
+        (
+            ["--distill", "9", "--checkpoint-minutes", "-1"],
+            "--checkpoint-minutes is a number of minutes, 0 or more; got -1",
+        ),
+    ],
+)
+def test_refuses(call_cli: RunCli, work: Path, options: list[str], message: str) -> None:
+    done = call_cli("optimize", work / "model", "-o", work / "refused", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"squeeze-onnx: error: {message}")
+    assert not (work / "refused").exists()

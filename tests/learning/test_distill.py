@@ -1,0 +1,191 @@
+"""Distillation on the tiny encoder: it learns, never makes worse, repeats itself, and goes on after an end."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from scipy.special import softmax
+
+from squeeze_onnx.calibration import CalibrationBatch
+from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.graph.rewrite import factor_site
+from squeeze_onnx.graph.sites import find_sites
+from squeeze_onnx.learning.checkpoints import CheckpointConfig
+from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
+from squeeze_onnx.learning.objectives import answer_loss, hidden_states, imitation_losses
+from squeeze_onnx.progress import Status, no_status
+from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from tests.graph.execution import svd_factors
+from tests.text_models import SPECIAL
+from tests.tiny_encoder import ELIGIBLE_SITES, VOCABULARY, encoder_model, weights_of
+
+T = TypeVar("T")
+TOKENS = TokenEmbeddings("last_hidden_state")
+QUICK = DistillConfig(steps=30, rate=3e-3, evaluations=6)
+
+
+def dense(*, classifier: bool = False) -> ir.Model:
+    model: ir.Model = ir.from_proto(encoder_model(classifier=classifier))
+    return model
+
+
+def squeezed(*, classifier: bool = False) -> ir.Model:
+    model = dense(classifier=classifier)
+    for site in find_sites(model).sites:
+        if site.name in ELIGIBLE_SITES:
+            factor_site(model, site, *svd_factors(site.weight.numpy(), 6))
+    return model
+
+
+def text(count: int = 10) -> list[CalibrationBatch]:
+    rng = np.random.default_rng(0)
+    batches = []
+    for tokens in np.linspace(3, 12, count).astype(int):
+        ids = rng.integers(len(SPECIAL), VOCABULARY, (4, tokens))
+        mask = np.ones_like(ids)
+        mask[-1, 2:] = ids[-1, 2:] = 0
+        batches.append(CalibrationBatch({"input_ids": ids, "attention_mask": mask}, mask))
+    return batches
+
+
+def taught(
+    student: ir.Model, config: DistillConfig = QUICK, *, head: Head = TOKENS, classifier: bool = False, **options: Any
+) -> Distillation:
+    teacher = dense(classifier=classifier)
+    return distill(student, teacher, imitation_losses(teacher, head), text(), config, threads=1, **options)
+
+
+def parameters(model: ir.Model) -> dict[str, np.ndarray]:
+    return weights_of(ir.to_proto(model))
+
+
+def same(left: ir.Model, right: ir.Model) -> bool:
+    return all(np.array_equal(entries, parameters(right)[name]) for name, entries in parameters(left).items())
+
+
+def answers(model: ir.Model) -> np.ndarray:
+    """Return what the model says of the first token of every sequence, or of the sequence, as probabilities."""
+    session = open_session(ir.to_proto(model).SerializeToString())
+    found = [softmax(session.run(None, batch.feeds)[0], axis=-1) for batch in text()]
+    return np.concatenate([rows[:, 0] if rows.ndim == 3 else rows for rows in found])
+
+
+class Interrupted:
+    """A track that ends in an error after some steps of distillation."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def __call__(self, items: Sequence[T], description: str, status: Status = no_status) -> Iterator[T]:
+        for index, item in enumerate(items):
+            if description == "Distillation" and index == self.after:
+                raise KeyboardInterrupt
+            yield item
+
+
+@pytest.mark.parametrize(
+    ("classifier", "head", "measure"),
+    [(False, TOKENS, "EmbeddingCosine"), (True, ClassLogits("logits", (0, 1)), "LogitDivergence")],
+    ids=["embeddings", "classes"],
+)
+def test_brings_the_student_nearer(classifier: bool, head: Head, measure: str) -> None:
+    student, start = squeezed(classifier=classifier), squeezed(classifier=classifier)
+    outcome = taught(student, replace(QUICK, steps=100), head=head, classifier=classifier)
+    assert outcome.measure == measure
+    assert outcome.after < 0.7 * outcome.before
+    expected, before, after = (answers(model) for model in (dense(classifier=classifier), start, student))
+    assert np.linalg.norm(after - expected) < 0.7 * np.linalg.norm(before - expected)
+
+
+def test_changes_entries_and_nothing_else() -> None:
+    student, start = squeezed(), squeezed()
+    taught(student)
+    assert [node.name for node in student.graph] == [node.name for node in start.graph]
+    shapes = {name: entries.shape for name, entries in parameters(start).items()}
+    assert {name: entries.shape for name, entries in parameters(student).items()} == shapes
+    assert np.array_equal(parameters(student)["embedding.weight"], parameters(start)["embedding.weight"])
+
+
+def test_never_makes_it_worse() -> None:
+    student = squeezed()
+    outcome = taught(student, replace(QUICK, rate=1.0, patience=2))
+    assert (outcome.best_step, outcome.after) == (0, outcome.before)
+    assert outcome.steps == 2 * (QUICK.steps or 0) // QUICK.evaluations
+    assert same(student, squeezed())
+
+
+def test_repeats_itself_and_depends_on_the_seed() -> None:
+    first, second, other = squeezed(), squeezed(), squeezed()
+    assert taught(first) == taught(second)
+    assert same(first, second)
+    taught(other, replace(QUICK, seed=1))
+    assert not same(first, other)
+
+
+@pytest.mark.parametrize("after", [7, 29])
+def test_goes_on_after_an_interruption_to_the_same_result(after: int, tmp_path: Path) -> None:
+    whole, resumed = squeezed(), squeezed()
+    expected = taught(whole)
+    checkpoint = CheckpointConfig(tmp_path / "state.npz", minutes=0)
+    with pytest.raises(KeyboardInterrupt):
+        taught(squeezed(), checkpoint=checkpoint, track=Interrupted(after))
+    assert taught(resumed, checkpoint=checkpoint) == expected
+    assert same(whole, resumed)
+
+
+def test_that_is_over_is_not_repeated(tmp_path: Path) -> None:
+    checkpoint = CheckpointConfig(tmp_path / "state.npz")
+    expected, resumed = taught(squeezed(), checkpoint=checkpoint), squeezed()
+    assert taught(resumed, checkpoint=checkpoint, track=Interrupted(0)) == expected
+
+
+def test_refuses_the_checkpoint_of_another_run(tmp_path: Path) -> None:
+    checkpoint = CheckpointConfig(tmp_path / "state.npz")
+    taught(squeezed(), checkpoint=checkpoint)
+    with pytest.raises(OptionError, match=r"state\.npz belongs to a run on other data, another model or other options"):
+        taught(squeezed(), replace(QUICK, seed=1), checkpoint=checkpoint)
+
+
+def test_refuses_a_single_batch() -> None:
+    with pytest.raises(OptionError, match="--distill learns on some batches and judges on others: give more"):
+        distill(squeezed(), dense(), imitation_losses(dense(), TOKENS), text(1))
+
+
+def test_refuses_half_precision() -> None:
+    half: ir.Model = ir.from_proto(encoder_model(dtype=np.float16))
+    with pytest.raises(
+        ModelError, match="finds no float32 weight that the answer depends on: convert the model to FLOAT"
+    ):
+        distill(half, half, imitation_losses(half, TOKENS), text())
+
+
+def test_auto_goes_by_the_amount_of_text() -> None:
+    outcome = taught(squeezed(), DistillConfig(rate=1.0, patience=1))
+    # 9 batches to learn on, 20 times, but no fewer than 200 steps: judged every tenth.
+    assert outcome.history[1][0] == 10
+
+
+@pytest.mark.parametrize(
+    ("head", "axes"),
+    [
+        (ClassLogits("y", (0, 1)), 2),
+        (Regression("y"), 2),
+        (SentenceEmbedding("y"), 2),
+        (TokenEmbeddings("y"), 3),
+    ],
+)
+def test_every_head_has_a_loss(head: Head, axes: int) -> None:
+    assert (answer_loss(head).value, answer_loss(head).axes) == ("y", axes)
+
+
+def test_hidden_states_are_the_additions_to_the_residual_stream() -> None:
+    states = hidden_states(dense())
+    # The first addition of the attention meets embeddings, which no weight has mixed.
+    assert len(states) == 3
+    kinds = {str(output.name): node.op_type for node in dense().graph for output in node.outputs}
+    assert {kinds[name] for name in states} == {"Add"}

@@ -1,0 +1,121 @@
+"""Loss heads against their formulas in NumPy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from squeeze_onnx.errors import OptionError
+from squeeze_onnx.learning.losses import (
+    LOSS,
+    MASK,
+    EmbeddingCosine,
+    EmbeddingError,
+    HiddenStateError,
+    LogitDivergence,
+    LossHead,
+    attach_losses,
+    full_mask,
+)
+from tests.graph.execution import run
+from tests.graph.tiny_graphs import initializer_names, random_weight, tiny_model
+
+Array = np.ndarray
+
+TOKENS = "g (float[B,T,4] x) => (float[B,T,4] y) { y = Mul(x, p) }"
+ROWS = "g (float[B,4] x) => (float[B,4] y) { y = Mul(x, p) }"
+PADDED = np.array([[1, 1, 1], [1, 0, 0]], np.float32)
+
+
+def losses(graph: str, heads: Sequence[LossHead], student: Array, teacher: Array) -> list[float]:
+    """Return the loss and those of ``heads`` when the value y of the student is ``student``."""
+    attached = attach_losses(tiny_model(graph, p=np.ones(4, np.float32)), heads)
+    shown = teacher * PADDED[..., np.newaxis] if teacher.ndim == 3 else teacher
+    feeds = {"x": student, MASK: PADDED, **dict.fromkeys(attached.targets.values(), shown)}
+    assert [str(value.name) for value in attached.model.graph.outputs] == [LOSS, *attached.heads]
+    return [float(value) for value in run(attached.model, feeds)]
+
+
+@pytest.fixture
+def student() -> Array:
+    return random_weight(2, 3, 4)
+
+
+@pytest.fixture
+def teacher() -> Array:
+    return random_weight(2, 3, 4, seed=1)
+
+
+def pooled(tokens: Array) -> Array:
+    return np.stack([tokens[0].mean(axis=0), tokens[1, 0]])
+
+
+def cosine_distance(left: Array, right: Array) -> float:
+    dots = np.sum(left * right, axis=1)
+    return float(np.mean(1 - dots / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)))
+
+
+def test_hidden_states_differ_by_their_relative_squared_error(student: Array, teacher: Array) -> None:
+    shown = PADDED > 0
+    expected = np.square((student - teacher)[shown]).sum() / np.square(teacher[shown]).sum()
+    assert losses(TOKENS, [HiddenStateError("y")], student, teacher)[1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_embeddings_of_tokens_are_pooled(student: Array, teacher: Array) -> None:
+    s, t = pooled(student), pooled(teacher)
+    found = losses(TOKENS, [EmbeddingCosine("y"), EmbeddingError("y")], student, teacher)[1:]
+    assert found == pytest.approx([cosine_distance(s, t), np.square(s - t).sum() / np.square(t).sum()], rel=1e-5)
+
+
+def test_embeddings_of_sequences_are_not(student: Array, teacher: Array) -> None:
+    s, t = student[:, 0], teacher[:, 0]
+    found = losses(ROWS, [EmbeddingCosine("y", axes=2), EmbeddingError("y", axes=2)], s, t)[1:]
+    assert found == pytest.approx([cosine_distance(s, t), np.square(s - t).sum() / np.square(t).sum()], rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_logits_diverge_by_the_scaled_divergence(student: Array, teacher: Array, temperature: float) -> None:
+    found, expected = (log_softmax(logits[:, 0] / temperature, axis=1) for logits in (student, teacher))
+    divergence = temperature**2 * np.mean(np.sum(np.exp(expected) * (expected - found), axis=1))
+    head = LogitDivergence("y", temperature)
+    assert losses(ROWS, [head], student[:, 0], teacher[:, 0])[1] == pytest.approx(divergence, rel=1e-5)
+
+
+@pytest.mark.parametrize("head", [HiddenStateError("y"), EmbeddingCosine("y"), EmbeddingError("y")])
+def test_padding_does_not_count(head: LossHead, student: Array, teacher: Array) -> None:
+    disturbed = student.copy()
+    disturbed[1, 1:] += 100
+    assert losses(TOKENS, [head], disturbed, teacher) == losses(TOKENS, [head], student, teacher)
+
+
+@pytest.mark.parametrize("head", [HiddenStateError("y"), EmbeddingCosine("y"), EmbeddingError("y")])
+def test_a_perfect_student_loses_nothing(head: LossHead, student: Array) -> None:
+    assert losses(TOKENS, [head], student, student)[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_loss_is_the_weighted_sum_and_a_value_has_one_target(student: Array, teacher: Array) -> None:
+    heads: list[LossHead] = [HiddenStateError("y", weight=0.25), EmbeddingCosine("y", weight=3.0)]
+    total, hidden, cosine = losses(TOKENS, heads, student, teacher)
+    assert total == pytest.approx(0.25 * hidden + 3 * cosine, rel=1e-6)
+    assert len(attach_losses(tiny_model(TOKENS, p=np.ones(4, np.float32)), heads).targets) == 1
+
+
+def test_attaching_leaves_the_model() -> None:
+    model = tiny_model(TOKENS, p=np.ones(4, np.float32))
+    attach_losses(model, [HiddenStateError("y")])
+    assert [value.name for value in model.graph.outputs] == ["y"]
+    assert initializer_names(model) == ["p"]
+
+
+def test_refuses_a_value_that_is_not_there_and_a_temperature_of_zero() -> None:
+    with pytest.raises(OptionError, match="the model has no value 'z' to compare"):
+        attach_losses(tiny_model(TOKENS, p=np.ones(4, np.float32)), [HiddenStateError("z")])
+    with pytest.raises(OptionError, match="temperature of a divergence of logits is above 0; got 0"):
+        LogitDivergence("y", temperature=0)
+
+
+def test_without_padding_every_token_counts() -> None:
+    feeds = {"ids": np.zeros((2, 5), np.int64)}
+    np.testing.assert_array_equal(full_mask(feeds, None), np.ones((2, 5), np.float32))
+    np.testing.assert_array_equal(full_mask(feeds, PADDED.astype(np.int64)), PADDED)
