@@ -34,6 +34,9 @@ from squeeze_onnx.weightings import Whitening
 
 Values = dict[str, np.ndarray]
 
+BLOCK_TOKENS = 4096
+"""How many rows are multiplied at once."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -162,39 +165,53 @@ class _PartRun:
 
 
 class _Sums:
-    """The moments of one stage, streamed batch by batch, in float64, padding excluded."""
+    """The moments of one stage, streamed block by block, in float64, padding excluded."""
 
     def __init__(self, stage: _Stage) -> None:
         self._stage = stage
         self._tokens = 0
         self._sums: dict[str, np.ndarray] = {}
+        self._block: list[dict[str, np.ndarray]] = []
 
     def add(self, dense: Values, squeezed: Values, mask: np.ndarray | None) -> None:
         """Take in the values of one batch."""
-        rows, seen = (_rows(values[self._stage.rows], mask) for values in (dense, squeezed))
-        self._tokens += len(rows)
-        self._add("gram", seen.T @ seen)
-        self._add("cross", seen.T @ rows)
-        self._add("squeezed mean", seen.sum(axis=0))
-        self._add("dense mean", rows.sum(axis=0))
+        rows = {"dense": _rows(dense[self._stage.rows], mask), "squeezed": _rows(squeezed[self._stage.rows], mask)}
         for name in self._stage.wanted[1:]:
             drift = _rows(dense[name], mask) - _rows(squeezed[name], mask)
-            if len(drift) == len(rows):  # else it is broadcast to the product, and nothing follows for one row of it
-                self._add(f"{name}: cross", seen.T @ drift)
-                self._add(f"{name}: mean", drift.sum(axis=0))
+            if len(drift) == len(rows["dense"]):  # else it is broadcast to the product: no row of it is one row's drift
+                rows[_drift(name)] = drift
+        self._block.append(rows)
+        if sum(len(each["dense"]) for each in self._block) >= BLOCK_TOKENS:
+            self._sum_block()
+
+    def _sum_block(self) -> None:
+        """Multiply many rows at once: a product for each batch would spend its time on adding up large matrices."""
+        if not self._block:
+            return
+        block = {name: np.concatenate([each[name] for each in self._block]) for name in self._block[0]}
+        self._block = []
+        seen = block.pop("squeezed")
+        self._tokens += len(seen)
+        self._add("gram", seen.T @ seen)  # NumPy leaves this to a symmetric product
+        self._add("squeezed mean", seen.sum(axis=0))
+        for name, rows in block.items():
+            self._add(f"{name}: cross", seen.T @ rows)
+            self._add(f"{name}: mean", rows.sum(axis=0))
 
     def inputs(self) -> InputMoments:
         """Return the moments of what the stage reads."""
+        self._sum_block()
         return InputMoments(
-            self._mean("gram"), self._mean("cross"), self._mean("squeezed mean"), self._mean("dense mean")
+            self._mean("gram"), self._mean("dense: cross"), self._mean("squeezed mean"), self._mean("dense: mean")
         )
 
     def drift(self, job: _Job) -> DriftMoments | None:
         """Return the moments of the drift that ``job`` is to undo."""
-        name = f"{job.residual}: cross"
-        if name not in self._sums or self._sums[name].shape[1] != job.site.out_features:
+        self._sum_block()
+        drift = _drift(job.residual)
+        if f"{drift}: cross" not in self._sums or self._sums[f"{drift}: mean"].size != job.site.out_features:
             return None
-        return DriftMoments(self._mean(name), self._mean(f"{job.residual}: mean"))
+        return DriftMoments(self._mean(f"{drift}: cross"), self._mean(f"{drift}: mean"))
 
     def _add(self, name: str, term: np.ndarray) -> None:
         if name in self._sums:
@@ -237,6 +254,10 @@ def _refit(rewriter: Rewriter, job: _Job, sums: _Sums, decomposer: Decomposer) -
 def _rows(value: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """Return ``value`` with a row a token, in float64."""
     return without_padding(value.reshape(-1, value.shape[-1]), mask).astype(np.float64)
+
+
+def _drift(stream: str | None) -> str:
+    return f"drift of {stream}"
 
 
 def _only(names: Sequence[str], values: Values) -> Values:
