@@ -26,9 +26,9 @@ from squeeze_onnx.graph.operators import FUSED_OPERATORS, op_of
 Fusion = Callable[[Inserter], None]
 
 FUSIONS: dict[str, tuple[Fusion, ...]] = {
-    "cuda": (fuse_attention, fuse_gelu, fuse_embedding_normalization, fuse_skip_normalization),
     # On the CPU the kernel of SkipLayerNormalization takes longer than a sum and a LayerNormalization.
     "cpu": (fuse_attention, fuse_gelu, fuse_embedding_normalization, keep_sums_apart),
+    "cuda": (fuse_attention, fuse_gelu, fuse_embedding_normalization, fuse_skip_normalization),
 }
 """Execution provider → what is worth fusing there, in order."""
 

@@ -18,8 +18,14 @@ def quantize_int8(source: Path, target: Path) -> None:
     with _quietly():
         from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415, TID251
 
-        # Given a path, it would write a temporary file beside the model.
-        quantize_dynamic(onnx.load(source), target, weight_type=QuantType.QInt8, per_channel=True)
+        quantize_dynamic(
+            onnx.load(source),  # given a path, it would write a temporary file beside the model
+            target,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            # ONNX's shape inference knows no types behind operators of com.microsoft.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
 
 
 def fuse_dense(source: Path, target: Path) -> None:

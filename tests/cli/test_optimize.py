@@ -412,3 +412,21 @@ def test_a_fused_model_answers_as_the_portable_one_and_the_report_counts_its_ope
     assert "Fused operators" in done.stdout
     assert "Fused operators" in (work / "fused" / "report.html").read_text(encoding="utf-8")
     assert read_json(portable / "report.json")["fused"] is None
+
+
+@pytest.mark.parametrize("storage", [(), ("--external-data",)], ids=["one file", "weights beside it"])
+def test_a_dense_attention_is_packed_wherever_the_weights_go(
+    optimize: Callable[..., Path], model: Path, storage: tuple[str, ...]
+) -> None:
+    options = ("--method", "svd", "--keep", "0.5", *(f"--exclude={role}" for role in ("query", "key", "value")))
+    fused = optimize(model, *options, "--fuse", "cpu", *storage)
+    packed = [node.op_type for node in onnx.load(fused / "model.onnx", load_external_data=False).graph.node]
+    assert packed.count("Attention") == LAYERS
+    assert (fused / "model.onnx.data").exists() == bool(storage)
+    np.testing.assert_allclose(outputs(fused), outputs(optimize(model, *options)), rtol=0, atol=1e-5)
+
+
+def test_a_provider_that_nothing_is_fused_for_is_refused(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
+    done = call_cli("optimize", model, "-o", tmp_path / "out", "--fuse", "gpu")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--fuse is one of cpu, cuda; got 'gpu'" in done.stderr

@@ -38,6 +38,10 @@ def test_int8_quantizes_the_products_and_the_embedding(model: Path, tmp_path: Pa
     assert table.data_type in {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
 
 
+def test_int8_takes_a_fused_model_too(model: Path, tmp_path: Path) -> None:
+    assert operators(build_rival("int8", build_rival("fused", model, tmp_path), tmp_path))["MatMulInteger"] > 0
+
+
 def test_fused_fuses(model: Path, tmp_path: Path) -> None:
     assert operators(build_rival("fused", model, tmp_path)) >= Counter(SkipLayerNormalization=4, BiasGelu=2)
 
