@@ -15,7 +15,7 @@ from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.rewrite import factor_site
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
-from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
+from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill, held_out_batches
 from squeeze_onnx.learning.objectives import answer_loss, hidden_states, imitation_losses
 from squeeze_onnx.progress import Status, no_status
 from squeeze_onnx.runtime.sessions import open_session
@@ -189,3 +189,11 @@ def test_hidden_states_are_the_additions_to_the_residual_stream() -> None:
     assert len(states) == 3
     kinds = {str(output.name): node.op_type for node in dense().graph for output in node.outputs}
     assert {kinds[name] for name in states} == {"Add"}
+
+
+def test_holds_out_every_tenth_batch_but_no_more_than_a_few() -> None:
+    assert held_out_batches(10, DistillConfig()) == [5]
+    assert held_out_batches(2, DistillConfig()) == [1]
+    assert held_out_batches(40, DistillConfig()) == [5, 15, 25, 35]
+    many = held_out_batches(1000, DistillConfig(most_held_out=8))
+    assert (len(many), many[0], many[-1]) == (8, 62, 937)
