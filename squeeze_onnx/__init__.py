@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from squeeze_onnx.benchmark import BenchConfig as BenchConfig
+    from squeeze_onnx.benchmark import bench as bench
     from squeeze_onnx.calibration import CalibrationBatch as CalibrationBatch
     from squeeze_onnx.calibration_source import CalibrationConfig as CalibrationConfig
     from squeeze_onnx.calibration_source import load_calibration as load_calibration
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AnalyzeConfig": "config",
+    "BenchConfig": "benchmark",
     "CalibrationBatch": "calibration",
     "CalibrationConfig": "calibration_source",
     "OptimizeConfig": "config",
@@ -37,6 +40,7 @@ _HOME = {
     "SqueezeResult": "pipeline",
     "ValidateConfig": "validation",
     "analyze": "pipeline",
+    "bench": "benchmark",
     "load_calibration": "calibration_source",
     "load_model": "graph.model",
     "optimize": "pipeline",

@@ -50,17 +50,20 @@ class _GramSum:
     def __init__(self, features: int) -> None:
         # Only one triangle is added to; Fortran order is BLAS's own.
         self._triangle = np.zeros((features, features), order="F")
+        self._total = np.zeros(features)
         self._tokens = 0
 
     def rows(self, value: np.ndarray) -> np.ndarray:
         return value.reshape(-1, value.shape[-1])
 
     def add(self, rows: np.ndarray) -> None:
-        self._triangle = dsyrk(1.0, rows.astype(np.float64).T, beta=1.0, c=self._triangle, overwrite_c=True)
+        exact = rows.astype(np.float64)
+        self._triangle = dsyrk(1.0, exact.T, beta=1.0, c=self._triangle, overwrite_c=True)
+        self._total += exact.sum(axis=0)
         self._tokens += len(rows)
 
     def moments(self) -> SecondMoment:
-        return SecondMoment(self._triangle + np.triu(self._triangle, 1).T, self._tokens)
+        return SecondMoment(self._triangle + np.triu(self._triangle, 1).T, self._tokens, self._total)
 
 
 class _LookupCount:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
 from squeeze_onnx.errors import OptionError
+from squeeze_onnx.graph.fusion import FUSIONS
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.presets import PRESETS
@@ -77,17 +78,21 @@ class OptimizeConfig(AnalyzeConfig):
 
     ``keep`` is the fraction of the parameters of all eligible weights that stays. ``above_break_even`` says what becomes of a
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
+    ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks.
     ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
-    activations. ``provider`` runs the model where activations are looked at. ``distill`` is how many steps the squeezed model
-    then learns to imitate the dense one; ``auto`` goes by the amount of text.
+    activations. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
+    normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
+    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text.
     """
 
     method: str = "auto"
     keep: float | None = None
     preset: str | None = None
     above_break_even: AboveBreakEven = "leave"
+    slice_neurons: bool = True
     refit: bool | None = None
     external_data: bool = False
+    fuse: str | None = None
     provider: str = "cpu"
     distill: int | Literal["auto"] | None = None
 
@@ -99,6 +104,8 @@ class OptimizeConfig(AnalyzeConfig):
             raise OptionError(f"--distill is a positive number of steps, or auto; got {self.distill}")
         if self.keep is not None and not 0 < self.keep <= 1:
             raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
+        if self.fuse is not None:
+            _one_of("fuse", self.fuse, FUSIONS)
         if self.preset is not None:
             _one_of("preset", self.preset, PRESETS)
             if self.keep is not None:

@@ -68,20 +68,28 @@ def truncate(
     components = max(rank - weighted.extra_rank, 0)
     decomposition = decomposer.decompose(weighted.matrix, max(components, 1))
     factors = weighted.factors(decomposition, components)
-    approximation = factors.product()
-    weight_norm, approximation_norm = np.linalg.norm(weight), np.linalg.norm(approximation)
     kept, rest = np.split(decomposition.singular_values, [components])
     total = float(np.linalg.norm(weighted.matrix)) ** 2
-    dropped = min(decomposition.frobenius_residual**2 + float(rest @ rest), total)  # rounding aside
-    return factors, TruncationErrors(
+    dropped = decomposition.frobenius_residual**2 + float(rest @ rest)
+    return factors, replacement_errors(weight, factors.product(), dropped, total, kept)
+
+
+def replacement_errors(
+    weight: np.ndarray, replacement: np.ndarray, dropped: float, total: float, spectrum: np.ndarray
+) -> TruncationErrors:
+    """Put together the errors of ``replacement`` in the place of ``weight``.
+
+    ``dropped`` of ``total`` is the squared norm that was lost in the weighting, ``spectrum`` what is left of the spectrum.
+    """
+    dropped = min(dropped, total)  # rounding aside
+    weight_norm, replacement_norm = float(np.linalg.norm(weight)), float(np.linalg.norm(replacement))
+    return TruncationErrors(
         weighted_error=_ratio(np.sqrt(dropped), np.sqrt(total)),
-        relative_error=_ratio(float(np.linalg.norm(weight - approximation)), float(weight_norm)),
-        weight_cosine=_ratio(
-            float(np.vdot(weight, approximation)), float(weight_norm * approximation_norm), of_zero=1.0
-        ),
+        relative_error=_ratio(float(np.linalg.norm(weight - replacement)), weight_norm),
+        weight_cosine=_ratio(float(np.vdot(weight, replacement)), weight_norm * replacement_norm, of_zero=1.0),
         energy_kept=_ratio(total - dropped, total, of_zero=1.0),
-        effective_rank_after=effective_rank(kept),
-        stable_rank_after=stable_rank(kept),
+        effective_rank_after=effective_rank(spectrum),
+        stable_rank_after=stable_rank(spectrum),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from squeeze_onnx.allocators import Allocator, EdgeDistance, GlobalBudget, Uniform
+from squeeze_onnx.allocators import Allocator, EdgeDistance, GlobalBudget, Slicing, Uniform
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.moments import Moments
 from squeeze_onnx.weightings import Identity, Standardization, Weighting, Whitening
@@ -35,9 +35,8 @@ class Method(Protocol):
         """Say whether the allocator wants each site's sensitivity, measured on the calibration data."""
         ...
 
-    @property
-    def allocator(self) -> Callable[[float], Allocator]:
-        """Make the allocator for a fraction of the eligible parameters."""
+    def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
+        """Make the allocator for a fraction of the eligible parameters, given the blocks that could lose neurons."""
         ...
 
     def weighting_of(self, moments: Mapping[str, Moments]) -> WeightingOf:
@@ -51,9 +50,13 @@ class DataFree:
 
     summary: str
     weighting: Weighting
-    allocator: Callable[[float], Allocator]
+    spend: Callable[[float], Allocator]
     needs_calibration = False
     probes = False
+
+    def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
+        """Make the allocator; what neurons do is not seen without data."""
+        return self.spend(keep)
 
     def weighting_of(self, moments: Mapping[str, Moments]) -> WeightingOf:
         """Ignore the moments."""
@@ -66,9 +69,13 @@ class DataAware:
 
     summary: str
     weighting: Callable[[Moments], Weighting]
-    allocator: Callable[[float], Allocator]
+    spend: Callable[[float, tuple[Slicing, ...]], Allocator]
     probes: bool = False
     needs_calibration = True
+
+    def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
+        """Make the allocator."""
+        return self.spend(keep, slicings)
 
     def weighting_of(self, moments: Mapping[str, Moments]) -> WeightingOf:
         """Weight each site by its own moments."""

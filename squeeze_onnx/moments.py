@@ -11,6 +11,11 @@ DAMPING = 1e-8
 """Added to the second moment's diagonal, relative to its largest entry: it keeps the factorization real, no more."""
 
 
+def damping(moment: np.ndarray) -> float:
+    """Return what keeps the factorization of ``moment`` (in, in) real, to be added to its diagonal."""
+    return DAMPING * max(float(moment.diagonal().max()), np.finfo(np.float64).tiny)
+
+
 class Moments(Protocol):
     """The second moment M (in, in) of the rows that meet a weight W (in, out), in whatever form is cheapest."""
 
@@ -26,15 +31,32 @@ class Moments(Protocol):
 
 @dataclass(frozen=True)
 class SecondMoment:
-    """Rows are activations X (tokens, in): ``gram`` is XᵀX (in, in), float64, unnormalised and uncentred."""
+    """Rows are activations X (tokens, in): ``gram`` is XᵀX (in, in), ``total`` their sum (in,); float64, unnormalised.
+
+    Without a total the rows count as centred.
+    """
 
     gram: np.ndarray
     tokens: int
+    total: np.ndarray | None = None
 
     @property
     def diagonal(self) -> np.ndarray:
         """The mean square of each feature."""
         return np.diagonal(self.gram) / max(self.tokens, 1)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean row, (in,)."""
+        return np.zeros(len(self.gram)) if self.total is None else self.total / max(self.tokens, 1)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The second moment about the mean, (in, in), damped by `DAMPING` of the one about zero: what cancels leaves rounding."""
+        moment = self.gram / max(self.tokens, 1)
+        covariance: np.ndarray = moment - np.outer(self.mean, self.mean)
+        covariance[np.diag_indices_from(covariance)] += damping(moment)
+        return covariance
 
     def weigh(self, weight: np.ndarray) -> np.ndarray:
         """Multiply by the Cholesky root of the second moment; a singular one is damped, not refused."""
@@ -45,13 +67,14 @@ class SecondMoment:
     def _root(self) -> np.ndarray:
         """Upper triangular L (in, in) with LᵀL = gram/tokens up to `DAMPING`; query, key and value share it."""
         moment = self.gram / max(self.tokens, 1)
-        moment[np.diag_indices_from(moment)] += DAMPING * max(float(moment.diagonal().max()), np.finfo(np.float64).tiny)
+        moment[np.diag_indices_from(moment)] += damping(moment)
         root: np.ndarray = scipy.linalg.cholesky(moment, overwrite_a=True, check_finite=False)
         return root
 
     def __add__(self, other: Self) -> "SecondMoment":
         """Second moment of both sets of rows together."""
-        return SecondMoment(self.gram + other.gram, self.tokens + other.tokens)
+        total = None if self.total is None or other.total is None else self.total + other.total
+        return SecondMoment(self.gram + other.gram, self.tokens + other.tokens, total)
 
 
 @dataclass(frozen=True)

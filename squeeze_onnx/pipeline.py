@@ -17,6 +17,7 @@ from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.factoring import TruncationErrors, rewrite_sites
+from squeeze_onnx.graph.fusion import fuse_squeezed
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.graph.size import ModelSize, measure_size
@@ -24,6 +25,7 @@ from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.methods import METHODS
+from squeeze_onnx.neurons import slice_sites, slicings_of
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import make_plan, planned_sites_of
 from squeeze_onnx.presets import PRESETS
@@ -149,21 +151,27 @@ def carry_out(
     A plan with ``refit`` runs the model on ``calibration``. Raises OptionError if there is none.
     """
     clock = Stopwatch()
-    sites = planned_sites_of(plan, find_sites(model.ir).sites)
     with clock.stage("rewrite"):
+        sites = planned_sites_of(plan, find_sites(model.ir).sites)
+        dense = model.ir.clone()
+        errors = slice_sites(model.ir, sites, plan.sites, survey.neurons, shift_biases=not plan.refit)
+        left = {site.name: site for site in find_sites(model.ir).sites}
+        sites = tuple(left[planned.name] for planned in plan.sites)
+        weighting_of, decomposer = survey.weighting_of, Exact()
         if plan.refit:
-            errors = refit_sites(
+            errors |= refit_sites(
                 model.ir,
+                dense,
                 sites,
                 plan.sites,
-                survey.weighting_of,
                 _required(calibration),
-                decomposer=Exact(),
+                weighting_of=weighting_of,
+                decomposer=decomposer,
                 provider=provider,
                 track=track,
             )
         else:
-            errors = rewrite_sites(model.ir, sites, plan.sites, survey.weighting_of, decomposer=Exact(), track=track)
+            errors |= rewrite_sites(model.ir, sites, plan.sites, weighting_of, decomposer=decomposer, track=track)
     return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds})
 
 
@@ -235,6 +243,8 @@ def write_folder(
 
     ``before`` is the size of the model as it was loaded, ``clock`` what was timed so far. Returns ``report.json``.
     """
+    with clock.stage("fuse"):
+        fused = fuse_squeezed(result.model, config.fuse) if config.fuse else None
     with clock.stage("save"):
         save_model(result.model.ir, folder / "model.onnx", external_data=config.external_data)
         copy_companions(result.model.folder, folder)
@@ -246,6 +256,7 @@ def write_folder(
         errors=result.errors,
         before=before,
         after=after,
+        fused=fused,
         timing={**clock.seconds, **result.timing},
         distillation=None if result.distillation is None else result.distillation.to_json(),
     )
@@ -260,7 +271,8 @@ def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allo
         return PRESETS[config.preset]().allocator(survey.sites, measure_size(model).bytes)
     if config.keep is None and survey.method == "squeeze":
         return Independent(TracyWidomEdge(config.probability, NOISE_ESTIMATORS[config.noise]()))
-    return METHODS[survey.method].allocator(config.keep or DEFAULT_KEEP)
+    slicings = slicings_of(survey.spectra, survey.neurons) if config.slice_neurons else ()
+    return METHODS[survey.method].allocator(config.keep or DEFAULT_KEEP, slicings)
 
 
 def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:

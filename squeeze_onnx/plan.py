@@ -17,6 +17,8 @@ class PlannedSite:
 
     ``rank`` is the matrix rank of the new weight: None leaves the weight as it is, a rank up to ``break_even_rank`` means two
     thin MatMuls, and a rank above it writes the truncated weight back as one dense matrix (dense-denoised).
+    ``kept_shape`` is what stays of a weight whose feed-forward block loses neurons (columns of ``ffn_in``, rows of
+    ``ffn_out``), None if it loses none.
     """
 
     name: str
@@ -26,12 +28,13 @@ class PlannedSite:
     break_even_rank: int
     rank: int | None
     reason: str
+    kept_shape: tuple[int, int] | None = None
 
     @property
     def treatment(self) -> str:
-        """``dense``, ``factored`` or ``denoised``."""
+        """``dense``, ``sliced``, ``factored`` or ``denoised``."""
         if self.rank is None:
-            return "dense"
+            return "dense" if self.kept_shape is None else "sliced"
         return "factored" if self.rank <= self.break_even_rank else "denoised"
 
     @property
@@ -42,6 +45,8 @@ class PlannedSite:
     @property
     def kept_parameters(self) -> int:
         """Parameters of what stands in its place."""
+        if self.kept_shape is not None:
+            return self.kept_shape[0] * self.kept_shape[1]
         return self.rank * sum(self.shape) if self.rank and self.treatment == "factored" else self.dense_parameters
 
 
@@ -76,9 +81,14 @@ class Plan:
             "method": self.method,
             "budget": dict(self.budget),
             "refit": self.refit,
-            "sites": [asdict(site) | {"shape": list(site.shape)} for site in self.sites],
+            "sites": [_site_json(site) for site in self.sites],
             "skipped": [dict(site) for site in self.skipped],
         }
+
+
+def _site_json(site: PlannedSite) -> dict[str, Any]:
+    kept = None if site.kept_shape is None else list(site.kept_shape)
+    return asdict(site) | {"shape": list(site.shape), "kept_shape": kept}
 
 
 def read_plan(path: Path) -> Plan:
@@ -132,6 +142,11 @@ def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:
         raise fault('"shape" is not [in, out]')
     if rank is not None and not (_is_count(rank) and rank <= min(shape)):
         raise fault(f'"rank" is {rank!r}, not null or an integer from 1 to {min(shape)}')
+    kept = entry.get("kept_shape")
+    if kept is not None and (rank is not None or not _lies_within(kept, shape)):
+        raise fault(
+            f'"kept_shape" is {kept!r}, not null or [in, out] within {shape}, one of them smaller, beside "rank": null'
+        )
     if layer is not None and not (isinstance(layer, int) and layer >= 0):
         raise fault(f'"layer" is {layer!r}, not null or an integer')
     return PlannedSite(
@@ -142,7 +157,15 @@ def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:
         break_even_rank=break_even_rank(shape[0], shape[1]),
         rank=rank,
         reason=str(entry.get("reason", "as the plan says")),
+        kept_shape=None if kept is None else (kept[0], kept[1]),
     )
+
+
+def _lies_within(kept: object, shape: list[int]) -> bool:
+    if not isinstance(kept, list) or len(kept) != 2 or not all(_is_count(size) for size in kept):
+        return False
+    smaller = [part < whole for part, whole in zip(kept, shape, strict=True)]
+    return sum(smaller) == 1 and all(part <= whole for part, whole in zip(kept, shape, strict=True))
 
 
 def _is_count(value: object) -> bool:

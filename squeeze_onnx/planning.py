@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from squeeze_onnx.allocators import Allocator
+from squeeze_onnx.allocators import Allocator, Choice, SliceChoice
 from squeeze_onnx.config import AboveBreakEven
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite
 from squeeze_onnx.plan import Plan, PlannedSite
-from squeeze_onnx.selectors import RankChoice
 from squeeze_onnx.spectra import SiteSpectra
 
 
@@ -42,8 +42,11 @@ def _check_budget(sites: Sequence[MatMulSite], budget: Mapping[str, Any]) -> Non
         )
 
 
-def _planned(measured: SiteSpectra, choice: RankChoice, above_break_even: AboveBreakEven) -> PlannedSite:
+def _planned(measured: SiteSpectra, choice: Choice, above_break_even: AboveBreakEven) -> PlannedSite:
     site = measured.site
+    if isinstance(choice, SliceChoice):
+        sliced = choice.shape != (site.in_features, site.out_features)
+        return replace(planned_site(site, None, choice.reason), kept_shape=choice.shape if sliced else None)
     rank = max(choice.rank + measured.candidate.extra_rank, 1)
     if rank >= min(site.in_features, site.out_features):
         return planned_site(site, None, f"{choice.reason}: nothing to drop")

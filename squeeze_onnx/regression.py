@@ -2,12 +2,12 @@
 
 Behind squeezed weights a site no longer reads X (tokens, in) but X̂. The weight Ŵ and bias b̂ sought minimise
 
-    ‖X̂ Ŵ + b̂ − (X W + b + D)‖² + λ·tokens·‖Ŵ − W‖²
+    ‖X̂ Ŵ + b̂ − (X W + b + D)‖² + λ·tokens·‖Ŵ − W₀‖²
 
-where D (tokens, out) is how far the residual stream that the result joins has drifted: dense minus squeezed. To hit
-X W + b + D is to undo the drift, not only to add nothing to it. Everything is a function of second moments, so rows are
-streamed. The closed form is the normal equation (Hoerl & Kennard 1970, shifted to W); truncating its solution in the
-metric of the same normal matrix is reduced-rank regression (Izenman 1975).
+where W₀ is W, or what stands in for it if X̂ has fewer features than X, and D (tokens, out) is how far the residual stream
+that the result joins has drifted: dense minus squeezed. To hit X W + b + D is to undo the drift, not only to add nothing to
+it. Everything is a function of second moments, so rows are streamed. The closed form is the normal equation (Hoerl & Kennard
+1970, shifted to W₀); truncating its solution in the metric of the same normal matrix is reduced-rank regression (Izenman 1975).
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from squeeze_onnx.moments import SecondMoment
+from squeeze_onnx.moments import SecondMoment, damping
 
 RIDGE = 0.1
 """λ over the mean of the diagonal of the second moment of X̂."""
@@ -25,7 +25,7 @@ RIDGE = 0.1
 class InputMoments:
     """Means over tokens of X̂ and X, in float64: what a site reads in the squeezed and in the dense model.
 
-    gram: X̂ᵀX̂ (in, in). cross: X̂ᵀX (in, in). squeezed_mean, dense_mean: (in,).
+    gram: X̂ᵀX̂ (in, in). cross: X̂ᵀX (in, dense in). squeezed_mean: (in,). dense_mean: (dense in,).
     """
 
     gram: np.ndarray
@@ -59,27 +59,28 @@ class Regression:
 
 def regress(
     weight: np.ndarray,
+    target_weight: np.ndarray,
     inputs: InputMoments,
     drift: DriftMoments | None,
     *,
     has_bias: bool,
     ridge: float = RIDGE,
 ) -> Regression:
-    """Regress ``weight`` (in, out), float64, on the squeezed inputs.
+    """Regress ``weight`` W₀ (in, out) on the squeezed inputs; ``target_weight`` W reads the dense ones. All float64.
 
     Without a bias to correct, the means stay in the second moments, and `Regression.bias_shift` means nothing.
     """
     gram = inputs.gram.copy()
-    target = inputs.cross @ weight
-    target_mean = inputs.dense_mean @ weight
+    target = inputs.cross @ target_weight
+    target_mean = inputs.dense_mean @ target_weight
     if drift is not None:
         target += drift.cross
         target_mean = target_mean + drift.mean
     if has_bias:
         gram -= np.outer(inputs.squeezed_mean, inputs.squeezed_mean)
         target -= np.outer(inputs.squeezed_mean, target_mean)
-    damping = max(ridge * float(np.diagonal(gram).mean()), np.finfo(np.float64).tiny)
-    gram[np.diag_indices_from(gram)] += damping
+    strength = max(ridge * float(np.diagonal(gram).mean()), damping(inputs.gram))
+    gram[np.diag_indices_from(gram)] += strength
     root = scipy.linalg.cho_factor(gram, check_finite=False)
-    regressed = scipy.linalg.cho_solve(root, target + damping * weight, check_finite=False)
+    regressed = scipy.linalg.cho_solve(root, target + strength * weight, check_finite=False)
     return Regression(regressed, SecondMoment(gram, 1), target_mean, inputs.squeezed_mean)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.allocators import Allocator
+from squeeze_onnx.allocators import Uniform
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.factoring import truncate
@@ -34,7 +34,7 @@ def probe_sensitivities(
     model: ir.Model,
     spectra: Sequence[SiteSpectra],
     weighting_of: WeightingOf,
-    probe: Allocator,
+    probe: Uniform,
     batches: Sequence[CalibrationBatch],
     *,
     provider: str = "cpu",

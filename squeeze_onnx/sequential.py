@@ -20,10 +20,10 @@ from squeeze_onnx.factoring import TruncationErrors, rewrite_sites, truncate
 from squeeze_onnx.graph.dataflow import joins
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.graph.operators import MIXERS, WEIGHT_OPERATORS, op_of
-from squeeze_onnx.graph.outlets import Outlet, find_outlet
+from squeeze_onnx.graph.outlets import Bias, find_bias, find_residual
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.segments import Part, ancestors, cut, extract
-from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
@@ -37,11 +37,15 @@ Values = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class _Job:
-    """A site of the model to squeeze, what becomes of it, and where its product goes."""
+    """A site of the model to squeeze, what becomes of it, and what its product is added to.
+
+    ``dense`` is the same site in the dense model; it is larger on a side where neurons were taken out.
+    """
 
     site: MatMulSite
+    dense: MatMulSite
     planned: PlannedSite
-    outlet: Outlet
+    bias: Bias | None
     residual: str | None
 
 
@@ -61,27 +65,29 @@ class _Stage:
 
 def refit_sites(
     model: ir.Model,
+    dense: ir.Model,
     sites: Sequence[MatMulSite],
     plan: Sequence[PlannedSite],
-    weighting_of: WeightingOf,
     batches: Sequence[CalibrationBatch],
     *,
+    weighting_of: WeightingOf,
     decomposer: Decomposer,
     provider: str = "cpu",
     track: Track = silent,
 ) -> dict[str, TruncationErrors]:
     """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place, with regressed weights.
 
-    Lookups, tied weights and quantized weights that stay are not regressed. Returns the errors of the sites whose rank
-    changed, by name: for a regressed one those of its truncation, not of the regression.
+    ``dense`` is the model to come close to; in ``model`` it may have lost neurons already. Lookups, tied weights and quantized
+    weights that stay are not regressed. Returns the errors of the sites whose rank changed, by name: for a regressed one
+    those of its truncation, not of the regression.
     """
-    dense = model.clone()
     pairs = list(zip(sites, plan, strict=True))
     at_once = [pair for pair in pairs if not _can_regress(*pair)]
     errors = rewrite_sites(
         model, [site for site, _ in at_once], [planned for _, planned in at_once], weighting_of, decomposer=decomposer
     )
-    stages = _stages(model, [pair for pair in pairs if _can_regress(*pair)])
+    whole = {site.name: site for site in find_sites(dense).sites}
+    stages = _stages(model, [pair for pair in pairs if _can_regress(*pair)], whole)
     parts = cut(dense.graph, [stage.wanted for stage in stages])
     rewriter = Rewriter(model)
     before: list[Values] = [dict(batch.feeds) for batch in batches]
@@ -111,7 +117,9 @@ def _can_regress(site: MatMulSite, planned: PlannedSite) -> bool:
     return planned.rank is not None or not site.weight.decoding
 
 
-def _stages(model: ir.Model, pairs: Sequence[tuple[MatMulSite, PlannedSite]]) -> list[_Stage]:
+def _stages(
+    model: ir.Model, pairs: Sequence[tuple[MatMulSite, PlannedSite]], dense: Mapping[str, MatMulSite]
+) -> list[_Stage]:
     meets = joins(model.graph, lambda node: op_of(node) in MIXERS)
     groups: dict[str, list[tuple[MatMulSite, PlannedSite]]] = {}
     for site, planned in pairs:
@@ -123,11 +131,10 @@ def _stages(model: ir.Model, pairs: Sequence[tuple[MatMulSite, PlannedSite]]) ->
     for rows_name, group in groups.items():
         jobs = []
         for site, planned in group:
-            outlet = find_outlet(site, meets)
-            stream = None if outlet.scaled else outlet.residual
+            stream = find_residual(site, meets)
             # A stream that waits for weights still to come has no drift yet.
             residual = None if stream is None or pending & ancestors(stream) else str(stream.name)
-            jobs.append(_Job(site, planned, outlet, residual))
+            jobs.append(_Job(site, dense[site.name], planned, find_bias(site), residual))
         stages.append(_Stage(rows_name, tuple(jobs)))
         pending -= {site.nodes[0] for site, _ in group}
     return stages
@@ -206,23 +213,24 @@ class _Sums:
 
 
 def _refit(rewriter: Rewriter, job: _Job, sums: _Sums, decomposer: Decomposer) -> dict[str, TruncationErrors]:
-    site, planned, outlet = job.site, job.planned, job.outlet
-    bias = None if outlet.scaled else outlet.bias
-    regression = regress(read_weight(site), sums.inputs(), sums.drift(job), has_bias=bias is not None)
+    site, planned = job.site, job.planned
+    weight = read_weight(site)
+    # Where neurons were taken out after a site, those that stay are to do what they did; before it, the rest stand in for all.
+    target = read_weight(job.dense) if job.dense.out_features == site.out_features else weight
+    regression = regress(weight, target, sums.inputs(), sums.drift(job), has_bias=job.bias is not None)
+    errors: dict[str, TruncationErrors] = {}
     if planned.rank is None:
-        errors = {}
-        weight = regression.weight
-        rewriter.replace(site, weight)
+        new = regression.weight
+        rewriter.replace(site, new)
     else:
-        factors, lost = truncate(regression.weight, planned.rank, Whitening(regression.metric), decomposer)
-        errors = {site.name: lost}
-        weight = factors.product()
+        factors, errors[site.name] = truncate(regression.weight, planned.rank, Whitening(regression.metric), decomposer)
+        new = factors.product()
         if planned.treatment == "factored":
             rewriter.factor(site, factors.left, factors.right)
         else:
-            rewriter.replace(site, weight)
-    if bias is not None:
-        rewriter.shift_bias(site, bias, regression.bias_shift(weight))
+            rewriter.replace(site, new)
+    if job.bias is not None:
+        rewriter.shift_bias(site, job.bias, regression.bias_shift(new))
     return errors
 
 

@@ -11,6 +11,8 @@ from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite, find_sites
 from squeeze_onnx.methods import METHODS, WeightingOf
+from squeeze_onnx.moments import Moments
+from squeeze_onnx.neurons import Neurons, measure_neurons
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import planned_sites_of
 from squeeze_onnx.presets import PRESETS
@@ -25,13 +27,15 @@ class Survey:
     """What a method sees of a model.
 
     ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others; ``weighting_of`` knows sites by name,
-    so that it fits any copy of the model. ``timing`` is in seconds per stage.
+    so that it fits any copy of the model. ``neurons`` are those of the blocks that may lose some, by the name of the site that
+    reads them. ``timing`` is in seconds per stage.
     """
 
     method: str
     spectra: tuple[SiteSpectra, ...]
     skipped: tuple[SkippedSite, ...]
     weighting_of: WeightingOf
+    neurons: Mapping[str, Neurons]
     timing: Mapping[str, float]
 
     @property
@@ -58,7 +62,10 @@ def take_survey(
     with clock.stage("sites"):
         sites, skipped = _choose_sites(model, config, plan)
     with clock.stage("calibration"):
-        weighting_of = _weighting_of(method, model, sites, calibration, provider=config.provider, track=track)
+        moments = _moments(method, model, sites, calibration, provider=config.provider, track=track)
+        weighting_of = METHODS[method].weighting_of(moments)
+    with clock.stage("neurons"):
+        neurons = measure_neurons(_sites_to_slice(sites, plan), moments, track) if moments else {}
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
     if plan is None and METHODS[method].probes:
@@ -72,7 +79,7 @@ def take_survey(
                 provider=config.provider,
                 track=track,
             )
-    return Survey(method, spectra, skipped, weighting_of, clock.seconds)
+    return Survey(method, spectra, skipped, weighting_of, neurons, clock.seconds)
 
 
 def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:
@@ -107,7 +114,14 @@ def _choose_sites(
     return eligibility.sites, skipped
 
 
-def _weighting_of(
+def _sites_to_slice(sites: Sequence[MatMulSite], plan: Plan | None) -> Sequence[MatMulSite]:
+    """Return the sites whose neurons may go: all, or those the plan takes some from."""
+    if plan is None:
+        return sites
+    return [site for site, planned in zip(sites, plan.sites, strict=True) if planned.kept_shape is not None]
+
+
+def _moments(
     method: str,
     model: OnnxModel,
     sites: Sequence[MatMulSite],
@@ -115,12 +129,12 @@ def _weighting_of(
     *,
     provider: str,
     track: Track,
-) -> WeightingOf:
-    """Return how ``method`` sees each site; runs the model on ``calibration`` if it looks at activations."""
+) -> dict[str, Moments]:
+    """Return what ``sites`` meet on ``calibration``, by name; nothing for a method that does not look at activations."""
     if not METHODS[method].needs_calibration:
-        return METHODS[method].weighting_of({})
+        return {}
     if not calibration:
         raise OptionError(
             f"--method {method} looks at activations; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
-    return METHODS[method].weighting_of(collect_moments(model.ir, sites, calibration, provider=provider, track=track))
+    return collect_moments(model.ir, sites, calibration, provider=provider, track=track)

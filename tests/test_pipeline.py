@@ -186,7 +186,13 @@ class TestOptimize:
         report = optimize(folder, tmp_path / "out", config, calibration=source, track=track)
         sites = len(ELIGIBLE_SITES)
         values_read = 8  # in each of two layers: by query, key and value together, by attention_output, ffn_in, ffn_out
-        assert track.taken == {"Calibration": 2, "Spectra": sites, "Sensitivity": sites, "Refitting": values_read}
+        assert track.taken == {
+            "Calibration": 2,
+            "Neurons": 2,
+            "Spectra": sites,
+            "Sensitivity": sites,
+            "Refitting": values_read,
+        }
         assert set(report["timing"]) >= {"load", "sites", "calibration", "spectra", "sensitivity", "rewrite", "save"}
 
     def test_of_a_model_with_external_data_writes_one_file(self, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def squeezed(
     plan = [planned_site(site, ranks[site.name], "") for site in sites]
     weighting_of = METHODS["whiten"].weighting_of(collect_moments(model, sites, CALIBRATION))
     if refit:
-        refit_sites(model, sites, plan, weighting_of, CALIBRATION, decomposer=Exact())
+        refit_sites(model, model.clone(), sites, plan, CALIBRATION, weighting_of=weighting_of, decomposer=Exact())
     else:
         rewrite_sites(model, sites, plan, weighting_of, decomposer=Exact())
     return model
@@ -116,7 +116,8 @@ def test_a_weight_used_twice_is_truncated_as_without_a_refit() -> None:
     (site,) = find_sites(model).sites
     weighting_of = METHODS["whiten"].weighting_of(collect_moments(model, [site], data))
     other = model.clone()
-    refit_sites(model, [site], [planned_site(site, 2, "")], weighting_of, data, decomposer=Exact())
+    plan = [planned_site(site, 2, "")]
+    refit_sites(model, model.clone(), [site], plan, data, weighting_of=weighting_of, decomposer=Exact())
     (site,) = find_sites(other).sites
     rewrite_sites(other, [site], [planned_site(site, 2, "")], weighting_of, decomposer=Exact())
     feeds = {"x": random_weight(5, 8, seed=9)}
@@ -126,6 +127,9 @@ def test_a_weight_used_twice_is_truncated_as_without_a_refit() -> None:
 def test_activations_that_are_not_finite_are_named_by_the_site_that_reads_them() -> None:
     model = tiny_model("g (float[B,8] x) => (float[B,8] z) { z = MatMul(x, W) }", W=random_weight(8, 8))
     (site,) = find_sites(model).sites
+    plan = [planned_site(site, 2, "")]
     data = [CalibrationBatch({"x": np.full((4, 8), np.inf, np.float32)}, None)]
     with pytest.raises(ModelError, match="NaN or infinite"), np.errstate(invalid="ignore"):
-        refit_sites(model, [site], [planned_site(site, 2, "")], lambda _: None, data, decomposer=Exact())  # type: ignore[arg-type, return-value]
+        refit_sites(
+            model, model.clone(), [site], plan, data, weighting_of=METHODS["svd"].weighting_of({}), decomposer=Exact()
+        )

@@ -9,6 +9,7 @@ of the losses of distillation (hidden states and the answer) by factors and bias
 import argparse
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -58,8 +59,9 @@ def main() -> None:
         adjoint = Path(folder) / "gradients.onnx"
         save_model(graph.model, adjoint)
         runs = [(model.path, tokens), (adjoint, {**feeds, **graph.parameters})]
+        sessions = [(open_session(path, threads=options.threads), fed) for path, fed in runs]
         forward, both = measure_latency(
-            [(open_session(path, threads=options.threads), fed) for path, fed in runs], rounds=options.rounds
+            [partial(session.run, None, fed) for session, fed in sessions], rounds=options.rounds
         )
         print(summary(model.path, graph, forward.p50_ms, both.p50_ms, options))
         for title, (path, fed) in zip(("forward", "forward + backward"), runs, strict=True):

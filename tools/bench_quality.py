@@ -1,7 +1,7 @@
 """Methods × budgets × models × tasks: what each costs in size and quality.
 
-    python tools/bench_quality.py run --glue DIR [--model minilm-l6 …] [--run whiten …]
-    python tools/bench_quality.py table
+    python -m tools.bench_quality run --glue DIR [--model minilm-l6 …] [--run whiten …]
+    python -m tools.bench_quality table
 
 ``run`` squeezes the reference models (built by tools/reference_models.py), scores each on the whole dev set of its task against
 the dense model, and writes models/NAME/results/quality.json, a row after each run. ``table`` makes the README's tables of
@@ -9,7 +9,6 @@ those files, between their markers. Nothing is tuned on the dev set: budgets are
 """
 
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from squeeze_onnx.methods import METHODS
 from squeeze_onnx.pipeline import carry_out, plan_for, write_folder
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import take_survey
+from tools.readme_tables import put_table
 
 ROOT = Path(__file__).resolve().parent.parent
 FFN = ("ffn_in", "ffn_out")
@@ -93,7 +93,7 @@ def run(glue: Path, models: Path, names: Sequence[str], wanted: Sequence[str]) -
             for label, row in measure(models / name / "onnx", TASKS[name], list(group), glue):
                 rows[label] = row
                 ordered = {known.label: rows[known.label] for known in RUNS if known.label in rows}
-                command = f"python tools/bench_quality.py run --glue DIR --model {name}"
+                command = f"python -m tools.bench_quality run --glue DIR --model {name}"
                 results.write_text(
                     json.dumps({"task": TASKS[name], "command": command, "rows": ordered}, indent=1) + "\n"
                 )
@@ -108,7 +108,7 @@ def measure(path: Path, task: str, jobs: Sequence[Run], glue: Path) -> Iterator[
     survey = take_survey(dense, jobs[0].config, calibration)
     for job in jobs:
         model = load_model(path)
-        result = carry_out(model, plan_for(model, survey, job.config), survey)
+        result = carry_out(model, plan_for(model, survey, job.config), survey, calibration)
         with tempfile.TemporaryDirectory() as folder:
             report = write_folder(result, Path(folder), job.config, measure_size(dense), Stopwatch())
             scored = validate(path, folder, ValidateConfig(task=task, data=glue, latency_rounds=1)).to_json()
@@ -143,13 +143,7 @@ def _effective_rank_reduction(site: Mapping[str, Any]) -> float:
 @click.option("--readme", type=click.Path(path_type=Path), default=ROOT / "README.md", show_default=True)
 def table(readme: Path) -> None:
     """Put the measured tables between their markers in the README."""
-    text = readme.read_text(encoding="utf-8")
-    begin, end = "<!-- quality: begin -->", "<!-- quality: end -->"
-    found = re.search(f"{begin}.*?{end}", text, flags=re.DOTALL)
-    if found is None:
-        raise click.ClickException(f"{readme} has no {begin} … {end}")
-    body = "\n".join(markdown())
-    readme.write_text(text[: found.start()] + f"{begin}\n{body}\n{end}" + text[found.end() :], encoding="utf-8")
+    put_table(readme, "quality", markdown())
 
 
 def markdown() -> Iterator[str]:

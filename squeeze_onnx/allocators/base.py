@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from squeeze_onnx.allocators.slicing import SliceChoice
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.selectors import RankChoice
+
+Choice = RankChoice | SliceChoice
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,10 @@ class Candidate:
 
 
 class Allocator(Protocol):
-    """Decide how many components of each site stay."""
+    """Decide how many components of each site stay, or which shape."""
 
-    def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, RankChoice]:
-        """Choose for each candidate, by its name, a rank between 0 and the length of its spectrum."""
+    def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, Choice]:
+        """Choose for each candidate, by its name; a rank lies between 0 and the length of its spectrum."""
         ...
 
 

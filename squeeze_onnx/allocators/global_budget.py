@@ -1,11 +1,12 @@
 """Global budget: one price per parameter for the whole model, dense where factors do not pay."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from squeeze_onnx.allocators.base import Allocator, Candidate, parameter_budget
+from squeeze_onnx.allocators.base import Allocator, Candidate, Choice, parameter_budget
+from squeeze_onnx.allocators.slicing import Slicing
 from squeeze_onnx.selectors import RankChoice
 
 BISECTIONS = 100
@@ -13,16 +14,20 @@ BISECTIONS = 100
 
 @dataclass(frozen=True)
 class _Curve:
-    """What each choice at one site costs and loses; the last entry is the dense weight, which loses nothing."""
+    """What each choice costs and loses, at one site or one block, from cheap to dear; the last is dense and loses nothing."""
 
-    candidate: Candidate
-    ranks: np.ndarray
     parameters: np.ndarray
     error: np.ndarray
+    choices: Callable[[int], Mapping[str, Choice]]
+    """What the choice of this index is for each site."""
 
     def cheapest(self, price: float) -> int:
         """Index of the choice with the least error + price · parameters; the cheaper one of equals."""
         return int(np.argmin(self.error + price * self.parameters))
+
+    def cost(self, price: float) -> float:
+        """The least error + price · parameters."""
+        return float(np.min(self.error + price * self.parameters))
 
 
 @dataclass(frozen=True)
@@ -30,29 +35,35 @@ class GlobalBudget(Allocator):
     """Minimise the summed error of all sites under one parameter budget.
 
     Site i at rank r loses ``sensitivity``·Σ_{k>r} s_k²/Σ s_k²: its squared error relative to its own output, times how much that
-    matters to the model's output. The Lagrangian splits the problem by site (Everett 1963); its price is found by
-    bisection, and what the bisection leaves unspent goes to the best increments that still fit. Ranks are multiples of
-    ``rank_multiple``; no site falls under ``floor`` of its parameters.
+    matters to the model's output. A block of ``slicings`` may lose neurons instead, where that is cheaper than lower ranks at
+    all its sites. The Lagrangian splits the problem by site and block (Everett 1963); its price is found by bisection, and what
+    the bisection leaves unspent goes to the best increments that still fit. Ranks are multiples of ``rank_multiple``; no site
+    falls under ``floor`` of its parameters.
     """
 
     keep: float
+    slicings: tuple[Slicing, ...] = ()
     rank_multiple: int = 1
     floor: float = 0.0
 
-    def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, RankChoice]:
-        """Return the ranks of least total error that ``keep`` of all parameters can pay for."""
-        curves = [self._curve(candidate) for candidate in candidates]
+    def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, Choice]:
+        """Return the choices of least total error that ``keep`` of all parameters can pay for."""
+        by_rank = {candidate.name: self._by_rank(candidate) for candidate in candidates}
+        by_neurons = [(slicing.sites, self._by_neurons(slicing)) for slicing in self.slicings]
         budget = parameter_budget(candidates, self.keep)
-        low, high = 0.0, max(float(np.max(curve.error)) for curve in curves) + 1.0
+        low, high = 0.0, max(float(np.max(curve.error)) for curve in by_rank.values()) + 1.0
         for _ in range(BISECTIONS):
             price = (low + high) / 2
+            curves = _best_curves(by_rank, by_neurons, price)
             spent = sum(curve.parameters[curve.cheapest(price)] for curve in curves)
             low, high = (price, high) if spent > budget else (low, price)
+        curves = _best_curves(by_rank, by_neurons, high)
         chosen = [curve.cheapest(high) for curve in curves]
         _spend_the_rest(curves, chosen, budget)
-        return {curve.candidate.name: self._choice(curve, index) for curve, index in zip(curves, chosen, strict=True)}
+        made = (curve.choices(index) for curve, index in zip(curves, chosen, strict=True))
+        return {site: choice for choices in made for site, choice in choices.items()}
 
-    def _curve(self, candidate: Candidate) -> _Curve:
+    def _by_rank(self, candidate: Candidate) -> _Curve:
         energy = np.square(candidate.spectrum.singular_values)
         total = float(energy.sum())
         lost = (
@@ -66,18 +77,41 @@ class GlobalBudget(Allocator):
             for rank in range(max(step - candidate.extra_rank, 1 - candidate.extra_rank), len(energy), step)
             if self.floor * candidate.dense_parameters <= candidate.parameters(rank) < candidate.dense_parameters
         ]
-        ranks = np.array([*factored, len(energy)])
-        return _Curve(
-            candidate,
-            ranks,
-            np.array([*(candidate.parameters(rank) for rank in factored), candidate.dense_parameters]),
-            candidate.sensitivity * np.append(lost[factored], 0.0),
+        ranks = [*factored, len(energy)]
+        parameters = np.array([*(candidate.parameters(rank) for rank in factored), candidate.dense_parameters])
+
+        def choices(index: int) -> Mapping[str, Choice]:
+            reason = self._reason(parameters[index] / candidate.dense_parameters)
+            return {candidate.name: RankChoice.leading(candidate.spectrum, int(ranks[index]), "global_budget", reason)}
+
+        return _Curve(parameters, candidate.sensitivity * np.append(lost[factored], 0.0), choices)
+
+    def _by_neurons(self, slicing: Slicing) -> _Curve:
+        allowed = slicing.parameters >= self.floor * slicing.parameters[0]
+        sizes, parameters, damage = (
+            array[allowed][::-1] for array in (slicing.sizes, slicing.parameters, slicing.damage)
         )
 
-    def _choice(self, curve: _Curve, index: int) -> RankChoice:
-        share = curve.parameters[index] / curve.candidate.dense_parameters
-        reason = f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of all"
-        return RankChoice.leading(curve.candidate.spectrum, int(curve.ranks[index]), "global_budget", reason)
+        def choices(index: int) -> Mapping[str, Choice]:
+            return slicing.choices(int(sizes[index]), self._reason(parameters[index] / parameters[-1]))
+
+        return _Curve(parameters, damage, choices)
+
+    def _reason(self, share: float) -> str:
+        return f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of all"
+
+
+def _best_curves(
+    by_rank: Mapping[str, _Curve], by_neurons: Sequence[tuple[tuple[str, ...], _Curve]], price: float
+) -> list[_Curve]:
+    """Return a curve for each site, or one for a whole block that does better without some neurons at this ``price``."""
+    sliced = [
+        (sites, curve)
+        for sites, curve in by_neurons
+        if curve.cost(price) < sum(by_rank[site].cost(price) for site in sites)
+    ]
+    taken = {site for sites, _ in sliced for site in sites}
+    return [curve for site, curve in by_rank.items() if site not in taken] + [curve for _, curve in sliced]
 
 
 def _spend_the_rest(curves: Sequence[_Curve], chosen: list[int], budget: int) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "analyze": "Say what in each weight matrix is signal, by random-matrix theory.",
     "optimize": "Write a smaller model: MatMuls become two thin MatMuls.",
     "validate": "Score a candidate against a baseline: task metrics, fidelity, latency, size.",
+    "bench": "Time models in turns: speed-ups with intervals, memory, size.",
     "demo": "Fetch a small trained BERT, squeeze it and show what happened.",
 }
 """Name → one line. Each command lives in the module of its name, imported only when it runs, so that help is fast."""
@@ -56,6 +57,7 @@ def cli(context: click.Context) -> None:
     squeeze-onnx analyze  model/                          look at your own model
     squeeze-onnx optimize model/ -o small/ --keep 0.75    make it smaller
     squeeze-onnx validate model/ small/ --task sst2 --data glue/ --max-drop 1
+    squeeze-onnx bench    model/ small/ --against int8    is it faster, and by how much?
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

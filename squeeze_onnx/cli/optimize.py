@@ -30,6 +30,11 @@ from squeeze_onnx.cli.options import PATH, number_or_word, spectrum_options
     help="A rank too high for factors to pay: leave the weight, or denoise it.",
 )
 @click.option(
+    "--slice-neurons/--no-slice-neurons",
+    default=True,
+    help="Take whole neurons out of feed-forward blocks where that costs less [default: with --calibration].",
+)
+@click.option(
     "--refit/--no-refit",
     default=None,
     help="Regress every weight on what the squeezed model before it returns [default: with --calibration].",
@@ -49,6 +54,9 @@ from squeeze_onnx.cli.options import PATH, number_or_word, spectrum_options
 @click.option("--checkpoint-minutes", default=5.0, show_default=True, metavar="N", help="How often it does.")
 @click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda, for calibration.")
 @click.option("--external-data", is_flag=True, help="Write the weights beside model.onnx (always above 2 GB).")
+@click.option(
+    "--fuse", metavar="NAME", help="Fuse operators for ONNX Runtime on cpu or cuda; it runs nowhere else then."
+)
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @spectrum_options
 @verbosity_options
@@ -75,7 +83,13 @@ def optimize(
     report.json and report.html.
     """
     from squeeze_onnx.calibration_source import TASK_PREFIX, CalibrationConfig
-    from squeeze_onnx.cli.tables import distillation_line, optimization_table, size_table, skipped_table
+    from squeeze_onnx.cli.tables import (
+        distillation_line,
+        fusion_table,
+        optimization_table,
+        size_table,
+        skipped_table,
+    )
     from squeeze_onnx.config import OptimizeConfig
     from squeeze_onnx.errors import OptionError
     from squeeze_onnx.learning.checkpoints import CheckpointConfig
@@ -114,6 +128,8 @@ def optimize(
         console.print(optimization_table(report))
         console.print(skipped_table(report))
     console.print(size_table(report))
+    if report["fused"] is not None:
+        console.print(fusion_table(report))
     size = report["size"]
     console.print(
         f"{out}: {readable_bytes(size['baseline_bytes'])} → {readable_bytes(size['optimized_bytes'])}, "

@@ -6,12 +6,14 @@ from typing import Any
 
 from rich.table import Table
 
+from squeeze_onnx.cli.console import plain_table
+
 Report = Mapping[str, Any]
 
 
 def analysis_table(report: Report) -> Table:
     """One row per site: its spectrum against pure noise."""
-    table = _table(
+    table = plain_table(
         "Spectra of the standardized weights; signal is what stands above the Tracy–Widom edge",
         ["site", "role"],
         ["layer", "shape", "β", "σ", "TW edge", "signal", "eff. rank", "stable", "KS", "p", "break-even"],
@@ -22,7 +24,7 @@ def analysis_table(report: Report) -> Table:
             site["name"],
             site["role"],
             _layer(site),
-            _shape(site),
+            _shape(site["shape"]),
             f"{spectrum['aspect_ratio']:.3f}",
             f"{spectrum['noise_sigma']:.3f}",
             f"{spectrum['tw_edge']:.1f}",
@@ -39,10 +41,10 @@ def analysis_table(report: Report) -> Table:
 
 def optimization_table(report: Report) -> Table:
     """One row per eligible site: what became of it, and why."""
-    table = _table(
+    table = plain_table(
         "Sites",
         ["site", "role", "treatment", "why"],
-        ["layer", "shape", "rank", "break-even", "energy", "error", "cosine"],
+        ["layer", "shape", "kept shape", "rank", "break-even", "energy", "error", "cosine"],
     )
     for site in report["sites"]:
         table.add_row(
@@ -51,7 +53,8 @@ def optimization_table(report: Report) -> Table:
             site["treatment"],
             site["reason"],
             _layer(site),
-            _shape(site),
+            _shape(site["shape"]),
+            "–" if site["kept_shape"] is None else _shape(site["kept_shape"]),
             "–" if site["rank"] is None else str(site["rank"]),
             str(site["break_even_rank"]),
             f"{site['spectrum']['energy_kept']:.3f}",
@@ -63,8 +66,10 @@ def optimization_table(report: Report) -> Table:
 
 def size_table(report: Report) -> Table:
     """One row per role: how many sites changed and what stays of their parameters."""
-    table = _table(
-        "Eligible weights by role", ["role"], ["sites", "factored", "denoised", "dense", "ranks", "stays", "cosine"]
+    table = plain_table(
+        "Eligible weights by role",
+        ["role"],
+        ["sites", "factored", "sliced", "denoised", "dense", "ranks", "stays", "cosine"],
     )
     by_role: dict[str, list[Report]] = defaultdict(list)
     for site in report["sites"]:
@@ -72,16 +77,13 @@ def size_table(report: Report) -> Table:
     for role, sites in by_role.items():
         ranks = sorted(site["rank"] for site in sites if site["rank"] is not None)
         dense = sum(site["shape"][0] * site["shape"][1] for site in sites)
-        kept = sum(
-            site["shape"][0] * site["shape"][1] if site["rank"] is None else site["rank"] * sum(site["shape"])
-            for site in sites
-        )
+        kept = sum(site["kept_parameters"] for site in sites)
         table.add_row(
             role,
             str(len(sites)),
             *(
                 str(sum(site["treatment"] == treatment for site in sites))
-                for treatment in ("factored", "denoised", "dense")
+                for treatment in ("factored", "sliced", "denoised", "dense")
             ),
             f"{ranks[0]}–{ranks[-1]}" if ranks else "–",
             f"{100 * kept / dense:.1f} %",
@@ -100,18 +102,17 @@ def distillation_line(distillation: Report) -> str:
 
 def skipped_table(report: Report) -> Table:
     """One row per site left alone, with the reason."""
-    table = _table("Left alone", ["site", "why"], [])
+    table = plain_table("Left alone", ["site", "why"], [])
     for site in report["skipped"]:
         table.add_row(site["name"], site["reason"])
     return table
 
 
-def _table(title: str, texts: list[str], numbers: list[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for name in texts:
-        table.add_column(name, overflow="fold")
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
+def fusion_table(report: Report) -> Table:
+    """One row per kind of fused operator: how many the dense model gets and how many the squeezed one has."""
+    table = plain_table("Fused operators", ["operator"], ["dense", "squeezed"])
+    for kind, counts in report["fused"].items():
+        table.add_row(kind, str(counts["dense"]), str(counts["squeezed"]))
     return table
 
 
@@ -119,5 +120,5 @@ def _layer(site: Report) -> str:
     return "–" if site["layer"] is None else str(site["layer"])
 
 
-def _shape(site: Report) -> str:
-    return f"{site['shape'][0]} × {site['shape'][1]}"
+def _shape(shape: list[int]) -> str:
+    return f"{shape[0]} × {shape[1]}"

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from squeeze_onnx.cli.console import readable_bytes
+from squeeze_onnx.cli.console import plain_table, readable_bytes
 
 Report = Mapping[str, Any]
 
@@ -35,7 +35,7 @@ def metrics_table(report: Report) -> Table:
     """One row per metric and provider."""
     rows = ", ".join(f"{count} rows of {split}" for split, count in report["data"]["rows"].items())
     partial = " (the first rows only)" if report["data"]["partial"] else ""
-    table = _table(
+    table = plain_table(
         f"{report['task']}: {rows}{partial}",
         ["provider", "metric"],
         ["baseline", "candidate", "drop in points", "95 % interval"],
@@ -55,7 +55,7 @@ def metrics_table(report: Report) -> Table:
 
 def fidelity_table(report: Report) -> Table:
     """One row per provider: how like the baseline the candidate answers."""
-    table = _table(
+    table = plain_table(
         f"Likeness of the answers ({report['head'].replace('_', ' ')})",
         ["provider"],
         ["cosine", "largest difference", "equal predictions", "KL in nats"],
@@ -74,7 +74,7 @@ def fidelity_table(report: Report) -> Table:
 def latency_table(report: Report) -> Table:
     """One row per provider: p50 and p95 of single runs."""
     tokens = next(iter(report["latency"].values()))["tokens"]
-    table = _table(
+    table = plain_table(
         f"Latency in ms, one sequence of {tokens} tokens",
         ["provider"],
         ["baseline p50", "p95", "candidate p50", "p95", "speed-up", "95 % interval"],
@@ -106,12 +106,3 @@ def verdict(report: Report) -> Text:
 
 def _interval(bounds: tuple[float, float], form: str) -> str:
     return f"{bounds[0]:{form}} … {bounds[1]:{form}}"
-
-
-def _table(title: str, texts: list[str], numbers: list[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for name in texts:
-        table.add_column(name)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table

@@ -31,13 +31,18 @@ def write_reports(
 ) -> None:
     """Write ``report`` as JSON (``-``: standard output) and as the HTML that ``render`` makes of it."""
     if json_path is not None:
-        text = json.dumps(report, indent=2, allow_nan=False) + "\n"
-        if str(json_path) == "-":
-            click.echo(text, nl=False)
-        else:
-            _write(json_path, text)
+        write_json(report, json_path)
     if html_path is not None:
         _write(html_path, render(report))
+
+
+def write_json(report: Mapping[str, Any], path: Path) -> None:
+    """Write ``report`` as JSON to ``path``, or to standard output for ``-``."""
+    text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+    if str(path) == "-":
+        click.echo(text, nl=False)
+    else:
+        _write(path, text)
 
 
 def _write(path: Path, text: str) -> None:

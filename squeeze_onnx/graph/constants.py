@@ -148,11 +148,16 @@ def resolve_constant(value: ir.Value | None) -> ConstantMatrix | UnusableConstan
     return matrix
 
 
-def constant_vector(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """Return the constant 1-D tensor behind ``value``, looking through Identity, without reading it; None if it is none."""
+def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """Return the constant tensor behind ``value``, looking through Identity, without reading it; None if it is computed."""
     while value is not None and (node := value.producer()) is not None and op_of(node) == "Identity":
         value = node.inputs[0]
-    tensor = _fixed_tensor(value)
+    return _fixed_tensor(value)
+
+
+def constant_vector(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """Return the constant 1-D tensor behind ``value``, as `constant_tensor` does; None if it is none."""
+    tensor = constant_tensor(value)
     return tensor if tensor is not None and len(tensor.shape) == 1 else None
 
 

@@ -57,6 +57,8 @@ WEIGHT_OPERATORS = {
     "Gather": WeightOperator(rows=1, weight=0, off=("axis",), lookup=True),
 }
 
+LOOKUP = "Gather"
+
 # Of these, what computes nothing but the product: no bias, no activation, no attention.
 BARE_PRODUCTS = frozenset({"MatMul", "Gather"})
 
@@ -104,6 +106,7 @@ ATTENTION_CORES = frozenset(
         "com.microsoft.SparseAttention",
     }
 )
+MULTI_HEAD_ATTENTION = "com.microsoft.MultiHeadAttention"
 # Attention that holds the packed query, key and value weight itself.
 PACKED_ATTENTION = "com.microsoft.Attention"
 
@@ -117,6 +120,9 @@ PRODUCTS = {
     "QLinearMatMul": (0, 3),
     "com.microsoft.QLinearMatMul": (0, 3),
 }
+# What splits features into heads, joins them again, and scales them.
+HEAD_LAYOUTS = frozenset({"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+SCALINGS = frozenset({"Div", "Mul"})
 # Where a branch comes back to the residual stream.
 ADDITIONS = frozenset(
     {
@@ -154,6 +160,38 @@ NONLINEARITIES = frozenset(
         "com.microsoft.QuickGelu",
     }
 )
+# What treats every entry of a value alike, or together with its like in another value; among them the parts of a Gelu.
+ELEMENTWISE = (NONLINEARITIES - {"com.microsoft.BiasSplitGelu", "com.microsoft.FusedGemm"}) | {
+    "Abs",
+    "Add",
+    "Cast",
+    "Clip",
+    "Div",
+    "Dropout",
+    "Exp",
+    "Identity",
+    "Max",
+    "Min",
+    "Mul",
+    "Neg",
+    "Pow",
+    "Sqrt",
+    "Sub",
+}
+
+LAYER_NORMALIZATIONS = frozenset(
+    {"LayerNormalization", "com.microsoft.EmbedLayerNormalization", "com.microsoft.SkipLayerNormalization"}
+)
+# What ONNX Runtime has one kernel for, and how a table calls it.
+FUSED_OPERATORS = {
+    PACKED_ATTENTION: "Attention",
+    MULTI_HEAD_ATTENTION: "Attention",
+    "com.microsoft.EmbedLayerNormalization": "EmbedLayerNormalization",
+    "com.microsoft.SkipLayerNormalization": "SkipLayerNormalization",
+    "com.microsoft.BiasGelu": "Gelu",
+    "com.microsoft.FastGelu": "Gelu",
+    "com.microsoft.Gelu": "Gelu",
+}
 
 # Operators that work along some axes, and the operand that names these since they are no attribute any more.
 AXES_OPERANDS = {"Slice": 3, "ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1}

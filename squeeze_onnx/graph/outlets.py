@@ -26,31 +26,31 @@ class Bias:
     tensor: ir.TensorProtocol
 
 
-@dataclass(frozen=True)
-class Outlet:
-    """Where a product goes.
-
-    bias: what is added to it first, if that is constant.
-    residual: the stream that the result joins, if it does nothing else.
-    scaled: whether the operator multiplies product or bias with a factor, so that neither is what the next node sees.
-    """
-
-    bias: Bias | None
-    residual: ir.Value | None
-    scaled: bool
-
-
-def find_outlet(site: MatMulSite, joins: Container[ir.Node]) -> Outlet:
-    """Return the outlet of ``site``, which only one node uses; ``joins`` are the additions to the residual stream."""
+def find_bias(site: MatMulSite) -> Bias | None:
+    """Return the bias of ``site``, which only one node uses; None too if its operator scales the product or the bias."""
     (node,) = site.nodes
     operator = WEIGHT_OPERATORS[op_of(node)]
-    scaled = any(name in node.attributes and node.attributes[name].as_float() != 1.0 for name in operator.scales)
-    bias = None if operator.bias is None else _bias(node, operator.bias, site.out_features)
-    value = node.outputs[0]
-    if bias is None and (added := _added_bias(value, site.out_features)) is not None:
-        bias = added
-        value = added.node.outputs[0]
-    return Outlet(bias, _joined_stream(value, joins), scaled)
+    if _scales(node):
+        return None
+    inside = None if operator.bias is None else _bias(node, operator.bias, site.out_features)
+    return inside or _added_bias(node.outputs[0], site.out_features)
+
+
+def find_residual(site: MatMulSite, joins: Container[ir.Node]) -> ir.Value | None:
+    """Return the stream that the product of ``site``, which only one node uses, joins with its bias and nothing else.
+
+    ``joins`` are the additions to a residual stream. None if the operator scales the product.
+    """
+    (node,) = site.nodes
+    if _scales(node):
+        return None
+    bias = find_bias(site)
+    return _joined_stream(node.outputs[0] if bias is None else bias.node.outputs[0], joins)
+
+
+def _scales(node: ir.Node) -> bool:
+    scales = (node.attributes.get(name) for name in WEIGHT_OPERATORS[op_of(node)].scales)
+    return any(scale is not None and scale.as_float() != 1.0 for scale in scales)
 
 
 def _added_bias(product: ir.Value, size: int) -> Bias | None:

@@ -14,7 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.errors import OptionError
-from squeeze_onnx.graph.constants import views_of
+from squeeze_onnx.graph.constants import constant_tensor, views_of
+from squeeze_onnx.graph.feed_forward import FeedForward
 from squeeze_onnx.graph.names import free_name, names_in
 from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
 from squeeze_onnx.graph.outlets import Bias
@@ -80,10 +81,30 @@ class Rewriter:
         if weight.shape != (site.in_features, site.out_features):
             expected = (site.in_features, site.out_features)
             raise OptionError(f"site {site.name!r} needs a weight of shape {expected}, not {weight.shape}")
-        value = self._initializer(site, "weight", _cast(site, weight))
-        for node in site.nodes:
-            _set_weight(node, value)
-        _remove_old_weight(site)
+        self._put(site, weight)
+
+    def slice(self, block: FeedForward, kept: np.ndarray, after: np.ndarray) -> None:
+        """Keep the neurons ``kept`` (indices) of ``block`` only; ``after`` (kept, out) is the weight that reads them.
+
+        The sites of the block are out of date then. Raises OptionError if the shape does not fit or an entry is not finite in
+        the weight's type. The model is unchanged then.
+        """
+        expected = (len(kept), block.after.out_features)
+        if after.shape != expected:
+            raise OptionError(f"site {block.after.name!r} needs a weight of shape {expected}, not {after.shape}")
+        self._put(block.after, after)
+        for site in block.before:
+            self._put(site, site.weight.numpy()[:, kept])
+        for index, (node, operand) in enumerate(block.vectors):
+            old = node.inputs[operand]
+            tensor = constant_tensor(old)
+            assert old is not None and tensor is not None, "found by find_feed_forwards"
+            entries = ir.Tensor(np.ascontiguousarray(tensor.numpy()[kept]), dtype=tensor.dtype)
+            node.replace_input_with(operand, self._initializer(block.after, f"vector.{index}", entries))
+            _remove_unused(old)
+        for value in block.values:
+            if value.shape is not None:
+                value.shape = ir.Shape([*value.shape.dims[:-1], len(kept)])
 
     def shift_bias(self, site: MatMulSite, bias: Bias, shift: np.ndarray) -> None:
         """Add ``shift`` (out,) to the ``bias`` of ``site``; other nodes that read the same vector keep it as it was.
@@ -96,6 +117,12 @@ class Rewriter:
         bias.node.replace_input_with(bias.operand, value)
         if old is not None:
             _remove_unused(old)
+
+    def _put(self, site: MatMulSite, weight: np.ndarray) -> None:
+        value = self._initializer(site, "weight", _cast(site, weight))
+        for node in site.nodes:
+            _set_weight(node, value)
+        _remove_old_weight(site)
 
     def _multiply_before(self, site: MatMulSite, node: ir.Node, rows: ir.Value | None, left: ir.Value) -> ir.Value:
         """Insert rows @ left before ``node`` and return the product."""

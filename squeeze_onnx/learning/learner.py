@@ -8,7 +8,7 @@ import numpy as np
 
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.learning.gradients import GradientGraph
-from squeeze_onnx.runtime.binding import BoundSession
+from squeeze_onnx.runtime.bound_session import BoundSession
 from squeeze_onnx.runtime.sessions import open_session
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from squeeze_onnx.config import AnalyzeConfig
 from squeeze_onnx.factoring import TruncationErrors
+from squeeze_onnx.graph.fusion import FusionCounts
 from squeeze_onnx.graph.sites import SkippedSite
 from squeeze_onnx.graph.size import ModelSize
 from squeeze_onnx.plan import Plan, PlannedSite
@@ -24,9 +25,13 @@ def optimization_report(
     before: ModelSize,
     after: ModelSize,
     timing: Mapping[str, float],
+    fused: FusionCounts | None = None,
     distillation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Put together ``report.json``. Sizes in bytes, timing in seconds, sites in graph order."""
+    """Put together ``report.json``. Sizes in bytes, timing in seconds, sites in graph order.
+
+    ``fused`` is None if the graph was not fused.
+    """
     return {
         "format": OPTIMIZATION_FORMAT,
         "method": plan.method,
@@ -45,6 +50,7 @@ def optimization_report(
             for planned, measured in zip(plan.sites, spectra, strict=True)
         ],
         "skipped": [dict(site) for site in plan.skipped],
+        "fused": None if fused is None else fused.to_json(),
         "distillation": distillation,
         "timing": dict(timing),
         "files": {"baseline": before.sha256, "optimized": after.sha256},
@@ -122,6 +128,8 @@ def _optimized_site(planned: PlannedSite, measured: SiteSpectra, errors: Truncat
         "role": planned.role,
         "shape": list(planned.shape),
         "rank": planned.rank if planned.treatment == "factored" else None,
+        "kept_shape": None if planned.kept_shape is None else list(planned.kept_shape),
+        "kept_parameters": planned.kept_parameters,
         "treatment": planned.treatment,
         "reason": planned.reason,
         "break_even_rank": planned.break_even_rank,

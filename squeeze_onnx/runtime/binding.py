@@ -1,37 +1,48 @@
-"""A session whose inputs and outputs stay where they are in memory, run after run."""
+"""Runs whose inputs and outputs already lie on the device, so that only the model is timed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from squeeze_onnx.errors import ModelError
-from squeeze_onnx.runtime.sessions import Feeds, Session, one_line_reason, ort_errors
+from squeeze_onnx.runtime.providers import import_onnxruntime
+from squeeze_onnx.runtime.sessions import Feeds, Session
+
+_NOT_CAPTURED = -1
+"""The graph id with which onnxruntime neither captures a CUDA graph nor replays one."""
 
 
-class BoundSession:
-    """Runs ``session`` on ``inputs`` as they are at the time, and writes ``outputs`` in place.
+def bind_run(session: Session, feeds: Feeds, *, graph_id: int | None = None) -> Callable[[], None]:
+    """Return a call that runs ``session`` on ``feeds`` with IO binding, on the CPU as on CUDA.
 
-    All arrays are C-contiguous, of the types and shapes that the graph has, and must not be replaced, only changed. On the CPU
-    nothing is copied.
+    The inputs are copied to the device here, once, and the outputs stay there, in memory of fixed address. ``graph_id``,
+    1 or more and another for each shape, is that of the CUDA graph which a session opened for CUDA graphs captures.
+
+    Raises ModelError if the model does not run, here or in a call.
     """
+    onnxruntime = import_onnxruntime()
+    binding = session.ort.io_binding()
+    for name, array in feeds.items():
+        on_device = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), session.provider, 0)
+        binding.bind_ortvalue_input(name, on_device)
+    for output in session.outputs:
+        binding.bind_output(output.name, session.provider)
 
-    def __init__(self, session: Session, inputs: Feeds, outputs: Mapping[str, np.ndarray]) -> None:
-        self._session = session
-        self._inputs = dict(inputs)
-        self._outputs = dict(outputs)
-        self._binding = session.ort.io_binding()
-        for name, array in self._outputs.items():
-            self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    def run(options: Any) -> None:
+        with session.errors_told_in_one_line():
+            session.ort.run_with_iobinding(binding, options)
+            binding.synchronize_outputs()
 
-    def run(self, feeds: Feeds) -> None:
-        """Run once on ``inputs`` and ``feeds``. Raises ModelError with onnxruntime's reason in one line."""
-        errors: tuple[type[Exception], ...] = (*ort_errors(), RuntimeError, ValueError)
-        try:
-            # Bound anew each time: a provider with memory of its own copies what is bound when it is bound.
-            for name, array in {**self._inputs, **feeds}.items():
-                self._binding.bind_cpu_input(name, array)
-            self._session.ort.run_with_iobinding(self._binding)
-        except errors as error:
-            raise ModelError(
-                f"{self._session.label} does not run on {self._session.provider}: {one_line_reason(error)}"
-            ) from error
+    # The first run says how large the outputs are; what it allocated for them is what every later run writes to.
+    run(_run_options(onnxruntime, None if graph_id is None else _NOT_CAPTURED))
+    for output, value in zip(session.outputs, binding.get_outputs(), strict=True):
+        binding.bind_ortvalue_output(output.name, value)
+    options = _run_options(onnxruntime, graph_id)
+    return lambda: run(options)
+
+
+def _run_options(onnxruntime: Any, graph_id: int | None) -> Any:
+    options = onnxruntime.RunOptions()
+    if graph_id is not None:
+        options.add_run_config_entry("gpu_graph_id", str(graph_id))
+    return options

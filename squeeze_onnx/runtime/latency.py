@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from squeeze_onnx.errors import OptionError
-from squeeze_onnx.runtime.sessions import Feeds, Session
+
+Run = Callable[[], object]
+"""Runs one model once, on inputs that it holds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Latency:
-    """Wall-clock times of single runs in milliseconds, shape (rounds, repeats), host-to-device copies included."""
+    """Wall-clock times of single runs in milliseconds, shape (rounds, repeats)."""
 
     runs_ms: np.ndarray
 
@@ -28,16 +30,16 @@ class Latency:
 
 
 def measure_latency(
-    models: Sequence[tuple[Session, Feeds]],
+    runs: Sequence[Run],
     *,
     rounds: int = 20,
     repeats: int = 3,
     warm_up: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Latency, ...]:
-    """Time every session on its feeds, in turns; one Latency per session, in order.
+    """Time every run, in turns; one Latency for each, in order.
 
-    The sessions take turns in every round, and the order turns around from round to round, so a machine that speeds
+    The models take turns in every round, and the order turns around from round to round, so a machine that speeds
     up or slows down meanwhile does so for all of them. A turn is one untimed run, which brings the weights back into
     the caches that the other model has emptied, and ``repeats`` timed ones. ``warm_up`` rounds are thrown away.
     """
@@ -45,14 +47,13 @@ def measure_latency(
         raise OptionError(
             f"a latency measurement takes rounds ≥ 1, repeats ≥ 1, warm-up ≥ 0; got {rounds}, {repeats}, {warm_up}"
         )
-    runs_ms = np.empty((len(models), warm_up + rounds, repeats))
+    runs_ms = np.empty((len(runs), warm_up + rounds, repeats))
     for turn in range(warm_up + rounds):
-        order = range(len(models)) if turn % 2 == 0 else reversed(range(len(models)))
+        order = range(len(runs)) if turn % 2 == 0 else reversed(range(len(runs)))
         for index in order:
-            session, feeds = models[index]
-            session.run(None, feeds)
+            runs[index]()
             for repeat in range(repeats):
                 start = clock()
-                session.run(None, feeds)
+                runs[index]()
                 runs_ms[index, turn, repeat] = 1000 * (clock() - start)
-    return tuple(Latency(runs) for runs in runs_ms[:, warm_up:])
+    return tuple(Latency(times) for times in runs_ms[:, warm_up:])

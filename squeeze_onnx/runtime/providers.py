@@ -22,11 +22,12 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def resolve_provider(provider: str, *, use_tf32: bool = True) -> ProviderList:
+def resolve_provider(provider: str, *, use_tf32: bool = True, cuda_graph: bool = False) -> ProviderList:
     """Return onnxruntime's provider list for ``cpu`` or ``cuda``.
 
     On CUDA, onnxruntime multiplies fp32 matrices in TF32 (10 mantissa bits) unless told otherwise; ``use_tf32=False``
-    asks for true fp32, so that results can be compared with the CPU's. The CPU is last in every list: it takes the
+    asks for true fp32, so that results can be compared with the CPU's. ``cuda_graph`` has it record the kernels of a run
+    once and replay them, which needs fixed shapes and IO binding. The CPU is last in every list: it takes the
     nodes that the first provider has no kernel for.
 
     Raises OptionError for an unknown word, ProviderError if the installed onnxruntime was built without the provider.
@@ -42,4 +43,7 @@ def resolve_provider(provider: str, *, use_tf32: bool = True) -> ProviderList:
     cpu: ProviderList = [(PROVIDERS["cpu"], {})]
     if provider == "cpu":
         return cpu
-    return [(PROVIDERS["cuda"], {"use_tf32": str(int(use_tf32))}), *cpu]
+    options = {"use_tf32": str(int(use_tf32))}
+    if cuda_graph:
+        options["enable_cuda_graph"] = "1"
+    return [(PROVIDERS["cuda"], options), *cpu]

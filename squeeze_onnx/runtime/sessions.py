@@ -2,8 +2,8 @@
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -51,12 +51,18 @@ class Session:
 
     def run(self, output_names: Sequence[str] | None, feeds: Feeds) -> list[np.ndarray]:
         """Run once; ``None`` asks for every output. Raises ModelError with onnxruntime's reason in one line."""
-        errors: tuple[type[Exception], ...] = (*ort_errors(), RuntimeError, ValueError)
-        try:
+        with self.errors_told_in_one_line():
             results: list[np.ndarray] = self.ort.run(output_names, dict(feeds))
-        except errors as error:
-            raise ModelError(f"{self.label} does not run on {self.provider}: {one_line_reason(error)}") from error
         return results
+
+    @contextmanager
+    def errors_told_in_one_line(self) -> Iterator[None]:
+        """Turn what onnxruntime raises in the block into a ModelError."""
+        errors: tuple[type[Exception], ...] = (*_ort_errors(), RuntimeError, ValueError)
+        try:
+            yield
+        except errors as error:
+            raise ModelError(f"{self.label} does not run on {self.provider}: {_reason(error)}") from error
 
 
 def open_session(
@@ -66,13 +72,14 @@ def open_session(
     threads: int | None = None,
     optimization_level: OptimizationLevel = "all",
     use_tf32: bool = True,
+    cuda_graph: bool = False,
     memory_pattern: bool = True,
 ) -> Session:
     """Open a model file, or the bytes of one, on ``cpu`` or ``cuda``.
 
-    ``threads`` is the number of intra-op threads, None for onnxruntime's choice (the physical cores). ``use_tf32`` is
-    about CUDA only, see `resolve_provider`. ``memory_pattern`` plans a block of memory for each shape of the inputs, beside
-    what the first run on it took: leave it out where values are large and shapes are many.
+    ``threads`` is the number of intra-op threads, None for onnxruntime's choice (the physical cores). ``use_tf32``
+    and ``cuda_graph`` are about CUDA only, see `resolve_provider`. ``memory_pattern`` plans a block of memory for each shape of
+    the inputs, beside what the first run on it took: leave it out where values are large and shapes are many.
 
     Raises MissingPackageError without onnxruntime, ProviderError when the provider is absent or cannot start (it never
     falls back to the CPU in silence), ModelError with onnxruntime's reason when the model cannot be opened.
@@ -80,7 +87,7 @@ def open_session(
     if threads is not None and threads < 1:
         raise OptionError(f"--threads is a positive integer; got {threads}")
     onnxruntime = import_onnxruntime()
-    wanted = resolve_provider(provider, use_tf32=use_tf32)
+    wanted = resolve_provider(provider, use_tf32=use_tf32, cuda_graph=cuda_graph)
     label = "the model in memory" if isinstance(model, bytes) else str(model)
     if provider == "cuda":
         # Finds the CUDA and cuDNN libraries that pip installed; without it only those on the library path are seen. It
@@ -94,12 +101,10 @@ def open_session(
             providers=wanted,
             enable_fallback=0,
         )
-    except ort_errors() as error:
-        raise ModelError(f"onnxruntime cannot open {label} on {provider}: {one_line_reason(error)}") from error
+    except _ort_errors() as error:
+        raise ModelError(f"onnxruntime cannot open {label} on {provider}: {_reason(error)}") from error
     except (RuntimeError, ValueError) as error:
-        raise ProviderError(
-            f"--provider {provider}: {PROVIDERS[provider]} cannot start: {one_line_reason(error)}"
-        ) from error
+        raise ProviderError(f"--provider {provider}: {PROVIDERS[provider]} cannot start: {_reason(error)}") from error
     started = session.get_providers()
     if started[0] != PROVIDERS[provider]:
         raise ProviderError(
@@ -133,13 +138,13 @@ def _session_options(
     return options
 
 
-def ort_errors() -> tuple[type[Exception], ...]:
+def _ort_errors() -> tuple[type[Exception], ...]:
     """Return every exception class of onnxruntime's binding: they share no base below Exception."""
     state = import_onnxruntime().capi.onnxruntime_pybind11_state
     return tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 
 
-def one_line_reason(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Return onnxruntime's message in one line, without ``[ONNXRuntimeError] : 7 : INVALID_PROTOBUF :`` before it."""
     line = " ".join(str(error).split())
     line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line)

@@ -4,7 +4,7 @@ Both models are scored on the same resampled rows, so the part of the noise that
 bootstrap resampling). Intervals are percentile intervals (Efron & Tibshirani 1993, §13.3).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,13 +59,30 @@ def speedup_interval(
 
     Both have shape (rounds, repeats). Whole rounds are drawn: what disturbs a machine lasts longer than a run.
     """
+    return mean_speedup_interval([(baseline_ms, candidate_ms)], seed=seed, resamples=resamples, level=level)
 
-    def ratios(drawn: np.ndarray) -> np.ndarray:
-        medians = [np.median(runs[drawn], axis=(-2, -1)) for runs in (baseline_ms, candidate_ms)]
-        ratio: np.ndarray = medians[0] / medians[1]
-        return ratio
 
-    return bootstrap_interval(ratios, len(baseline_ms), seed=seed, resamples=resamples, level=level)
+def mean_speedup_interval(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """Return the interval of the geometric mean of the speed-ups of several (baseline, candidate) measurements.
+
+    Each array has shape (rounds, repeats), with the same number of rounds in all of them.
+    """
+
+    def means(drawn: np.ndarray) -> np.ndarray:
+        logarithms = [
+            np.log(np.median(baseline[drawn], axis=(-2, -1)) / np.median(candidate[drawn], axis=(-2, -1)))
+            for baseline, candidate in pairs
+        ]
+        mean: np.ndarray = np.exp(np.mean(logarithms, axis=0))
+        return mean
+
+    return bootstrap_interval(means, len(pairs[0][0]), seed=seed, resamples=resamples, level=level)
 
 
 def bootstrap_interval(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,7 @@ def compare(
     median = sorted(sequences, key=len)[len(sequences) // 2]
     [single] = make_batches([median], 1, pad_id=encoder.pad_id)
     latencies = measure_latency(
-        [(model.session, model.feeder.feeds(single)) for model in models], rounds=latency_rounds
+        [partial(model.session.run, None, model.feeder.feeds(single)) for model in models], rounds=latency_rounds
     )
     baseline, candidate = (
         Evaluation(model.head.kind, model.head.output, scores, latency)

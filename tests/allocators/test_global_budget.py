@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeeze_onnx.allocators import Candidate, GlobalBudget, Uniform
+from squeeze_onnx.allocators import Candidate, GlobalBudget, SliceChoice, Slicing, Uniform
 from squeeze_onnx.rmt.spectrum import Spectrum
+from squeeze_onnx.selectors import RankChoice
 from tests.allocators.conftest import MakeCandidate
 
 
@@ -39,7 +40,8 @@ def random_sites(seed: int, count: int = 3, length: int = 6) -> list[Candidate]:
 
 
 def allocated(sites: list[Candidate], allocator: GlobalBudget | Uniform) -> dict[str, int]:
-    return {name: choice.rank for name, choice in allocator.allocate(sites).items()}
+    choices = allocator.allocate(sites)
+    return {name: choice.rank for name, choice in choices.items() if isinstance(choice, RankChoice)}
 
 
 @settings(deadline=None)
@@ -94,3 +96,41 @@ def test_a_floor_keeps_every_site_above_its_share(candidate: MakeCandidate) -> N
 def test_weights_of_zeros_cost_the_least(candidate: MakeCandidate) -> None:
     sites = [candidate("zeros", [0.0] * 10, (10, 10)), candidate("signal", list(range(10, 0, -1)), (10, 10))]
     assert allocated(sites, GlobalBudget(0.6))["zeros"] == 1
+
+
+class TestBlocks:
+    """Two sites (8, 40) and (40, 8) with a slow spectrum, so that low rank costs much."""
+
+    SITES = tuple(
+        Candidate(name, Spectrum(np.ones(8), shape, "identity"), edge=0.0)
+        for name, shape in (("in", (8, 40)), ("out", (40, 8)))
+    )
+
+    def slicing(self, damage: float) -> Slicing:
+        """Every neuron that goes costs the same: ``damage`` if all 40 go."""
+        sizes = np.arange(40, 0, -1)
+        return Slicing((("in", 8),), ("out", 8), sizes, damage * (40 - sizes) / 40)
+
+    def test_lose_neurons_where_that_is_cheaper_than_rank(self) -> None:
+        choices = GlobalBudget(0.5, (self.slicing(0.1),)).allocate(self.SITES)
+        assert {name: choice.shape for name, choice in choices.items() if isinstance(choice, SliceChoice)} == {
+            "in": (8, 20),
+            "out": (20, 8),
+        }
+
+    def test_keep_their_neurons_where_rank_is_cheaper(self) -> None:
+        choices = GlobalBudget(0.5, (self.slicing(10.0),)).allocate(self.SITES)
+        assert {type(choice) for choice in choices.values()} == {RankChoice}
+
+    def test_share_the_budget_with_sites_outside(self) -> None:
+        other = Candidate("other", Spectrum(np.array([9.0, *[0.1] * 7]), (8, 8), "identity"), edge=0.0)
+        choices = GlobalBudget(0.5, (self.slicing(0.1),)).allocate([*self.SITES, other])
+        ranks = {name: choice for name, choice in choices.items() if isinstance(choice, RankChoice)}
+        shapes = [choice.shape for choice in choices.values() if isinstance(choice, SliceChoice)]
+        spent = other.parameters(ranks["other"].rank) + sum(rows * columns for rows, columns in shapes)
+        assert ranks.keys() == {"other"}
+        assert spent <= 0.5 * (320 + 320 + 64) < spent + 16 + 16
+
+    def test_of_which_a_floor_leaves_enough(self) -> None:
+        choices = GlobalBudget(0.5, (self.slicing(0.0),), floor=0.5).allocate(self.SITES)
+        assert {choice.shape for choice in choices.values() if isinstance(choice, SliceChoice)} == {(8, 20), (20, 8)}

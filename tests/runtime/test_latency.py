@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.errors import OptionError
-from squeeze_onnx.runtime.latency import Latency, measure_latency
-from squeeze_onnx.runtime.sessions import Session
+from squeeze_onnx.runtime.latency import Latency, Run, measure_latency
 
 
 @dataclass
@@ -18,43 +17,36 @@ class Machine:
     def clock(self) -> float:
         return self.now
 
-    def session(self, name: str, seconds: list[float]) -> Session:
-        """Return a session whose n-th run takes ``seconds[n]``, over and over."""
-        return Session(name, "cpu", (), (), _Ort(self, name, seconds))
+    def run(self, name: str, seconds: list[float]) -> Run:
+        """Return a run whose n-th call takes ``seconds[n]``, over and over."""
+
+        def call() -> None:
+            turn = self.log.count(name)
+            self.now += seconds[turn % len(seconds)]
+            self.log.append(name)
+
+        return call
 
 
-@dataclass
-class _Ort:
-    machine: Machine
-    name: str
-    seconds: list[float]
-
-    def run(self, _outputs: object, _feeds: object) -> list[np.ndarray]:
-        turn = self.machine.log.count(self.name)
-        self.machine.now += self.seconds[turn % len(self.seconds)]
-        self.machine.log.append(self.name)
-        return []
-
-
-def test_sessions_take_turns_and_the_order_turns_around() -> None:
+def test_models_take_turns_and_the_order_turns_around() -> None:
     machine = Machine()
-    sessions = [machine.session(name, [1.0]) for name in "ab"]
-    measure_latency([(session, {}) for session in sessions], rounds=2, repeats=1, warm_up=1, clock=machine.clock)
+    runs = [machine.run(name, [1.0]) for name in "ab"]
+    measure_latency(runs, rounds=2, repeats=1, warm_up=1, clock=machine.clock)
     assert "".join(machine.log) == "aabb" + "bbaa" + "aabb"
 
 
 def test_only_the_repeats_of_rounds_after_the_warm_up_count() -> None:
     machine = Machine()
     # A round is an untimed run of 50 s and two timed ones; the first round is warm-up.
-    slow = machine.session("a", [50.0, 9.0, 9.0, 50.0, 0.001, 0.002])
-    [latency] = measure_latency([(slow, {})], rounds=1, repeats=2, warm_up=1, clock=machine.clock)
+    slow = machine.run("a", [50.0, 9.0, 9.0, 50.0, 0.001, 0.002])
+    [latency] = measure_latency([slow], rounds=1, repeats=2, warm_up=1, clock=machine.clock)
     np.testing.assert_allclose(latency.runs_ms, [[1.0, 2.0]])
 
 
-def test_each_session_gets_its_own_times() -> None:
+def test_each_model_gets_its_own_times() -> None:
     machine = Machine()
-    sessions = [machine.session("a", [0.002]), machine.session("b", [0.001])]
-    slow, fast = measure_latency([(session, {}) for session in sessions], rounds=4, clock=machine.clock)
+    runs = [machine.run("a", [0.002]), machine.run("b", [0.001])]
+    slow, fast = measure_latency(runs, rounds=4, clock=machine.clock)
     assert slow.p50_ms == pytest.approx(2.0)
     assert fast.p95_ms == pytest.approx(1.0)
 

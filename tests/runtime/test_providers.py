@@ -45,3 +45,9 @@ def test_a_missing_onnxruntime_names_both_extras(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingPackageError, match=r"squeeze-onnx\[cpu\].*squeeze-onnx\[cuda\]"):
         import_onnxruntime()
+
+
+@pytest.mark.usefixtures("onnxruntime_with_cuda")
+def test_cuda_graphs_are_asked_for_by_an_option_of_the_provider() -> None:
+    [(_, options), _] = resolve_provider("cuda", cuda_graph=True)
+    assert options["enable_cuda_graph"] == "1"

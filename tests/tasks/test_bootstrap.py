@@ -1,7 +1,14 @@
 import numpy as np
+import pytest
 import scipy.stats
 
-from squeeze_onnx.tasks.bootstrap import Interval, bootstrap_interval, drop_interval, speedup_interval
+from squeeze_onnx.tasks.bootstrap import (
+    Interval,
+    bootstrap_interval,
+    drop_interval,
+    mean_speedup_interval,
+    speedup_interval,
+)
 from squeeze_onnx.tasks.metrics import accuracy, spearman
 
 
@@ -81,3 +88,9 @@ def test_a_speedup_is_the_ratio_of_medians_and_holds_the_true_one() -> None:
 def test_identical_latencies_are_a_speedup_of_one() -> None:
     times = np.full((5, 2), 3.0)
     assert speedup_interval(times, times, seed=0) == Interval(1.0, 1.0)
+
+
+def test_the_mean_speedup_over_shapes_is_geometric() -> None:
+    times = np.full((5, 2), 3.0)
+    interval = mean_speedup_interval([(8 * times, times), (times, 2 * times)], seed=0)
+    assert (interval.low, interval.high) == pytest.approx((2.0, 2.0))

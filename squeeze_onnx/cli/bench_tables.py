@@ -1,0 +1,74 @@
+"""The JSON of `bench` for a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from squeeze_onnx.cli.console import plain_table, readable_bytes
+
+Report = Mapping[str, Any]
+
+
+def print_benchmark(report: Report, console: Console, *, verbose: bool = False) -> None:
+    """Print what the models are, how long each takes on each shape, and with what settings that was found."""
+    console.print(models_table(report), end="\n\n")
+    console.print(latency_table(report), end="\n\n")
+    console.print(settings_line(report), style="dim")
+    if verbose:
+        for provider, options in report["provider_options"].items():
+            console.print(f"{provider}: {options or 'no options'}", style="dim")
+
+
+def models_table(report: Report) -> Table:
+    """One row per model: size, memory and the mean over all shapes."""
+    table = plain_table("Models", ["model"], ["file", "peak memory", "mean speed-up", "95 % interval", "verdict"])
+    for number, model in enumerate(report["models"]):
+        peak = model["peak_memory_bytes"]
+        table.add_row(
+            model["name"],
+            readable_bytes(model["bytes"]),
+            "–" if peak is None else readable_bytes(peak),
+            *(_speedup(model["mean"]) if number else ("", "", "baseline")),
+        )
+    return table
+
+
+def latency_table(report: Report) -> Table:
+    """One row per shape and model: p50 and p95 of single runs, and the speed-up against the first model."""
+    table = plain_table(
+        "Latency in ms", ["batch × length", "model"], ["p50", "p95", "speed-up", "95 % interval", "verdict"]
+    )
+    for shape in report["shapes"]:
+        label = f"{shape['batch_size']} × {shape['sequence_length']}"
+        for number, (model, entry) in enumerate(zip(report["models"], shape["models"], strict=True)):
+            table.add_row(
+                "" if number else label,
+                model["name"],
+                f"{entry['p50_ms']:.2f}",
+                f"{entry['p95_ms']:.2f}",
+                *(_speedup(entry) if number else ("", "", "baseline")),
+            )
+    return table
+
+
+def settings_line(report: Report) -> str:
+    """Say in one line what the numbers depend on."""
+    settings = report["settings"]
+    threads = settings["threads"] or f"onnxruntime's choice of {report['environment']['processors']} processors"
+    on_cuda = f", TF32 {_on(settings['tf32'])}, CUDA graphs {_on(settings['cuda_graph'])}"
+    return (
+        f"{settings['provider']}, threads: {threads}{on_cuda if settings['provider'] == 'cuda' else ''}, optimization "
+        f"level {settings['optimization_level']}, IO binding, {settings['rounds']} rounds of {settings['repeats']} runs "
+        f"in turns after {settings['warm_up']} of warm-up"
+    )
+
+
+def _speedup(entry: Report) -> tuple[str, str, str]:
+    low, high = entry["speedup_interval"]
+    return f"{entry['speedup']:.2f}×", f"{low:.2f} … {high:.2f}", entry["verdict"]
+
+
+def _on(flag: bool) -> str:
+    return "on" if flag else "off"

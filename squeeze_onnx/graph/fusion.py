@@ -1,0 +1,67 @@
+"""Fusion: attention, normalization and activation as the operators that ONNX Runtime has kernels for.
+
+ONNX Runtime's own fusions look for the nodes that exporters write; factors in between hide an attention from them. Here a
+part of the graph is recognized by what it computes, so a squeezed graph fuses as its dense original does. The fused graph
+needs ONNX Runtime (domain com.microsoft); the graph before runs everywhere.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from squeeze_onnx.graph.fused_attention import fuse_attention
+from squeeze_onnx.graph.fused_layers import (
+    fuse_embedding_normalization,
+    fuse_gelu,
+    fuse_skip_normalization,
+    keep_sums_apart,
+)
+from squeeze_onnx.graph.insertion import Inserter
+from squeeze_onnx.graph.model import OnnxModel, load_model
+from squeeze_onnx.graph.operators import FUSED_OPERATORS, op_of
+
+Fusion = Callable[[Inserter], None]
+
+FUSIONS: dict[str, tuple[Fusion, ...]] = {
+    "cuda": (fuse_attention, fuse_gelu, fuse_embedding_normalization, fuse_skip_normalization),
+    # On the CPU the kernel of SkipLayerNormalization takes longer than a sum and a LayerNormalization.
+    "cpu": (fuse_attention, fuse_gelu, fuse_embedding_normalization, keep_sums_apart),
+}
+"""Execution provider → what is worth fusing there, in order."""
+
+
+@dataclass(frozen=True)
+class FusionCounts:
+    """How often each kind of fused operator stands in the dense model, fused likewise, and in the squeezed one."""
+
+    dense: Mapping[str, int]
+    squeezed: Mapping[str, int]
+
+    def to_json(self) -> dict[str, dict[str, int]]:
+        """Return {operator: {dense, squeezed}}."""
+        return {kind: {"dense": count, "squeezed": self.squeezed[kind]} for kind, count in self.dense.items()}
+
+
+def fuse(model: ir.Model, provider: str) -> None:
+    """Fuse what is worth it on ``provider`` in the main graph of ``model``, which changes in place."""
+    inserter = Inserter(model)
+    for fusion in FUSIONS[provider]:
+        fusion(inserter)
+    RemoveUnusedNodesPass()(model)
+
+
+def fuse_squeezed(model: OnnxModel, provider: str) -> FusionCounts:
+    """Fuse ``model``, which was squeezed and changes in place; its file still holds the dense one to compare with."""
+    dense = load_model(model.path).ir
+    for graph in (dense, model.ir):
+        fuse(graph, provider)
+    return FusionCounts(count_fused(dense), count_fused(model.ir))
+
+
+def count_fused(model: ir.Model) -> dict[str, int]:
+    """Return how often each kind of fused operator stands in ``model``, packed attention counting as attention."""
+    counts = Counter(FUSED_OPERATORS.get(op_of(node)) for node in model.graph)
+    return {kind: counts[kind] for kind in dict.fromkeys(FUSED_OPERATORS.values())}

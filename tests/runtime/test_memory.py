@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from squeeze_onnx.errors import MachineError, ModelError
+from squeeze_onnx.runtime import memory
+from squeeze_onnx.runtime.memory import measure_peak_memory
+from tests.tiny_models import matmul_model
+
+FEEDS = {"x": np.ones((1, 8), np.float32)}
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+
+
+def test_a_large_weight_takes_its_bytes_whatever_this_process_holds(tmp_path: Path) -> None:
+    here = np.ones(400_000_000 // 8)
+    weight = np.ones((8, 5_000_000), np.float32)
+    for name, entries in {"small": weight[:, :4], "large": weight}.items():
+        onnx.save(matmul_model(numpy_helper.from_array(entries, "W")), tmp_path / f"{name}.onnx")
+    small, large = (
+        measure_peak_memory(tmp_path / f"{name}.onnx", "cpu", FEEDS, threads=1) for name in ("small", "large")
+    )
+    assert weight.nbytes < large - small < 4 * weight.nbytes
+    assert small < here.nbytes
+
+
+def test_a_model_that_does_not_run_is_a_model_error_with_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"memory of .*absent\.onnx cannot be measured: .*absent\.onnx"):
+        measure_peak_memory(tmp_path / "absent.onnx", "cpu", FEEDS)
+
+
+def test_a_system_that_does_not_tell_says_what_to_leave_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "absent")
+    with pytest.raises(MachineError, match="add --no-memory"):
+        memory._resident_bytes("VmHWM")

@@ -1,0 +1,152 @@
+"""What each ingredient of `whiten` is worth: added in turn, at every budget, on one model.
+
+    python -m tools.bench_ablation run --glue DIR [--model minilm-l6]
+    python -m tools.bench_ablation table
+
+``run`` squeezes a reference model (built by tools/reference_models.py) step by step, scores each step on the whole dev set of its
+task against the dense model, and writes models/NAME/results/ablation.json. ``table`` makes the README's table of these files.
+Nothing is tuned on the dev set; calibration is train text.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from squeeze_onnx import CalibrationConfig, OptimizeConfig, ValidateConfig, load_calibration, load_model, validate
+from squeeze_onnx.allocators import Allocator, GlobalBudget, Uniform
+from squeeze_onnx.companions import copy_companions
+from squeeze_onnx.graph.model import save_model
+from squeeze_onnx.neurons import slicings_of
+from squeeze_onnx.pipeline import SqueezeResult, carry_out
+from squeeze_onnx.planning import make_plan
+from squeeze_onnx.survey import Survey, take_survey
+from tools.bench_quality import BUDGETS, ROOT, TASKS
+from tools.readme_tables import put_table
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row: the ingredients so far."""
+
+    label: str
+    method: str = "whiten"
+    budgeted: bool = False
+    probed: bool = False
+    refit: bool = False
+    sliced: bool = False
+
+    def allocator(self, survey: Survey, keep: float) -> Allocator:
+        """Make the allocator of this step."""
+        slicings = slicings_of(survey.spectra, survey.neurons) if self.sliced else ()
+        return GlobalBudget(keep, slicings) if self.budgeted else Uniform(keep)
+
+    def survey(self, survey: Survey) -> Survey:
+        """Return ``survey`` without what this step does not know."""
+        if self.probed:
+            return survey
+        spectra = (replace(each, candidate=replace(each.candidate, sensitivity=1.0)) for each in survey.spectra)
+        return replace(survey, spectra=tuple(spectra))
+
+
+STEPS = (
+    Step("truncated SVD, the same fraction of every weight", method="svd"),
+    Step("+ whitening by the second moment of the inputs"),
+    Step("+ one budget for all weights", budgeted=True),
+    Step("+ measured sensitivity of the outputs to each weight", budgeted=True, probed=True),
+    Step("+ sequential refit, biases and drift corrected", budgeted=True, probed=True, refit=True),
+    Step("+ neurons of feed-forward blocks sliced (`whiten`)", budgeted=True, probed=True, refit=True, sliced=True),
+)
+
+
+@click.group()
+def main() -> None:
+    """Measure, and make the table of what was measured."""
+
+
+@main.command()
+@click.option("--glue", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of GLUE splits.")
+@click.option(
+    "--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models", show_default=True
+)
+@click.option("--model", "name", type=click.Choice(list(TASKS)), default="minilm-l6", show_default=True)
+def run(glue: Path, models: Path, name: str) -> None:
+    """Measure, and write models/NAME/results/ablation.json."""
+    results = ROOT / "models" / name / "results" / "ablation.json"
+    rows: dict[str, dict[str, Any]] = {}
+    for label, keep, row in measure(models / name / "onnx", TASKS[name], glue):
+        rows.setdefault(label, {})[str(keep)] = row
+        command = f"python -m tools.bench_ablation run --glue DIR --model {name}"
+        results.write_text(json.dumps({"task": TASKS[name], "command": command, "rows": rows}, indent=1) + "\n")
+        click.echo(f"{name}: {label}, keep {keep}: {row['candidate']:.4f}")
+
+
+def measure(path: Path, task: str, glue: Path) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """Yield label, budget and score of each step."""
+    calibration = load_calibration(load_model(path), CalibrationConfig(f"glue:{task}", glue))
+    configs = {method: OptimizeConfig(method=method, simulations=1) for method in ("svd", "whiten")}
+    surveys = {method: take_survey(load_model(path), config, calibration) for method, config in configs.items()}
+    for step in STEPS:
+        for keep in BUDGETS:
+            survey = step.survey(surveys[step.method])
+            plan = make_plan(
+                survey.spectra,
+                step.allocator(survey, keep),
+                method=step.method,
+                budget={"keep": keep},
+                above_break_even="leave",
+                skipped=survey.skipped,
+                refit=step.refit,
+            )
+            result = carry_out(load_model(path), plan, survey, calibration)
+            yield step.label, keep, _score(path, result, task, glue)
+
+
+def _score(path: Path, result: SqueezeResult, task: str, glue: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(result.model.ir, Path(folder) / "model.onnx")
+        copy_companions(path, Path(folder))
+        scored = validate(path, folder, ValidateConfig(task=task, data=glue, latency_rounds=1)).to_json()
+    metric = scored["primary_metric"]
+    return {
+        "metric": metric,
+        **scored["metrics"][metric],
+        "cosine_similarity": scored["cosine_similarity"],
+        "agreement": scored["agreement"],
+        "kept": result.plan.kept_parameters / result.plan.eligible_parameters,
+    }
+
+
+@main.command()
+@click.option("--readme", type=click.Path(path_type=Path), default=ROOT / "README.md", show_default=True)
+def table(readme: Path) -> None:
+    """Put the table between its markers in the README."""
+    put_table(readme, "ablation", markdown())
+
+
+def markdown() -> Iterator[str]:
+    """Yield the lines of one table a model."""
+    for name in TASKS:
+        results = ROOT / "models" / name / "results" / "ablation.json"
+        if results.exists():
+            rows = json.loads(results.read_text())["rows"]
+            first = next(iter(next(iter(rows.values())).values()))
+            yield f"**{name}**, {TASKS[name]}, {first['metric']} (output cosine): dense {first['baseline']:.4f}"
+            yield ""
+            yield f"| | {' | '.join(f'keep {keep}' for keep in BUDGETS)} |"
+            yield f"|---|{'---|' * len(BUDGETS)}"
+            yield from (_line(label, row) for label, row in rows.items())
+            yield ""
+
+
+def _line(label: str, row: Mapping[str, Any]) -> str:
+    cells = (f"{row[str(keep)]['candidate']:.4f} ({row[str(keep)]['cosine_similarity']:.3f})" for keep in BUDGETS)
+    return f"| {label} | {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
