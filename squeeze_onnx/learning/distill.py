@@ -212,8 +212,9 @@ class _Run:
             self.best_parameters[:] = self._learner.parameters
 
     def _is_over(self) -> bool:
-        """Whether nothing got better for a while."""
-        return len(self._history) - 1 - self._history.index(self._best) >= self._config.patience
+        """Whether nothing got better for a while. The start does not count: a good one is first lost, then passed."""
+        learned = [loss for _, loss in self._history[1:]]
+        return bool(learned) and len(learned) - 1 - int(np.argmin(learned)) >= self._config.patience
 
     def _state(self) -> dict[str, np.ndarray]:
         return {

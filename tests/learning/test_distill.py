@@ -115,8 +115,15 @@ def test_never_makes_it_worse() -> None:
     student = squeezed()
     outcome = taught(student, replace(QUICK, rate=1.0, patience=2))
     assert (outcome.best_step, outcome.after) == (0, outcome.before)
-    assert outcome.steps == 2 * (QUICK.steps or 0) // QUICK.evaluations
     assert same(student, squeezed())
+
+
+def test_ends_when_nothing_that_was_learned_gets_better() -> None:
+    outcome = taught(squeezed(), replace(QUICK, steps=60, evaluations=30, rate=1.0, patience=2))
+    losses = [loss for _, loss in outcome.history[1:]]
+    assert outcome.steps < 60
+    assert min(losses[-2:]) >= min(losses[:-2])
+    assert len(losses) - 1 - losses.index(min(losses)) == 2
 
 
 def test_repeats_itself_and_depends_on_the_seed() -> None:
