@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,14 +37,16 @@ class DistillConfig:
     """How long and how fast to learn.
 
     ``steps`` counts batches (None: `AUTO_EPOCHS`), ``rate`` is the highest learning rate, after ``warm_up`` of the steps;
-    ``held_out`` is the fraction of the batches that only judges, ``evaluations`` times; after ``patience`` evaluations without
-    a better one learning ends. ``largest_gradient`` is the norm that gradients are clipped to.
+    ``held_out`` is the fraction of the batches that only judges, ``evaluations`` times, but no more than ``most_held_out`` of
+    them, for judging takes time too; after ``patience`` evaluations without a better one learning ends. ``largest_gradient`` is
+    the norm that gradients are clipped to.
     """
 
     steps: int | None = None
     rate: float = 5e-4
     warm_up: float = 0.05
     held_out: float = 0.1
+    most_held_out: int = 8
     evaluations: int = 20
     patience: int = 6
     largest_gradient: float = 1.0
@@ -123,14 +126,18 @@ def distill(
     return run.outcome(type(losses[0]).__name__)
 
 
+def held_out_batches(count: int, config: DistillConfig) -> list[int]:
+    """Return which of ``count`` batches are held out: every n-th, a fair sample of batches that come shortest first."""
+    stride = max(round(1 / config.held_out), ceil(count / config.most_held_out), 2)
+    return list(range(stride // 2, count, stride)) or [count - 1]
+
+
 class _Run:
     """Learning as it goes on: everything that changes from step to step."""
 
     def __init__(self, learner: Learner, answer: str, taught: TaughtBatches, config: DistillConfig) -> None:
         self._learner, self._answer, self._taught, self._config = learner, answer, taught, config
-        # Batches come shortest first, so that every n-th is a fair sample.
-        stride = max(round(1 / config.held_out), 2)
-        self._held_out = list(range(stride // 2, len(taught), stride)) or [len(taught) - 1]
+        self._held_out = held_out_batches(len(taught), config)
         self._learned_on = [index for index in range(len(taught)) if index not in self._held_out]
         steps = config.steps or int(np.clip(AUTO_EPOCHS * len(self._learned_on), *AUTO_STEPS))
         self._schedule = Schedule(config.rate, steps, max(round(config.warm_up * steps), 1))
@@ -205,8 +212,9 @@ class _Run:
             self.best_parameters[:] = self._learner.parameters
 
     def _is_over(self) -> bool:
-        """Whether nothing got better for a while."""
-        return len(self._history) - 1 - self._history.index(self._best) >= self._config.patience
+        """Whether nothing got better for a while. The start does not count: a good one is first lost, then passed."""
+        learned = [loss for _, loss in self._history[1:]]
+        return bool(learned) and len(learned) - 1 - int(np.argmin(learned)) >= self._config.patience
 
     def _state(self) -> dict[str, np.ndarray]:
         return {

@@ -15,7 +15,7 @@ from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.rewrite import factor_site
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
-from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
+from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill, held_out_batches
 from squeeze_onnx.learning.objectives import answer_loss, hidden_states, imitation_losses
 from squeeze_onnx.progress import Status, no_status
 from squeeze_onnx.runtime.sessions import open_session
@@ -115,8 +115,15 @@ def test_never_makes_it_worse() -> None:
     student = squeezed()
     outcome = taught(student, replace(QUICK, rate=1.0, patience=2))
     assert (outcome.best_step, outcome.after) == (0, outcome.before)
-    assert outcome.steps == 2 * (QUICK.steps or 0) // QUICK.evaluations
     assert same(student, squeezed())
+
+
+def test_ends_when_nothing_that_was_learned_gets_better() -> None:
+    outcome = taught(squeezed(), replace(QUICK, steps=60, evaluations=30, rate=1.0, patience=2))
+    losses = [loss for _, loss in outcome.history[1:]]
+    assert outcome.steps < 60
+    assert min(losses[-2:]) >= min(losses[:-2])
+    assert len(losses) - 1 - losses.index(min(losses)) == 2
 
 
 def test_repeats_itself_and_depends_on_the_seed() -> None:
@@ -189,3 +196,11 @@ def test_hidden_states_are_the_additions_to_the_residual_stream() -> None:
     assert len(states) == 3
     kinds = {str(output.name): node.op_type for node in dense().graph for output in node.outputs}
     assert {kinds[name] for name in states} == {"Add"}
+
+
+def test_holds_out_every_tenth_batch_but_no_more_than_a_few() -> None:
+    assert held_out_batches(10, DistillConfig()) == [5]
+    assert held_out_batches(2, DistillConfig()) == [1]
+    assert held_out_batches(40, DistillConfig()) == [5, 15, 25, 35]
+    many = held_out_batches(1000, DistillConfig(most_held_out=8))
+    assert (len(many), many[0], many[-1]) == (8, 62, 937)
