@@ -35,6 +35,7 @@ from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, nothing_to_do, take_survey
+from squeeze_onnx.survey_cache import cached_survey, check_cache
 
 
 @dataclass(frozen=True)
@@ -163,15 +164,21 @@ def optimize(
     *,
     calibration: CalibrationConfig | None = None,
     plan: Plan | None = None,
+    cache: Path | None = None,
     force: bool = False,
     track: Track = silent,
 ) -> dict[str, Any]:
     """Squeeze the model at ``path`` into the folder ``out``, which appears whole or not at all.
 
-    Returns the content of ``report.json``. Raises ModelError, DataError, OptionError or OutputError.
+    With a folder ``cache`` what is learned of the model is kept there, for other budgets. Returns the content of ``report.json``.
+    Raises ModelError, DataError, OptionError or OutputError.
     """
     config = config or OptimizeConfig()
     out = Path(out)
+    if cache is not None:
+        check_cache(cache, out)
+        if plan is not None:
+            raise OptionError("--cache keeps what a new plan is made from; leave it out with --plan")
     clock = Stopwatch()
     # Without data nothing is run, and a machine without onnxruntime will do.
     if calibration is not None or config.provider != "cpu":
@@ -182,7 +189,12 @@ def optimize(
         before = measure_size(model)
         batches = load_calibration(model, calibration) if calibration else ()
     with staged_folder(out, force=force) as folder:
-        result = squeeze(model, config, batches, plan=plan, track=track)
+        if cache is None:
+            survey = take_survey(model, config, batches, plan=plan, track=track)
+        else:
+            survey = cached_survey(cache, model, config, batches, track=track)
+        plan = plan or plan_for(model, survey, config)
+        result = carry_out(model, plan, survey, batches, provider=config.provider, track=track)
         return write_folder(result, folder, config, before, clock)
 
 
@@ -210,9 +222,14 @@ def write_folder(
         timing={**clock.seconds, **result.timing},
     )
     _write_json(folder / "plan.json", result.plan.to_json())
+    write_report(report, folder)
+    return report
+
+
+def write_report(report: Mapping[str, Any], folder: Path) -> None:
+    """Write ``report`` into ``folder``, for machines and for people."""
     _write_json(folder / "report.json", report)
     (folder / "report.html").write_text(render_optimization(report), encoding="utf-8")
-    return report
 
 
 def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:
