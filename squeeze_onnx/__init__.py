@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from squeeze_onnx.calibration_source import load_calibration as load_calibration
     from squeeze_onnx.config import AnalyzeConfig as AnalyzeConfig
     from squeeze_onnx.config import OptimizeConfig as OptimizeConfig
+    from squeeze_onnx.errors import GateError as GateError
     from squeeze_onnx.errors import SqueezeError as SqueezeError
+    from squeeze_onnx.gate import GateConfig as GateConfig
     from squeeze_onnx.graph.model import load_model as load_model
     from squeeze_onnx.graph.model import save_model as save_model
     from squeeze_onnx.pipeline import SqueezeResult as SqueezeResult
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from squeeze_onnx.pipeline import squeeze as squeeze
     from squeeze_onnx.plan import Plan as Plan
     from squeeze_onnx.plan import read_plan as read_plan
+    from squeeze_onnx.search import optimize_within as optimize_within
     from squeeze_onnx.validation import ValidateConfig as ValidateConfig
     from squeeze_onnx.validation import validate as validate
 
@@ -34,6 +37,8 @@ _HOME = {
     "BenchConfig": "benchmark",
     "CalibrationBatch": "calibration",
     "CalibrationConfig": "calibration_source",
+    "GateConfig": "gate",
+    "GateError": "errors",
     "OptimizeConfig": "config",
     "Plan": "plan",
     "SqueezeError": "errors",
@@ -44,6 +49,7 @@ _HOME = {
     "load_calibration": "calibration_source",
     "load_model": "graph.model",
     "optimize": "pipeline",
+    "optimize_within": "search",
     "read_plan": "plan",
     "save_model": "graph.model",
     "squeeze": "pipeline",

@@ -18,8 +18,8 @@ from squeeze_onnx.tasks.glue import find_task
 from squeeze_onnx.tasks.head_choice import choose_head
 from squeeze_onnx.tasks.model_config import read_model_config
 from squeeze_onnx.tasks.readers import Texts, read_sentences, train_texts
-from squeeze_onnx.tasks.tokenization import DEFAULT_MAX_TOKENS, load_text_encoder
-from squeeze_onnx.tasks.vocabulary import embedding_rows
+from squeeze_onnx.tasks.tokenization import DEFAULT_MAX_TOKENS
+from squeeze_onnx.tasks.vocabulary import encoder_of
 
 TASK_PREFIX = "glue:"
 MASK = "attention_mask"
@@ -59,20 +59,26 @@ def load_calibration(model: OnnxModel, config: CalibrationConfig) -> tuple[Calib
     Raises DataError for a source that cannot be read, TokenizerError if ``model`` has no tokenizer for text.
     """
     session = open_session(model.path)
-    if config.source.endswith(".npz"):
+    if _is_archive(config):
         return _saved_batches(Path(config.source), session, config.batch_size)
+    return _text_batches(model, session, calibration_rows(config), config)
+
+
+def calibration_rows(config: CalibrationConfig) -> list[Texts]:
+    """Return the rows that `load_calibration` reads; none of an .npz, which does not say what its texts were."""
+    if _is_archive(config):
+        return []
     if config.source.startswith(TASK_PREFIX):
         assert config.data is not None, "checked by CalibrationConfig"
         task = find_task(config.source.removeprefix(TASK_PREFIX))
-        rows = train_texts(task, config.data, config.rows, seed=config.seed)
-    else:
-        rows = _draw([(sentence,) for sentence in read_sentences(Path(config.source))], config)
-    return _text_batches(model, session, rows, config)
+        return train_texts(task, config.data, config.rows, seed=config.seed)
+    sentences = read_sentences(Path(config.source))
+    drawn = np.random.default_rng(config.seed).permutation(len(sentences))[: config.rows]
+    return [(sentences[index],) for index in drawn]
 
 
-def _draw(rows: Sequence[Texts], config: CalibrationConfig) -> list[Texts]:
-    drawn = np.random.default_rng(config.seed).permutation(len(rows))[: config.rows]
-    return [rows[index] for index in drawn]
+def _is_archive(config: CalibrationConfig) -> bool:
+    return config.source.endswith(".npz")
 
 
 def _text_batches(
@@ -81,10 +87,7 @@ def _text_batches(
     """Tokenize ``rows`` as the model's head reads them: pairs together, or each text on its own."""
     settings = read_model_config(model.folder)
     feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
-    encoder = load_text_encoder(config.tokenizer or model.folder, settings, max_tokens=config.max_tokens)
-    vocabulary = embedding_rows(model.ir) or settings.vocabulary_size
-    if vocabulary is not None:
-        encoder.check_vocabulary(vocabulary, model.path)
+    encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)
     texts = list(dict.fromkeys(choose_head(session, settings, None).sequences(rows)))[: config.rows]
     batches = make_batches(encoder.encode(texts), config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask)
     return tuple(CalibrationBatch(feeder.feeds(batch), batch.mask) for batch in batches)

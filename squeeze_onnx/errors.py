@@ -7,6 +7,7 @@
     │   ├── DataError           a data set, a row of it, a calibration file
     │   ├── OptionError         an option, a plan or a config value
     │   └── OutputError         OUT exists, cannot be written, disk full
+    ├── GateError               no model passes the gate: exit status 1
     └── MachineError            this machine lacks something: exit status 2
         ├── MissingPackageError an optional package is not installed
         └── ProviderError       this onnxruntime lacks the execution provider
@@ -41,6 +42,10 @@ class OptionError(InputError):
 
 class OutputError(InputError):
     """The output cannot be written where it was asked for."""
+
+
+class GateError(SqueezeError):
+    """The task metric of every model that was tried drops by more than the gate allows."""
 
 
 class MachineError(SqueezeError):

@@ -41,6 +41,7 @@ from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, nothing_to_do, take_survey
+from squeeze_onnx.survey_cache import cached_survey, check_cache
 from squeeze_onnx.tasks.head_choice import choose_head
 from squeeze_onnx.tasks.model_config import read_model_config
 
@@ -105,20 +106,28 @@ def squeeze(
     Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
     """
     config = config or OptimizeConfig()
+    survey = take_survey(model, config, calibration, plan=plan, track=track)
+    return squeeze_surveyed(model, survey, config, calibration, plan=plan, checkpoint=checkpoint, track=track)
+
+
+def squeeze_surveyed(
+    model: OnnxModel,
+    survey: Survey,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch] = (),
+    *,
+    plan: Plan | None = None,
+    checkpoint: CheckpointConfig | None = None,
+    track: Track = silent,
+) -> SqueezeResult:
+    """Squeeze ``model``, whose graph changes in place, by what ``survey`` found in it; see `squeeze`."""
     if config.distill and not calibration:
         raise OptionError(
             "--distill learns from text; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
-    survey = take_survey(model, config, calibration, plan=plan, track=track)
     dense = model.ir.clone()
-    result = carry_out(
-        model,
-        plan or plan_for(model, survey, config),
-        survey,
-        calibration,
-        provider=config.provider,
-        track=track,
-    )
+    plan = plan or plan_for(model, survey, config)
+    result = carry_out(model, plan, survey, calibration, provider=config.provider, track=track)
     if not config.distill:
         return result
     return distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
@@ -210,15 +219,21 @@ def optimize(
     calibration: CalibrationConfig | None = None,
     plan: Plan | None = None,
     checkpoint: CheckpointConfig | None = None,
+    cache: Path | None = None,
     force: bool = False,
     track: Track = silent,
 ) -> dict[str, Any]:
     """Squeeze the model at ``path`` into the folder ``out``, which appears whole or not at all.
 
-    Returns the content of ``report.json``. Raises ModelError, DataError, OptionError or OutputError.
+    With a folder ``cache`` what is learned of the model is kept there, for other budgets. Returns the content of ``report.json``.
+    Raises ModelError, DataError, OptionError or OutputError.
     """
     config = config or OptimizeConfig()
     out = Path(out)
+    if cache is not None:
+        check_cache(cache, out)
+        if plan is not None:
+            raise OptionError("--cache keeps what a new plan is made from; leave it out with --plan")
     clock = Stopwatch()
     # Without data nothing is run, and a machine without onnxruntime will do.
     if calibration is not None or config.provider != "cpu":
@@ -229,7 +244,11 @@ def optimize(
         before = measure_size(model)
         batches = load_calibration(model, calibration) if calibration else ()
     with staged_folder(out, force=force) as folder:
-        result = squeeze(model, config, batches, plan=plan, checkpoint=checkpoint, track=track)
+        if cache is None:
+            survey = take_survey(model, config, batches, plan=plan, track=track)
+        else:
+            survey = cached_survey(cache, model, config, batches, track=track)
+        result = squeeze_surveyed(model, survey, config, batches, plan=plan, checkpoint=checkpoint, track=track)
         report = write_folder(result, folder, config, before, clock)
     if checkpoint is not None:
         checkpoint.path.unlink(missing_ok=True)  # its result is written
@@ -261,9 +280,14 @@ def write_folder(
         distillation=None if result.distillation is None else result.distillation.to_json(),
     )
     _write_json(folder / "plan.json", result.plan.to_json())
+    write_report(report, folder)
+    return report
+
+
+def write_report(report: Mapping[str, Any], folder: Path) -> None:
+    """Write ``report`` into ``folder``, for machines and for people."""
     _write_json(folder / "report.json", report)
     (folder / "report.html").write_text(render_optimization(report), encoding="utf-8")
-    return report
 
 
 def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:

@@ -26,15 +26,15 @@ from squeeze_onnx.stopwatch import Stopwatch
 class Survey:
     """What a method sees of a model.
 
-    ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others; ``weighting_of`` knows sites by name,
-    so that it fits any copy of the model. ``neurons`` are those of the blocks that may lose some, by the name of the site that
-    reads them. ``timing`` is in seconds per stage.
+    ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others. ``moments`` and ``neurons`` know sites
+    by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
+    blocks that may lose neurons, by the name of the site that reads them. ``timing`` is in seconds per stage.
     """
 
     method: str
     spectra: tuple[SiteSpectra, ...]
     skipped: tuple[SkippedSite, ...]
-    weighting_of: WeightingOf
+    moments: Mapping[str, Moments]
     neurons: Mapping[str, Neurons]
     timing: Mapping[str, float]
 
@@ -42,6 +42,11 @@ class Survey:
     def sites(self) -> tuple[MatMulSite, ...]:
         """The sites to squeeze."""
         return tuple(measured.site for measured in self.spectra)
+
+    @property
+    def weighting_of(self) -> WeightingOf:
+        """The weighting through which the method sees each site."""
+        return METHODS[self.method].weighting_of(self.moments)
 
 
 def take_survey(
@@ -60,10 +65,10 @@ def take_survey(
     clock = Stopwatch()
     method = plan.method if plan else resolve_method(config, calibrated=bool(calibration))
     with clock.stage("sites"):
-        sites, skipped = _choose_sites(model, config, plan)
+        sites, skipped = choose_sites(model, config, plan)
     with clock.stage("calibration"):
         moments = _moments(method, model, sites, calibration, provider=config.provider, track=track)
-        weighting_of = METHODS[method].weighting_of(moments)
+    weighting_of = METHODS[method].weighting_of(moments)
     with clock.stage("neurons"):
         neurons = measure_neurons(_sites_to_slice(sites, plan), moments, track) if moments else {}
     with clock.stage("spectra"):
@@ -79,7 +84,7 @@ def take_survey(
                 provider=config.provider,
                 track=track,
             )
-    return Survey(method, spectra, skipped, weighting_of, neurons, clock.seconds)
+    return Survey(method, spectra, skipped, moments, neurons, clock.seconds)
 
 
 def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:
@@ -97,10 +102,10 @@ def nothing_to_do(model: OnnxModel, skipped: Sequence[SkippedSite]) -> ModelErro
     return ModelError(f"{model.path} has no eligible MatMul, Gemm or Gather with a constant weight{why}")
 
 
-def _choose_sites(
-    model: OnnxModel, config: OptimizeConfig, plan: Plan | None
+def choose_sites(
+    model: OnnxModel, config: OptimizeConfig, plan: Plan | None = None
 ) -> tuple[tuple[MatMulSite, ...], tuple[SkippedSite, ...]]:
-    """Return the sites to work on and all others with the reason they are left alone."""
+    """Return the sites to work on and all others with the reason they are left alone; raises as `take_survey`."""
     found = find_sites(model.ir)
     if plan is not None:
         if plan.method not in METHODS:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from squeeze_onnx import __version__
-from squeeze_onnx.errors import SqueezeError
+from squeeze_onnx.errors import GateError, SqueezeError
 
 COMMANDS = {
     "analyze": "Say what in each weight matrix is signal, by random-matrix theory.",
@@ -70,6 +70,8 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without β shows a question mark
     try:
         status = cli.main(prog_name="squeeze-onnx", standalone_mode=False)
+    except GateError as error:
+        _fail(str(error), 1)
     except SqueezeError as error:
         _fail(str(error), 2)
     except click.ClickException as error:

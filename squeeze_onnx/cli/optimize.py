@@ -14,10 +14,18 @@ from squeeze_onnx.cli.options import PATH, number_or_word, spectrum_options
 @click.option("-o", "--output", "out", type=PATH, required=True, metavar="OUT", help="Folder to write.")
 @click.option("--method", default="auto", show_default=True, metavar="NAME", help="auto, squeeze, svd or whiten.")
 @click.option("--keep", type=float, metavar="F", help="Fraction of the eligible parameters that stays.")
+@click.option(
+    "--max-drop",
+    type=float,
+    metavar="POINTS",
+    help="Search the smallest model whose task metric drops by at most this (1 point = 0.01; with --task, --data).",
+)
 @click.option("--preset", metavar="NAME", help="A regime of the SQUEEZE paper: paper-ffn or paper-size.")
 @click.option("--plan", "plan_path", type=PATH, metavar="PLAN.json", help="Re-apply a plan, edited or not.")
 @click.option("--calibration", metavar="SRC", help="Text without labels: a file, glue:TASK (with --data) or an .npz.")
-@click.option("--task", metavar="NAME", help="Calibrate on the train split of this GLUE task in --data.")
+@click.option(
+    "--task", metavar="NAME", help="Calibrate on the train split of this GLUE task in --data; the task of --max-drop."
+)
 @click.option("--data", metavar="DIR", help="GLUE splits: a folder, or a hub name.")
 @click.option("--calibration-rows", default=1024, show_default=True, help="Sentences or pairs to calibrate on.")
 @click.option("--max-length", "max_tokens", default=128, show_default=True, help="Tokens a sequence is cut to.")
@@ -52,7 +60,10 @@ from squeeze_onnx.cli.options import PATH, number_or_word, spectrum_options
     help="Where --distill keeps its state, to go on after a kill [default: beside OUT].",
 )
 @click.option("--checkpoint-minutes", default=5.0, show_default=True, metavar="N", help="How often it does.")
-@click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda, for calibration.")
+@click.option(
+    "--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda, to calibrate and score on."
+)
+@click.option("--cache", type=PATH, metavar="DIR", help="Keep there what is learned of MODEL, for other budgets.")
 @click.option("--external-data", is_flag=True, help="Write the weights beside model.onnx (always above 2 GB).")
 @click.option(
     "--fuse", metavar="NAME", help="Fuse operators for ONNX Runtime on cpu or cuda; it runs nowhere else then."
@@ -63,6 +74,7 @@ from squeeze_onnx.cli.options import PATH, number_or_word, spectrum_options
 def optimize(
     model: Path,
     out: Path,
+    max_drop: float | None,
     plan_path: Path | None,
     calibration: str | None,
     task: str | None,
@@ -72,6 +84,7 @@ def optimize(
     tokenizer: Path | None,
     checkpoint: Path | None,
     checkpoint_minutes: float,
+    cache: Path | None,
     force: bool,
     quiet: bool,
     verbose: bool,
@@ -80,9 +93,10 @@ def optimize(
     """Write to OUT a smaller MODEL: the weights truncated, their MatMuls rewritten as two thin ones.
 
     MODEL is an .onnx file or a folder with model.onnx. OUT gets model.onnx, the tokenizer and configuration, plan.json,
-    report.json and report.html.
+    report.json and report.html. Exit status 1 says that no smaller model passes --max-drop; then nothing is written.
     """
     from squeeze_onnx.calibration_source import TASK_PREFIX, CalibrationConfig
+    from squeeze_onnx.cli.search_lines import grade_line, search_verdict
     from squeeze_onnx.cli.tables import (
         distillation_line,
         fusion_table,
@@ -92,11 +106,14 @@ def optimize(
     )
     from squeeze_onnx.config import OptimizeConfig
     from squeeze_onnx.errors import OptionError
+    from squeeze_onnx.gate import GateConfig
     from squeeze_onnx.learning.checkpoints import CheckpointConfig
     from squeeze_onnx.pipeline import optimize as run
     from squeeze_onnx.plan import read_plan
+    from squeeze_onnx.search import optimize_within
 
     decided = [option for option in ("keep", "preset", "include", "exclude") if options[option]]
+    decided += ["max-drop"] if max_drop is not None else []
     if checkpoint is not None and options["distill"] is None:
         raise OptionError(
             f"--checkpoint {checkpoint} is where --distill keeps its state; add --distill, or leave it out"
@@ -108,22 +125,32 @@ def optimize(
         raise OptionError(
             f"--data {data} is read for a task only; name it with --task, or give --calibration glue:TASK"
         )
+    config = OptimizeConfig(**options)
     state = CheckpointConfig((checkpoint or out.parent) / f"{out.name}.distillation.npz", checkpoint_minutes)
-    report = run(
-        model,
-        out,
-        OptimizeConfig(**options),
-        calibration=None
-        if source is None
-        else CalibrationConfig(
-            source, data, calibration_rows, max_tokens=max_tokens, tokenizer=tokenizer, seed=options["seed"]
-        ),
-        plan=read_plan(plan_path) if plan_path is not None else None,
-        checkpoint=state if options["distill"] is not None else None,
-        force=force,
-        track=progress_track(quiet=quiet),
-    )
+    reading: dict[str, Any] = {"max_tokens": max_tokens, "tokenizer": tokenizer}
+    gate = GateConfig(max_drop, task, data, **reading) if max_drop is not None else None
+    shared: dict[str, Any] = {
+        "calibration": CalibrationConfig(source, data, calibration_rows, seed=config.seed, **reading)
+        if source is not None
+        else None,
+        "cache": cache,
+        "force": force,
+        "track": progress_track(quiet=quiet),
+    }
     console = output_console(quiet=quiet)
+    if gate is None:
+        report = run(
+            model,
+            out,
+            config,
+            plan=read_plan(plan_path) if plan_path is not None else None,
+            checkpoint=state if config.distill is not None else None,
+            **shared,
+        )
+    else:
+        report = optimize_within(
+            model, out, gate, config, tell=lambda *seen: console.print(grade_line(*seen)), **shared
+        )
     if verbose:
         console.print(optimization_table(report))
         console.print(skipped_table(report))
@@ -137,4 +164,7 @@ def optimize(
     )
     if report["distillation"] is not None:
         console.print(distillation_line(report["distillation"]))
-    console.print(f"Next: squeeze-onnx validate {model} {out} --task NAME --data DIR", style="dim")
+    if "search" in report:
+        console.print(search_verdict(report["search"]))
+    where = f"--task {task} --data {data}" if task else "--task NAME --data DIR"
+    console.print(f"Next: squeeze-onnx validate {model} {out} {where}", style="dim")

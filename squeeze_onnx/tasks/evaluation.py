@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.size import ModelSize
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.runtime.latency import Latency, measure_latency
 from squeeze_onnx.runtime.sessions import Session
-from squeeze_onnx.tasks.batches import FeedBuilder, make_batches
+from squeeze_onnx.tasks.batches import make_batches
 from squeeze_onnx.tasks.bootstrap import Interval, drop_interval, speedup_interval
 from squeeze_onnx.tasks.fidelity import Fidelity
 from squeeze_onnx.tasks.glue import Task
-from squeeze_onnx.tasks.head_choice import choose_head
-from squeeze_onnx.tasks.heads import Head
+from squeeze_onnx.tasks.metrics import drop_points
 from squeeze_onnx.tasks.model_config import ModelConfig
+from squeeze_onnx.tasks.open_model import OpenModel
 from squeeze_onnx.tasks.readers import LabelledRows, Texts
-from squeeze_onnx.tasks.tokenization import TextEncoder, TokenSequence
+from squeeze_onnx.tasks.tokenization import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -70,39 +70,7 @@ class Comparison:
 
     def drop_points(self, metric: str) -> float:
         """Return how far ``metric`` drops, in points (0.01 of the metric); negative if the candidate is better."""
-        # Rounded, for 0.86 − 0.85 is a little more than a point in binary, and a gate of one point should let it pass.
-        return round(100 * (self.baseline.metrics[metric] - self.candidate.metrics[metric]), 9)
-
-
-@dataclass(frozen=True)
-class _OpenModel:
-    """A model ready to be asked."""
-
-    name: str
-    session: Session
-    head: Head
-    feeder: FeedBuilder
-
-    @classmethod
-    def of(cls, name: str, session: Session, config: ModelConfig, task: Task | None) -> "_OpenModel":
-        feeder = FeedBuilder.for_session(session, first_position=config.first_position)
-        return cls(name, session, choose_head(session, config, task), feeder)
-
-    def answers(self, sequences: Sequence[TokenSequence], *, pad_id: int, batch_size: int, track: Track) -> np.ndarray:
-        """Return the answers to all sequences, in order, shape (sequences, features)."""
-        batches = make_batches(sequences, batch_size, pad_id=pad_id, may_pad=self.feeder.takes_mask)
-        found = []
-        for batch in track(batches, f"Running the {self.name} on {self.session.provider}"):
-            [output] = self.session.run([self.head.output], self.feeder.feeds(batch))
-            found.append(self.head.answers(output, batch.mask))
-        answers = np.concatenate(found)
-        if not np.all(np.isfinite(answers)):
-            raise ModelError(
-                f"{self.session.label} returns NaN or infinity in {self.head.output!r} on {self.session.provider}"
-            )
-        in_order = np.empty_like(answers)
-        in_order[np.concatenate([batch.rows for batch in batches])] = answers
-        return in_order
+        return drop_points(self.baseline.metrics[metric], self.candidate.metrics[metric])
 
 
 def compare(
@@ -122,7 +90,7 @@ def compare(
     not run or returns NaN.
     """
     models = [
-        _OpenModel.of(name, session, subject.config, questions.task)
+        OpenModel.of(name, session, subject.config, questions.task)
         for name, session, subject in zip(("baseline", "candidate"), sessions, subjects, strict=True)
     ]
     head = models[0].head
@@ -154,7 +122,7 @@ def compare(
     )
 
 
-def _common_sequences(models: Sequence[_OpenModel], texts: Sequence[Texts]) -> list[Texts]:
+def _common_sequences(models: Sequence[OpenModel], texts: Sequence[Texts]) -> list[Texts]:
     """Return what the models read; raises OptionError if their heads are not of one kind.
 
     Embeddings pooled in the graph and outside are one kind: the former type is the base of the latter.

@@ -45,6 +45,12 @@ def spearman(references: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     return pearson(rankdata(references, axis=-1), rankdata(predictions, axis=-1))
 
 
+def drop_points(baseline: float, candidate: float) -> float:
+    """Return how far a metric drops, in points (0.01 of the metric); negative if the candidate is better."""
+    # Rounded, for 0.86 − 0.85 is a little more than a point in binary, and a gate of one point should let it pass.
+    return round(100 * (baseline - candidate), 9)
+
+
 def _confusion(references: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return counts as float64: true positives, false positives, false negatives, true negatives."""
     wanted, found = references == 1, predictions == 1

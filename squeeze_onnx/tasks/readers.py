@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -32,6 +32,10 @@ class LabelledRows:
         """Return the first ``rows`` rows, or all if there are fewer."""
         return LabelledRows(self.split, self.texts[:rows], self.labels[:rows])
 
+    def pick(self, numbers: np.ndarray) -> "LabelledRows":
+        """Return the rows of these numbers (int, any order)."""
+        return LabelledRows(self.split, tuple(self.texts[number] for number in numbers), self.labels[numbers])
+
 
 def read_validation(task: Task, data: str | Path) -> tuple[LabelledRows, ...]:
     """Read the splits ``task`` is scored on from a folder (GLUE's root or the task's own) or a hub data set.
@@ -46,12 +50,20 @@ def read_validation(task: Task, data: str | Path) -> tuple[LabelledRows, ...]:
             continue
         if records is None:
             raise DataError(_missing(task, split, data))
-        parsed = [(_texts(record, task), _label(record, task)) for record in records]
-        if not parsed:
-            raise DataError(f"--data {data}: the {split.name} split of {task.name} has no rows")
-        kind = np.int64 if task.labels else np.float64
-        rows.append(LabelledRows(split, tuple(p[0] for p in parsed), np.array([p[1] for p in parsed], dtype=kind)))
+        rows.append(_labelled(task, split, data, ((_texts(record, task), _label(record, task)) for record in records)))
     return tuple(rows)
+
+
+def read_train(task: Task, data: str | Path) -> LabelledRows | None:
+    """Read the train split of ``task`` with its labels; None if the folder ``data`` has none, for the task may live without.
+
+    Which rows are left out, and what is raised, as in `train_texts` and `read_validation`.
+    """
+    records = _split_records(task, TRAIN, data, (*task.columns, LABEL_COLUMN))
+    if records is None:
+        return None
+    read = ((_train_texts(record, task), record) for record in records)
+    return _labelled(task, TRAIN, data, ((texts, _label(record, task)) for texts, record in read if all(texts)))
 
 
 def train_texts(task: Task, data: str | Path, count: int, *, seed: int) -> list[Texts]:
@@ -82,6 +94,14 @@ def read_sentences(path: Path) -> Texts:
 def own_sentences() -> Texts:
     """Return the sentences that come with this package: everyday English, for a look without data."""
     return tuple(resources.files(__package__).joinpath("sentences.txt").read_text(encoding="utf-8").splitlines())
+
+
+def _labelled(task: Task, split: Split, data: str | Path, rows: Iterable[tuple[Texts, float]]) -> LabelledRows:
+    parsed = list(rows)
+    if not parsed:
+        raise DataError(f"--data {data}: the {split.name} split of {task.name} has no rows")
+    kind = np.int64 if task.labels else np.float64
+    return LabelledRows(split, tuple(p[0] for p in parsed), np.array([p[1] for p in parsed], dtype=kind))
 
 
 def _split_records(task: Task, split: Split, data: str | Path, columns: Sequence[str]) -> Iterator[Record] | None:

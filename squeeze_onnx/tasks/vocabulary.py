@@ -1,8 +1,13 @@
-"""How many tokens a graph can embed."""
+"""How many tokens a graph can embed, and a tokenizer that makes no others."""
+
+from pathlib import Path
 
 import onnx_ir as ir
 
 from squeeze_onnx.graph.constants import ConstantMatrix, resolve_constant
+from squeeze_onnx.graph.model import OnnxModel
+from squeeze_onnx.tasks.model_config import ModelConfig
+from squeeze_onnx.tasks.tokenization import TextEncoder, load_text_encoder
 
 _TABLE_OPERANDS = {"Gather": (0, 1), "EmbedLayerNormalization": (2, 0)}
 """Operator → (number of the table's input, number of the ids' input)."""
@@ -29,3 +34,15 @@ def embedding_rows(model: ir.Model, input_name: str = "input_ids") -> int | None
                 # A quantized table is no float matrix, but has its rows all the same.
                 return int(table.shape[0] if isinstance(table, ConstantMatrix) else table.tensor.shape.numpy()[0])
     return None
+
+
+def encoder_of(model: OnnxModel, settings: ModelConfig, tokenizer: Path | None, *, max_tokens: int) -> TextEncoder:
+    """Load ``tokenizer``, or else the one beside ``model``, whose config.json says ``settings``.
+
+    Raises TokenizerError if it is missing, broken or of a larger vocabulary.
+    """
+    encoder = load_text_encoder(tokenizer or model.folder, settings, max_tokens=max_tokens)
+    vocabulary = embedding_rows(model.ir) or settings.vocabulary_size
+    if vocabulary is not None:
+        encoder.check_vocabulary(vocabulary, model.path)
+    return encoder

@@ -250,6 +250,17 @@ class TestOption:
             (("--task", "sst2"), "--calibration glue:sst2 needs --data"),
             (("--task", "imdb", "--data", "."), "--task is one of sst2, mrpc"),
             (("--data", "."), "--data . is read for a task only"),
+            (("--max-drop", "1"), "--max-drop is in points of a task's metric; name the task with --task"),
+            (("--max-drop", "1", "--task", "stsb"), "--task stsb needs --data"),
+            (
+                ("--max-drop", "-1", "--task", "stsb", "--data", "."),
+                "--max-drop is a number of points, 0 or more; got -1",
+            ),
+            (
+                ("--max-drop", "1", "--task", "stsb", "--data", ".", "--keep", "0.5"),
+                "--max-drop finds the budget itself",
+            ),
+            (("--cache", __file__), "test_bad_input.py is a file; name a folder"),
         ],
         ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
     )
@@ -259,7 +270,9 @@ class TestOption:
         assert fault in refuses_here("optimize", model, "-o", tmp_path / "out", *options)
 
     @pytest.mark.parametrize(
-        "options", [("--keep", "0.5"), ("--exclude", "query"), ("--method", "svd")], ids=lambda options: options[0]
+        "options",
+        [("--keep", "0.5"), ("--exclude", "query"), ("--method", "svd"), ("--max-drop", "1")],
+        ids=lambda options: options[0],
     )
     def test_contradicts_the_plan(
         self, refuses_here: Refuses, model: Path, tmp_path: Path, options: tuple[str, ...]

@@ -87,6 +87,33 @@ def test_the_page_says_what_stays(optimization: dict[str, Any]) -> None:
     assert "2.0 MB" in page
 
 
+def test_the_page_shows_what_a_search_tried(optimization: dict[str, Any]) -> None:
+    point = {
+        "keep": 0.5,
+        "metric": 0.81,
+        "drop_points": 1.25,
+        "drop_interval": [0.5, 2.0],
+        "bytes": 3e6,
+        "passed": False,
+    }
+    passing = point | {"keep": 0.52, "drop_points": 0.75, "passed": True}
+    search = {
+        "task": "stsb",
+        "primary_metric": "spearman",
+        "max_drop": 1.0,
+        "selection": {"split": "train", "rows": 700, "baseline": 0.8, "points": [point, passing]},
+        "gate": {"split": "validation", "rows": 300, "baseline": 0.9, "points": [passing]},
+    }
+    assert "<h2>Search</h2>" not in render_optimization(optimization)
+    page = render_optimization(optimization | {"search": search})
+    assert tags(page) >= {"table"}
+    assert [page.count(cell) for cell in ("<td>train</td>", "<td>validation (gate)</td>", "too much")] == [2, 1, 1]
+    assert "<td>1.25</td><td>0.50 … 2.00</td>" in page
+    assert "no train split" not in page
+    same = search | {"selection": search["gate"]}
+    assert "no train split: budget and gate saw the same rows" in render_optimization(optimization | {"search": same})
+
+
 def test_a_report_that_lacks_something_is_not_rendered_as_if_it_were_whole(optimization: dict[str, Any]) -> None:
     with pytest.raises(jinja2.UndefinedError, match="size"):
         render_optimization({key: value for key, value in optimization.items() if key != "size"})

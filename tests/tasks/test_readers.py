@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from squeeze_onnx.errors import DataError, MissingPackageError
 from squeeze_onnx.tasks.glue import TASKS
-from squeeze_onnx.tasks.readers import own_sentences, read_sentences, read_validation, train_texts
+from squeeze_onnx.tasks.readers import own_sentences, read_sentences, read_train, read_validation, train_texts
 
 SST2 = TASKS["sst2"]
 MRPC = TASKS["mrpc"]
@@ -251,6 +251,45 @@ class TestHub:
         monkeypatch.setitem(sys.modules, "datasets", None)
         with pytest.raises(MissingPackageError, match=r"nyu-mll/glue is no folder here.*squeeze-onnx\[hub\]"):
             read_validation(SST2, "nyu-mll/glue")
+
+
+class TestTrain:
+    def test_has_labels(self, tmp_path: Path) -> None:
+        write(tmp_path / "STS-B" / "train.tsv", "sentence1\tsentence2\tlabel", "a\tb\t2.5", "c\td\t5")
+        rows = read_train(STSB, tmp_path)
+        assert rows is not None
+        assert (rows.split.name, rows.texts, rows.labels.tolist()) == ("train", (("a", "b"), ("c", "d")), [2.5, 5.0])
+
+    def test_leaves_out_a_pair_that_lacks_a_text_and_its_label(self, tmp_path: Path) -> None:
+        write(tmp_path / "train.tsv", "question1\tquestion2\tlabel", "why?\t\t?", "why?\thow?\t1")
+        rows = read_train(TASKS["qqp"], tmp_path)
+        assert rows is not None
+        assert (rows.texts, rows.labels.tolist()) == ((("why?", "how?"),), [1])
+
+    def test_may_be_missing(self, sst2: Path) -> None:
+        assert read_train(SST2, sst2) is None
+
+    @pytest.mark.parametrize(
+        ("lines", "fault"),
+        [
+            (("sentence\tlabel", "fine\t2"), r"train\.tsv line 2: label '2' is none of negative, positive"),
+            (("sentence\tlabel", " \t1"), r"train\.tsv line 2: sentence blank"),
+            (("sentence", "fine"), r"train\.tsv has no column label"),
+            (("sentence\tlabel",), "the train split of sst2 has no rows"),
+        ],
+        ids=["a strange label", "a blank text", "no labels", "no rows"],
+    )
+    def test_names_what_is_wrong(self, tmp_path: Path, lines: tuple[str, ...], fault: str) -> None:
+        write(tmp_path / "train.tsv", *lines)
+        with pytest.raises(DataError, match=fault):
+            read_train(SST2, tmp_path)
+
+
+def test_rows_are_picked_by_number(tmp_path: Path) -> None:
+    write(tmp_path / "dev.tsv", "sentence\tlabel", "one\t0", "two\t1", "three\t1")
+    [rows] = read_validation(SST2, tmp_path)
+    picked = rows.pick(np.array([2, 0]))
+    assert (picked.texts, picked.labels.tolist()) == ((("three",), ("one",)), [1, 0])
 
 
 class TestTrainTexts:

@@ -1,0 +1,34 @@
+"""The search of ``optimize --max-drop`` for a terminal: a line a model, as soon as it is graded, and what came of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from squeeze_onnx.cli.console import readable_bytes
+from squeeze_onnx.frontier import FrontierPoint
+from squeeze_onnx.tasks.exam import Exam
+
+
+def grade_line(exam: Exam, point: FrontierPoint) -> str:
+    """One model on one split."""
+    grade = point.grade
+    return (
+        f"{exam.rows.split.name:<10}  keep {point.keep:.2f}  {readable_bytes(point.bytes):>8}  "
+        f"{exam.examiner.task.primary_metric} {grade.metric:.4f} (dense {exam.baseline_metric:.4f})  "
+        f"drop {grade.drop_points:+6.2f} points  {'passed' if point.passed else 'too much'}"
+    )
+
+
+def search_verdict(search: Mapping[str, Any]) -> str:
+    """The drop of the model that was written, and which rows have a part in it."""
+    selection, gate = search["selection"], search["gate"]
+    last = gate["points"][-1]
+    low, high = last["drop_interval"]
+    verdict = (
+        f"Passed: on {gate['rows']} rows of the {gate['split']} split {search['primary_metric']} drops by "
+        f"{last['drop_points']:.2f} points (95 % interval {low:+.2f} … {high:+.2f}); {search['max_drop']:g} allowed. "
+    )
+    if selection["split"] == gate["split"]:
+        return verdict + "The budget was searched on these very rows, for there is no train split: trust it less."
+    failed = len(gate["points"]) - 1
+    raised = f", and raised {failed} times because the gate failed" if failed else ""
+    return f"{verdict}The budget was searched on {selection['rows']} rows of the {selection['split']} split{raised}."
