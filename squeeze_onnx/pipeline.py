@@ -262,8 +262,10 @@ def write_folder(
 
     ``before`` is the size of the model as it was loaded, ``clock`` what was timed so far. Returns ``report.json``.
     """
-    with clock.stage("fuse"):
-        fused = fuse_squeezed(result.model, config.fuse) if config.fuse else None
+    fused = None
+    if config.fuse is not None:
+        with clock.stage("fuse"):
+            fused = fuse_squeezed(result.model, config.fuse)
     with clock.stage("save"):
         save_model(result.model.ir, folder / "model.onnx", external_data=config.external_data)
         copy_companions(result.model.folder, folder)

@@ -66,7 +66,7 @@ def sealed(stored: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def squeezed(model: OnnxModel, survey: Survey, keep: float) -> tuple[Plan, dict[str, np.ndarray]]:
-    result = carry_out(model, plan_for(model, survey, replace(QUICK, keep=keep)), survey)
+    result = carry_out(model, plan_for(model, survey, replace(QUICK, keep=keep)), survey, calibration())
     return result.plan, weights_of(ir.to_proto(model.ir))
 
 
