@@ -57,6 +57,16 @@ def fuse_gelu(inserter: Inserter) -> None:
             _replace(inserter, result, op, [source.term, source.bias])
 
 
+def fuse_exact_gelu(inserter: Inserter) -> None:
+    """Replace every Gelu that is spelled out with Erf; a bias before it stays a node of its own."""
+    exact = _GELUS["Erf"]
+    for node in list(inserter.graph):
+        found = _find_activation(node, exact) if op_of(node) == "Erf" else None
+        if found is not None:
+            argument, result = found
+            _replace(inserter, result, exact.plain, [argument])
+
+
 def _find_activation(node: ir.Node, activation: Activation) -> tuple[ir.Value, ir.Value] | None:
     """Return the values around ``node`` of which the latter is ``activation`` of the former, None if there are none."""
     before = [value for each in islice(_before(node), _LONGEST_GELU) for value in each.outputs if len(value.uses()) > 1]

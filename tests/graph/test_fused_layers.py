@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from squeeze_onnx.graph.fused_layers import fuse_exact_gelu
 from squeeze_onnx.graph.fusion import fuse
+from squeeze_onnx.graph.insertion import Inserter
 from tests.graph.execution import run
 from tests.graph.tiny_graphs import operators, random_weight, tiny_model
 
@@ -46,6 +49,19 @@ def test_a_gelu_is_fused_with_the_bias_before_it(body: str, expected: str) -> No
     assert operators(fused) == ["MatMul", expected]
     for level in ("DISABLE_ALL", "ENABLE_ALL"):
         np.testing.assert_allclose(run(fused, {"x": X}, level), run(activation_model(body), {"x": X}), atol=1e-5)
+
+
+def test_an_exact_gelu_is_fused_without_its_bias() -> None:
+    body = f"{LINEAR} {ERF} g = Mul(a, f)  y = Mul(g, half)"
+    fused = activation_model(body)
+    fuse_exact_gelu(Inserter(fused))
+    RemoveUnusedNodesPass()(fused)
+    assert operators(fused) == ["MatMul", "Add", "Gelu"]
+    np.testing.assert_allclose(run(fused, {"x": X}), run(activation_model(body), {"x": X}), atol=1e-5)
+    tanh = activation_model(f"{LINEAR} {TANH} g = Mul(a, half)  y = Mul(g, f)")
+    before = operators(tanh)
+    fuse_exact_gelu(Inserter(tanh))
+    assert operators(tanh) == before
 
 
 @pytest.mark.parametrize(
