@@ -84,6 +84,7 @@ def optimize(
     """
     from squeeze_onnx.calibration_source import TASK_PREFIX, CalibrationConfig
     from squeeze_onnx.cli.tables import (
+        certificate_line,
         distillation_line,
         fusion_table,
         optimization_table,
@@ -137,4 +138,6 @@ def optimize(
     )
     if report["distillation"] is not None:
         console.print(distillation_line(report["distillation"]))
+    if report["certificate"] is not None:
+        console.print(certificate_line(report["certificate"]))
     console.print(f"Next: squeeze-onnx validate {model} {out} --task NAME --data DIR", style="dim")
