@@ -11,11 +11,13 @@ import onnx_ir as ir
 from squeeze_onnx.allocators import Allocator, Independent
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.calibration_source import CalibrationConfig, load_calibration
+from squeeze_onnx.certificate import Certificate
+from squeeze_onnx.certifying import certify
 from squeeze_onnx.companions import copy_companions
 from squeeze_onnx.config import DEFAULT_KEEP, AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.eligibility import choose_eligible, is_excluded
-from squeeze_onnx.errors import OptionError
+from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.factoring import TruncationErrors, rewrite_sites
 from squeeze_onnx.graph.fusion import fuse_squeezed
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input, save_model
@@ -51,6 +53,7 @@ class SqueezeResult:
     """A squeezed model, the plan that was carried out, the spectra behind it, and what each rewritten site lost.
 
     ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name, as they were before ``distillation``.
+    Without calibration data there is no ``certificate``.
     """
 
     model: OnnxModel
@@ -59,6 +62,7 @@ class SqueezeResult:
     errors: Mapping[str, TruncationErrors]
     timing: Mapping[str, float]
     distillation: Distillation | None = None
+    certificate: Certificate | None = None
 
 
 def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track = silent) -> dict[str, Any]:
@@ -128,9 +132,9 @@ def squeeze_surveyed(
     dense = model.ir.clone()
     plan = plan or plan_for(model, survey, config)
     result = carry_out(model, plan, survey, calibration, provider=config.provider, track=track)
-    if not config.distill:
-        return result
-    return distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
+    if config.distill:
+        result = distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
+    return certified(result, dense, calibration, provider=config.provider, track=track) if calibration else result
 
 
 def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
@@ -211,6 +215,28 @@ def distilled(
     return replace(result, distillation=outcome, timing={**result.timing, **clock.seconds})
 
 
+def certified(
+    result: SqueezeResult,
+    dense: ir.Model,
+    calibration: Sequence[CalibrationBatch],
+    *,
+    provider: str = "cpu",
+    track: Track = silent,
+) -> SqueezeResult:
+    """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear."""
+    clock = Stopwatch()
+    with clock.stage("certificate"):
+        model = result.model
+        try:
+            head = choose_head(open_session(model.path), read_model_config(model.folder), None)
+        except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
+            texts = sum(len(next(iter(batch.feeds.values()))) for batch in calibration)
+            certificate = Certificate(texts, (f"Nothing was measured: {error}.",))
+        else:
+            certificate = certify(dense, model.ir, head, calibration, provider=provider, track=track)
+    return replace(result, certificate=certificate, timing={**result.timing, **clock.seconds})
+
+
 def optimize(
     path: str | Path,
     out: str | Path,
@@ -280,6 +306,7 @@ def write_folder(
         fused=fused,
         timing={**clock.seconds, **result.timing},
         distillation=None if result.distillation is None else result.distillation.to_json(),
+        certificate=None if result.certificate is None else result.certificate.to_json(),
     )
     _write_json(folder / "plan.json", result.plan.to_json())
     write_report(report, folder)

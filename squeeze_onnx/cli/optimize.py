@@ -98,6 +98,7 @@ def optimize(
     from squeeze_onnx.calibration_source import TASK_PREFIX, CalibrationConfig
     from squeeze_onnx.cli.search_lines import grade_line, search_verdict
     from squeeze_onnx.cli.tables import (
+        certificate_line,
         distillation_line,
         fusion_table,
         optimization_table,
@@ -166,5 +167,7 @@ def optimize(
         console.print(distillation_line(report["distillation"]))
     if "search" in report:
         console.print(search_verdict(report["search"]))
+    if report["certificate"] is not None:
+        console.print(certificate_line(report["certificate"]))
     where = f"--task {task} --data {data}" if task else "--task NAME --data DIR"
     console.print(f"Next: squeeze-onnx validate {model} {out} {where}", style="dim")

@@ -100,6 +100,16 @@ def distillation_line(distillation: Report) -> str:
     )
 
 
+def certificate_line(certificate: Report) -> str:
+    """Say in a line how far the answers moved, and what bounds that."""
+    if certificate["measured"] is None:
+        return f"Certificate: {' '.join(certificate['notes'])}"
+    measured, bound = certificate["measured"], certificate["bound"]
+    told = f"{certificate['measure']} {measured['mean']:.4f} on average, {measured['worst']:.4f} at worst"
+    limit = f"; bounds {bound['total']['mean']:.4f} and {bound['total']['worst']:.4f}" if bound else ""
+    return f"Certificate: on {certificate['texts']} calibration texts, {told}{limit}"
+
+
 def skipped_table(report: Report) -> Table:
     """One row per site left alone, with the reason."""
     table = plain_table("Left alone", ["site", "why"], [])

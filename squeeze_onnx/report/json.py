@@ -27,10 +27,11 @@ def optimization_report(
     timing: Mapping[str, float],
     fused: FusionCounts | None = None,
     distillation: Mapping[str, Any] | None = None,
+    certificate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together ``report.json``. Sizes in bytes, timing in seconds, sites in graph order.
 
-    ``fused`` is None if the graph was not fused.
+    ``fused`` is None if the graph was not fused, ``certificate`` if there was no calibration data.
     """
     return {
         "format": OPTIMIZATION_FORMAT,
@@ -52,6 +53,7 @@ def optimization_report(
         "skipped": [dict(site) for site in plan.skipped],
         "fused": None if fused is None else fused.to_json(),
         "distillation": distillation,
+        "certificate": certificate,
         "timing": dict(timing),
         "files": {"baseline": before.sha256, "optimized": after.sha256},
         "environment": environment(),
