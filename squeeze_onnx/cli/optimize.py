@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, readable_bytes, verbosity_options
-from squeeze_onnx.cli.options import PATH, number_or_word, spectrum_options
+from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spectrum_options
 
 
 @click.command()
@@ -14,6 +14,13 @@ from squeeze_onnx.cli.options import PATH, number_or_word, spectrum_options
 @click.option("-o", "--output", "out", type=PATH, required=True, metavar="OUT", help="Folder to write.")
 @click.option("--method", default="auto", show_default=True, metavar="NAME", help="auto, squeeze, svd or whiten.")
 @click.option("--keep", type=float, metavar="F", help="Fraction of the eligible parameters that stays.")
+@click.option(
+    "--floor",
+    multiple=True,
+    callback=floors_by_role,
+    metavar="[ROLE=]F",
+    help="Least fraction of its own parameters that every weight, or one of this role, keeps.",
+)
 @click.option("--preset", metavar="NAME", help="A regime of the SQUEEZE paper: paper-ffn or paper-size.")
 @click.option("--plan", "plan_path", type=PATH, metavar="PLAN.json", help="Re-apply a plan, edited or not.")
 @click.option("--calibration", metavar="SRC", help="Text without labels: a file, glue:TASK (with --data) or an .npz.")
@@ -97,7 +104,7 @@ def optimize(
     from squeeze_onnx.pipeline import optimize as run
     from squeeze_onnx.plan import read_plan
 
-    decided = [option for option in ("keep", "preset", "include", "exclude") if options[option]]
+    decided = [option for option in ("keep", "floor", "preset", "include", "exclude") if options[option]]
     if checkpoint is not None and options["distill"] is None:
         raise OptionError(
             f"--checkpoint {checkpoint} is where --distill keeps its state; add --distill, or leave it out"
