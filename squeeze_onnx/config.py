@@ -1,7 +1,7 @@
 """What a user asks for: frozen, validated, JSON both ways."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
 from squeeze_onnx.errors import OptionError
@@ -25,6 +25,9 @@ DEFAULT_ROLES = frozenset(
     }
 )
 """Eligible without being asked for; the rest comes in by ``include``."""
+
+ALL_ROLES = "all"
+"""The key of the floor for every role that has none of its own."""
 
 DEFAULT_KEEP = 0.75
 """What stays when a method needs a budget and none is given."""
@@ -76,7 +79,8 @@ class AnalyzeConfig(_JsonConfig):
 class OptimizeConfig(AnalyzeConfig):
     """How a model is squeezed.
 
-    ``keep`` is the fraction of the parameters of all eligible weights that stays. ``above_break_even`` says what becomes of a
+    ``keep`` is the fraction of the parameters of all eligible weights that stays, ``floor`` the least fraction of each weight's
+    own by role (`ALL_ROLES` for the others). ``above_break_even`` says what becomes of a
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
     ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks.
     ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
@@ -87,6 +91,7 @@ class OptimizeConfig(AnalyzeConfig):
 
     method: str = "auto"
     keep: float | None = None
+    floor: Mapping[str, float] = field(default_factory=dict)
     preset: str | None = None
     above_break_even: AboveBreakEven = "leave"
     slice_neurons: bool = True
@@ -104,6 +109,10 @@ class OptimizeConfig(AnalyzeConfig):
             raise OptionError(f"--distill is a positive number of steps, or auto; got {self.distill}")
         if self.keep is not None and not 0 < self.keep <= 1:
             raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
+        for role, share in self.floor.items():
+            _one_of("floor", role, [ALL_ROLES, *map(str, Role)])
+            if not 0 <= share <= 1:
+                raise OptionError(f"--floor is a float from 0 to 1, alone or as ROLE=F; got {share} for {role}")
         if self.fuse is not None:
             _one_of("fuse", self.fuse, FUSIONS)
         if self.preset is not None:

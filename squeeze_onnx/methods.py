@@ -35,6 +35,11 @@ class Method(Protocol):
         """Say whether the allocator wants each site's sensitivity, measured on the calibration data."""
         ...
 
+    @property
+    def heeds_floors(self) -> bool:
+        """Say whether the allocator keeps each candidate's floor."""
+        ...
+
     def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
         """Make the allocator for a fraction of the eligible parameters, given the blocks that could lose neurons."""
         ...
@@ -53,6 +58,7 @@ class DataFree:
     spend: Callable[[float], Allocator]
     needs_calibration = False
     probes = False
+    heeds_floors = False
 
     def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
         """Make the allocator; what neurons do is not seen without data."""
@@ -72,6 +78,7 @@ class DataAware:
     spend: Callable[[float, tuple[Slicing, ...]], Allocator]
     probes: bool = False
     needs_calibration = True
+    heeds_floors = True
 
     def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
         """Make the allocator."""

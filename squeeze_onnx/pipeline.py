@@ -19,6 +19,7 @@ from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.factoring import TruncationErrors, rewrite_sites
+from squeeze_onnx.floors import with_floors
 from squeeze_onnx.graph.fusion import fuse_squeezed
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.graph.sites import find_sites
@@ -140,7 +141,7 @@ def squeeze_surveyed(
 def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
     """Spend the budget of ``config`` on what ``survey`` found in ``model``; the survey may serve several budgets."""
     return make_plan(
-        survey.spectra,
+        with_floors(survey.spectra, config.floor),
         _allocator(config, survey, model),
         method=survey.method,
         budget=_budget(config, survey.method),
@@ -334,7 +335,8 @@ def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
         return {"preset": config.preset}
     if config.keep is None and method == "squeeze":
         return {"probability": config.probability, "noise": config.noise}
-    return {"keep": config.keep or DEFAULT_KEEP}
+    floors = {"floor": dict(config.floor)} if config.floor else {}
+    return {"keep": config.keep or DEFAULT_KEEP, **floors}
 
 
 def _required(calibration: Sequence[CalibrationBatch]) -> Sequence[CalibrationBatch]:

@@ -88,7 +88,20 @@ def take_survey(
 
 
 def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:
-    """Return the method that ``auto`` stands for: the best that the given data allows."""
+    """Return the method that ``auto`` stands for: the best that the given data allows.
+
+    Raises OptionError if it does not heed the floors that were asked for.
+    """
+    method = _resolved(config, calibrated=calibrated)
+    if config.floor and not METHODS[method].heeds_floors:
+        heeding = ", ".join(name for name, known in METHODS.items() if known.heeds_floors)
+        raise OptionError(
+            f"--floor is kept by --method {heeding} (which needs --calibration), not by {method}; leave it out"
+        )
+    return method
+
+
+def _resolved(config: OptimizeConfig, *, calibrated: bool) -> str:
     if config.method != "auto":
         return config.method
     if config.preset:

@@ -19,6 +19,7 @@ from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
         AnalyzeConfig(noise="bulk", probability=0.9, include=("embedding",), exclude=("query", "a/b"), seed=7),
         OptimizeConfig(method="squeeze", keep=0.5, above_break_even="denoise", external_data=True),
         OptimizeConfig(preset="paper-ffn"),
+        OptimizeConfig(floor={"all": 0.2, "query": 0.5}),
     ],
 )
 def test_a_configuration_survives_the_way_through_json(config: AnalyzeConfig) -> None:
@@ -36,6 +37,12 @@ def test_keep_is_a_fraction(keep: float) -> None:
         OptimizeConfig(keep=keep)
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_floor_is_a_fraction(share: float) -> None:
+    with pytest.raises(OptionError, match=r"--floor is a float from 0 to 1, alone or as ROLE=F; got .* for query"):
+        OptimizeConfig(floor={"query": share})
+
+
 @pytest.mark.parametrize("probability", [0.0, 1.0, float("nan")])
 def test_probability_is_between_0_and_1(probability: float) -> None:
     with pytest.raises(OptionError, match="--probability is a float between 0 and 1"):
@@ -49,6 +56,7 @@ def test_probability_is_between_0_and_1(probability: float) -> None:
         ({"noise": "loud"}, list(NOISE_ESTIMATORS)),
         ({"preset": "paper"}, list(PRESETS)),
         ({"above_break_even": "pray"}, ["leave", "denoise"]),
+        ({"floor": {"head": 0.5}}, ["all", "query", "embedding"]),
         ({"include": ("head",)}, ["query", "embedding", "classifier"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -192,6 +192,7 @@ class TestOptimize:
             "Spectra": sites,
             "Sensitivity": sites,
             "Refitting": values_read,
+            "Certificate": 2,
         }
         assert set(report["timing"]) >= {"load", "sites", "calibration", "spectra", "sensitivity", "rewrite", "save"}
 

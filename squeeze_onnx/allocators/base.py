@@ -16,8 +16,8 @@ class Candidate:
     """A site as an allocator sees it.
 
     ``spectrum`` is that of the weighted weight, ``edge`` the singular value up to which it could be noise (same units),
-    ``extra_rank`` the rank that undoing the weighting adds to every truncation, and ``sensitivity`` the damage to the model's
-    output per relative squared error of the site's own output.
+    ``extra_rank`` the rank that undoing the weighting adds to every truncation, ``sensitivity`` the damage to the model's
+    output per relative squared error of the site's own output, and ``floor`` the least fraction of its parameters that stays.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Candidate:
     edge: float
     extra_rank: int = 0
     sensitivity: float = 1.0
+    floor: float = 0.0
 
     @property
     def dense_parameters(self) -> int:

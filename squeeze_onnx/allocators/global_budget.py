@@ -7,6 +7,7 @@ import numpy as np
 
 from squeeze_onnx.allocators.base import Allocator, Candidate, Choice, parameter_budget
 from squeeze_onnx.allocators.slicing import Slicing
+from squeeze_onnx.errors import OptionError
 from squeeze_onnx.selectors import RankChoice
 
 BISECTIONS = 100
@@ -38,18 +39,24 @@ class GlobalBudget(Allocator):
     matters to the model's output. A block of ``slicings`` may lose neurons instead, where that is cheaper than lower ranks at
     all its sites. The Lagrangian splits the problem by site and block (Everett 1963); its price is found by bisection, and what
     the bisection leaves unspent goes to the best increments that still fit. Ranks are multiples of ``rank_multiple``; no site
-    falls under ``floor`` of its parameters.
+    falls under its ``floor``.
     """
 
     keep: float
     slicings: tuple[Slicing, ...] = ()
     rank_multiple: int = 1
-    floor: float = 0.0
 
     def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, Choice]:
-        """Return the choices of least total error that ``keep`` of all parameters can pay for."""
+        """Return the choices of least total error that ``keep`` of all parameters can pay for.
+
+        Raises OptionError if the floors and rank multiples cost more than that.
+        """
+        floors = {candidate.name: candidate.floor for candidate in candidates}
         by_rank = {candidate.name: self._by_rank(candidate) for candidate in candidates}
-        by_neurons = [(slicing.sites, self._by_neurons(slicing)) for slicing in self.slicings]
+        by_neurons = [
+            (slicing.sites, self._by_neurons(slicing, max(floors[site] for site in slicing.sites)))
+            for slicing in self.slicings
+        ]
         budget = parameter_budget(candidates, self.keep)
         low, high = 0.0, max(float(np.max(curve.error)) for curve in by_rank.values()) + 1.0
         for _ in range(BISECTIONS):
@@ -59,6 +66,7 @@ class GlobalBudget(Allocator):
             low, high = (price, high) if spent > budget else (low, price)
         curves = _best_curves(by_rank, by_neurons, high)
         chosen = [curve.cheapest(high) for curve in curves]
+        _check_affordable(curves, chosen, candidates, self.keep)
         _spend_the_rest(curves, chosen, budget)
         made = (curve.choices(index) for curve, index in zip(curves, chosen, strict=True))
         return {site: choice for choices in made for site, choice in choices.items()}
@@ -75,7 +83,7 @@ class GlobalBudget(Allocator):
         factored = [
             rank
             for rank in range(max(step - candidate.extra_rank, 1 - candidate.extra_rank), len(energy), step)
-            if self.floor * candidate.dense_parameters <= candidate.parameters(rank) < candidate.dense_parameters
+            if candidate.floor * candidate.dense_parameters <= candidate.parameters(rank) < candidate.dense_parameters
         ]
         ranks = [*factored, len(energy)]
         parameters = np.array([*(candidate.parameters(rank) for rank in factored), candidate.dense_parameters])
@@ -86,8 +94,8 @@ class GlobalBudget(Allocator):
 
         return _Curve(parameters, candidate.sensitivity * np.append(lost[factored], 0.0), choices)
 
-    def _by_neurons(self, slicing: Slicing) -> _Curve:
-        allowed = slicing.parameters >= self.floor * slicing.parameters[0]
+    def _by_neurons(self, slicing: Slicing, floor: float) -> _Curve:
+        allowed = slicing.parameters >= floor * slicing.parameters[0]
         sizes, parameters, damage = (
             array[allowed][::-1] for array in (slicing.sizes, slicing.parameters, slicing.damage)
         )
@@ -112,6 +120,19 @@ def _best_curves(
     ]
     taken = {site for sites, _ in sliced for site in sites}
     return [curve for site, curve in by_rank.items() if site not in taken] + [curve for _, curve in sliced]
+
+
+def _check_affordable(
+    curves: Sequence[_Curve], chosen: Sequence[int], candidates: Sequence[Candidate], keep: float
+) -> None:
+    """Raise OptionError if what is ``chosen`` at the highest price, the least there can be, is more than ``keep`` of all."""
+    spent = sum(int(curve.parameters[index]) for curve, index in zip(curves, chosen, strict=True))
+    if spent > parameter_budget(candidates, keep):
+        least = spent / sum(candidate.dense_parameters for candidate in candidates)
+        raise OptionError(
+            f"--keep {keep} is too little: with the floors asked for, the eligible weights keep at least {least:.4f} of their "
+            "parameters; give more to --keep or less to --floor"
+        )
 
 
 def _spend_the_rest(curves: Sequence[_Curve], chosen: list[int], budget: int) -> None:

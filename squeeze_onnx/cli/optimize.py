@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, readable_bytes, verbosity_options
-from squeeze_onnx.cli.options import PATH, number_or_word, spectrum_options
+from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spectrum_options
 
 
 @click.command()
@@ -19,6 +19,13 @@ from squeeze_onnx.cli.options import PATH, number_or_word, spectrum_options
     type=float,
     metavar="POINTS",
     help="Search the smallest model whose task metric drops by at most this (1 point = 0.01; with --task, --data).",
+)
+@click.option(
+    "--floor",
+    multiple=True,
+    callback=floors_by_role,
+    metavar="[ROLE=]F",
+    help="Least fraction of its own parameters that every weight, or one of this role, keeps.",
 )
 @click.option("--preset", metavar="NAME", help="A regime of the SQUEEZE paper: paper-ffn or paper-size.")
 @click.option("--plan", "plan_path", type=PATH, metavar="PLAN.json", help="Re-apply a plan, edited or not.")
@@ -113,7 +120,7 @@ def optimize(
     from squeeze_onnx.plan import read_plan
     from squeeze_onnx.search import optimize_within
 
-    decided = [option for option in ("keep", "preset", "include", "exclude") if options[option]]
+    decided = [option for option in ("keep", "floor", "preset", "include", "exclude") if options[option]]
     decided += ["max-drop"] if max_drop is not None else []
     if checkpoint is not None and options["distill"] is None:
         raise OptionError(

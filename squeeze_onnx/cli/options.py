@@ -28,6 +28,24 @@ def number_or_word(_: click.Context, __: click.Parameter, value: str | None) -> 
     return int(value) if value is not None and re.fullmatch(r"[+-]?\d+", value) else value
 
 
+def floors_by_role(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """Turn ``F`` and ``ROLE=F`` into floors by role; raises OptionError for anything else."""
+    from squeeze_onnx.config import ALL_ROLES
+    from squeeze_onnx.errors import OptionError
+
+    floors: dict[str, float] = {}
+    for value in values:
+        *role, share = value.rsplit("=", 1)
+        key = role[0] if role else ALL_ROLES
+        if key in floors:
+            raise OptionError(f"--floor {value}: the floor of {key} was given before; leave one of them out")
+        try:
+            floors[key] = float(share)
+        except ValueError as error:
+            raise OptionError(f"--floor is a float from 0 to 1, alone or as ROLE=F; got {value!r}") from error
+    return floors
+
+
 spectrum_options: Callable[[F], F] = apply(
     click.option(
         "--noise", default="entries", show_default=True, metavar="NAME", help="Noise level σ: entries, median or bulk."

@@ -7,6 +7,7 @@ file here, one line in `SELECTORS` and one test file.
 from squeeze_onnx.selectors.base import RankChoice, RankSelector
 from squeeze_onnx.selectors.energy import Energy
 from squeeze_onnx.selectors.fixed_rank import FixedRank
+from squeeze_onnx.selectors.fixed_ratio import FixedRatio
 from squeeze_onnx.selectors.optimal_hard_threshold import OptimalHardThreshold
 from squeeze_onnx.selectors.optimal_shrinkage import OptimalShrinkage
 from squeeze_onnx.selectors.stable_rank import StableRank
@@ -19,12 +20,14 @@ SELECTORS: dict[str, type[RankSelector]] = {
     "energy": Energy,
     "stable_rank": StableRank,
     "fixed_rank": FixedRank,
+    "fixed_ratio": FixedRatio,
 }
 
 __all__ = [
     "SELECTORS",
     "Energy",
     "FixedRank",
+    "FixedRatio",
     "OptimalHardThreshold",
     "OptimalShrinkage",
     "RankChoice",

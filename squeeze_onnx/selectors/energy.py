@@ -11,7 +11,7 @@ from squeeze_onnx.selectors.base import RankChoice
 
 @dataclass(frozen=True)
 class Energy:
-    """Keep the fewest components that hold ``fraction`` of Σs² = ‖W‖_F²; raises `OptionError` outside [0, 1]."""
+    """Keep min {r : Σ_{i≤r} s_i² ≥ f · ‖W‖_F²} components, f = ``fraction``; raises `OptionError` outside [0, 1]."""
 
     fraction: float = 0.9
 

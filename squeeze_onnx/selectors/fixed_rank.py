@@ -9,9 +9,9 @@ from squeeze_onnx.selectors.base import RankChoice
 
 @dataclass(frozen=True)
 class FixedRank:
-    """Keep ``rank`` components of every matrix, all of one that has fewer; raises `OptionError` for a negative rank.
+    """Keep min(``rank``, in, out) components of every matrix; raises `OptionError` for a negative rank.
 
-    For a fixed fraction of each matrix's parameters there is `squeeze_onnx.allocators.Uniform`.
+    For a fixed fraction of each matrix's components there is `squeeze_onnx.selectors.FixedRatio`.
     """
 
     rank: int

@@ -15,6 +15,10 @@ from squeeze_onnx.selectors.base import RankChoice
 class OptimalShrinkage:
     """Keep the components whose optimally shrunk singular value is positive (Gavish & Donoho 2017).
 
+    In units of √n·σ, with β the aspect ratio, a singular value y of a signal x(y) = √(½(y² − β − 1 + √((y² − β − 1)² − 4β))) is
+    shrunk to √((y² − β − 1)² − 4β)/y for the Frobenius loss, to x·√((x² + β)/(x² + 1)) for the operator loss and to
+    (x⁴ − β − √β·x·y)/(x²y) for the nuclear loss, and to 0 below 1 + √β or where that is negative.
+
     ``loss`` is a name of `SHRINKERS`. For "frobenius" and "operator" that is every singular value above the
     Marchenko–Pastur edge, for "nuclear" a few less; pure noise often has one or two just above that edge, for which the
     Tracy–Widom edge allows. The shrunk values themselves come from `squeeze_onnx.rmt.shrinkage.shrink`.

@@ -13,6 +13,9 @@ from squeeze_onnx.selectors.base import RankChoice
 class TracyWidomEdge:
     """Keep the singular values above what the largest one of pure noise stays below with ``probability``.
 
+    The edge is σ·√(μ + τ·F₁⁻¹(probability)) with the centre μ and the scale τ of Johnstone (2001), Ann. Statist. 29, 295, as
+    corrected for finite matrices in `squeeze_onnx.rmt.tracy_widom.noise_edge`, which has their equations.
+
     On a matrix of noise alone a component is kept with probability 1 − ``probability`` if σ is known, about so with σ
     from the entries or the bulk, and somewhat more often with σ from the median (see `squeeze_onnx.rmt.noise`).
     Raises `OptionError` for a probability outside [1e-10, 1 − 1e-10].

@@ -1,5 +1,6 @@
 """Global budget: least summed error for the parameters, dense where factors do not pay."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from squeeze_onnx.allocators import Candidate, GlobalBudget, SliceChoice, Slicing, Uniform
+from squeeze_onnx.errors import OptionError
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.selectors import RankChoice
 from tests.allocators.conftest import MakeCandidate
@@ -86,11 +88,27 @@ def test_ranks_are_multiples(candidate: MakeCandidate, multiple: int) -> None:
 
 def test_a_floor_keeps_every_site_above_its_share(candidate: MakeCandidate) -> None:
     sites = [
-        candidate("vital", list(np.linspace(9, 1, 32)), (32, 128), sensitivity=100.0),
-        candidate("idle", list(np.linspace(9, 1, 32)), (32, 128), sensitivity=0.01),
+        candidate("vital", list(np.linspace(9, 1, 32)), (32, 128), sensitivity=100.0, floor=0.1),
+        candidate("idle", list(np.linspace(9, 1, 32)), (32, 128), sensitivity=0.01, floor=0.25),
     ]
-    ranks = allocated(sites, GlobalBudget(0.5, floor=0.25))
-    assert all(site.parameters(ranks[site.name]) >= 0.25 * site.dense_parameters for site in sites)
+    ranks = allocated(sites, GlobalBudget(0.5))
+    free = allocated([replace(site, floor=0.0) for site in sites], GlobalBudget(0.5))
+    vital, idle = sites
+    assert idle.parameters(free["idle"]) < 0.25 * idle.dense_parameters <= idle.parameters(ranks["idle"])
+    assert vital.parameters(ranks["vital"]) > 0.5 * vital.dense_parameters
+    assert total_parameters(sites, ranks) <= 0.5 * 2 * 32 * 128
+
+
+def test_a_floor_of_one_leaves_a_site_dense(candidate: MakeCandidate) -> None:
+    sites = [candidate(name, [1.0] * 8, (8, 40), floor=floor) for name, floor in (("kept", 1.0), ("free", 0.0))]
+    ranks = allocated(sites, GlobalBudget(0.7))
+    assert sites[0].parameters(ranks["kept"]) == sites[0].dense_parameters
+
+
+def test_floors_that_cost_more_than_the_budget_are_refused(candidate: MakeCandidate) -> None:
+    sites = [candidate(name, list(np.linspace(9, 1, 32)), (32, 128), floor=0.6) for name in "ab"]
+    with pytest.raises(OptionError, match=r"--keep 0\.5 is too little: .* keep at least 0\.6250 .* less to --floor"):
+        GlobalBudget(0.5).allocate(sites)
 
 
 def test_weights_of_zeros_cost_the_least(candidate: MakeCandidate) -> None:
@@ -132,5 +150,8 @@ class TestBlocks:
         assert spent <= 0.5 * (320 + 320 + 64) < spent + 16 + 16
 
     def test_of_which_a_floor_leaves_enough(self) -> None:
-        choices = GlobalBudget(0.5, (self.slicing(0.0),), floor=0.5).allocate(self.SITES)
-        assert {choice.shape for choice in choices.values() if isinstance(choice, SliceChoice)} == {(8, 20), (20, 8)}
+        """The block as a whole keeps what the more demanding of its sites does."""
+        other = Candidate("other", Spectrum(np.ones(8), (8, 40), "identity"), edge=0.0, sensitivity=9.0)
+        sites = (self.SITES[0], replace(self.SITES[1], floor=0.3), other)
+        choices = GlobalBudget(0.5, (self.slicing(0.0),)).allocate(sites)
+        assert {choice.shape for choice in choices.values() if isinstance(choice, SliceChoice)} == {(8, 12), (12, 8)}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.selectors import Energy
-from tests.strategies import spectra
+from tests.strategies import plant, spectra
 
 BY_HAND = Spectrum(np.array([3.0, 2.0, 1.0, 0.0]), (4, 5), weighting="identity")  # energies 9, 4, 1, 0 of 14
 
@@ -23,6 +23,15 @@ def test_the_rank_holds_the_fraction_and_no_smaller_one_does(spectrum: Spectrum,
     rank = Energy(fraction).select(spectrum).rank
     assert spectrum.energy_kept(rank) >= fraction
     assert rank == 0 or spectrum.energy_kept(rank - 1) < fraction
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_energy_of_planted_signal_takes_as_many_components(count: int) -> None:
+    strengths = (9.0, 6.0, 4.0)
+    planted = plant((60, 400), strengths, noise_sigma=0.01, seed=0)
+    # Each of the 60 rows of noise adds its norm, n in units of σ², to the n · Σ strengths² of the signal.
+    share = sum(strength**2 for strength in strengths[:count]) / (sum(strength**2 for strength in strengths) + 60)
+    assert Energy(share).select(planted.spectrum).rank == count
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])

@@ -6,6 +6,7 @@ import pytest
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.selectors import FixedRank
+from tests.strategies import plant
 
 SPECTRUM = Spectrum(np.array([3.0, 2.0, 1.0]), (3, 7), weighting="identity")
 
@@ -15,6 +16,12 @@ def test_as_many_as_asked_or_there_are(asked: int, rank: int, threshold: float) 
     choice = FixedRank(asked).select(SPECTRUM)
     assert (choice.rank, choice.threshold, choice.selector) == (rank, threshold, "fixed_rank")
     assert choice.reason == f"{asked} components asked for, of 3"
+
+
+def test_the_strongest_of_planted_components_stay() -> None:
+    planted = plant((60, 90), strengths=(9.0, 6.0, 4.0), noise_sigma=0.01, seed=0)
+    choice = FixedRank(2).select(planted.spectrum)
+    assert (choice.rank, choice.threshold) == (2, planted.spectrum.singular_values[2])
 
 
 def test_a_negative_rank_is_refused() -> None:

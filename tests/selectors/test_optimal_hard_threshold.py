@@ -6,7 +6,7 @@ from hypothesis import given
 from scipy.optimize import minimize_scalar
 
 from squeeze_onnx.rmt.marchenko_pastur import MarchenkoPastur
-from squeeze_onnx.rmt.noise import KnownNoise
+from squeeze_onnx.rmt.noise import KnownNoise, MedianSingularValue, NoiseEstimator
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.selectors import OptimalHardThreshold
 from squeeze_onnx.selectors.optimal_hard_threshold import hard_threshold_coefficient
@@ -44,9 +44,17 @@ def test_by_default_a_square_matrix_is_cut_at_2_858_times_its_median() -> None:
     assert choice.rank == 1
 
 
-def test_planted_signal_is_found() -> None:
+@pytest.mark.parametrize("noise", [MedianSingularValue(), KnownNoise(0.01)], ids=["unknown", "known"])
+def test_planted_signal_is_found(noise: NoiseEstimator) -> None:
     planted = plant((120, 90), strengths=(9.0, 6.0, 4.0), noise_sigma=0.01, seed=0)
-    assert OptimalHardThreshold().select(planted.spectrum).rank == 3
+    assert OptimalHardThreshold(noise).select(planted.spectrum).rank == 3
+
+
+def test_planted_signal_between_edge_and_threshold_is_cut() -> None:
+    """β = 1: the edge is 2, the threshold 4/√3 ≈ 2.31; a signal x shows at y = x + 1/x."""
+    planted = plant((300, 300), strengths=(3.0, 1.4), noise_sigma=0.1, seed=2)
+    above_edge = int(np.sum(planted.spectrum.singular_values > 2.05 * 0.1 * np.sqrt(300)))
+    assert (above_edge, OptimalHardThreshold(KnownNoise(0.1)).select(planted.spectrum).rank) == (2, 1)
 
 
 def test_a_matrix_of_zeros_has_rank_0() -> None:

@@ -9,6 +9,7 @@ from squeeze_onnx.selectors import (
     SELECTORS,
     Energy,
     FixedRank,
+    FixedRatio,
     OptimalHardThreshold,
     OptimalShrinkage,
     RankSelector,
@@ -24,6 +25,7 @@ BY_NAME: dict[str, RankSelector] = {
     "energy": Energy(),
     "stable_rank": StableRank(),
     "fixed_rank": FixedRank(4),
+    "fixed_ratio": FixedRatio(0.3),
 }
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.selectors import StableRank
-from tests.strategies import spectra
+from tests.strategies import plant, spectra
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,13 @@ def test_stable_rank_by_hand(values: list[float], rank: int) -> None:
 @given(spectra())
 def test_it_never_asks_for_more_than_the_rank(spectrum: Spectrum) -> None:
     assert StableRank().select(spectrum).rank <= np.count_nonzero(spectrum.singular_values)
+
+
+def test_the_stable_rank_of_planted_signal_and_noise() -> None:
+    """‖W‖_F² ≈ n (Σ x² + p), ‖W‖₂ ≈ √n · √((x² + 1)(x² + β))/x in units of σ; here p = 40, n = 400, β = 0.1."""
+    planted = plant((40, 400), strengths=(9.0, 6.0), noise_sigma=0.01, seed=0)
+    expected = (9**2 + 6**2 + 40) / ((9**2 + 1) * (9**2 + 0.1) / 9**2)
+    assert StableRank().select(planted.spectrum).rank == np.ceil(expected)
 
 
 def test_the_choice_says_what_it_did() -> None:
