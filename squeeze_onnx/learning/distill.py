@@ -43,7 +43,7 @@ class DistillConfig:
     """
 
     steps: int | None = None
-    rate: float = 5e-4
+    rate: float = 2e-4
     warm_up: float = 0.05
     held_out: float = 0.1
     most_held_out: int = 8
