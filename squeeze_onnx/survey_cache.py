@@ -40,7 +40,7 @@ from squeeze_onnx.survey import Survey, choose_sites, resolve_method, take_surve
 FORMAT = "squeeze-onnx/survey/1"
 
 OF_THE_BUDGET = frozenset(
-    {"method", "keep", "above_break_even", "slice_neurons", "refit", "distill", "external_data", "fuse"}
+    {"method", "keep", "floor", "above_break_even", "slice_neurons", "refit", "distill", "external_data", "fuse"}
 )
 """Options that a survey does not depend on; of the method it is the one that ``auto`` stands for."""
 
