@@ -35,7 +35,7 @@ class GlobalBudget(Allocator):
     """Minimise the summed error of all sites under one parameter budget.
 
     Site i at rank r loses ``sensitivity``·Σ_{k>r} s_k²/Σ s_k²: its squared error relative to its own output, times how much that
-    matters to the model's output. A block of ``slicings`` may lose neurons instead, where that is cheaper than lower ranks at
+    matters to the model's output. A block of ``slicings`` may lose columns instead, where that is cheaper than lower ranks at
     all its sites. The Lagrangian splits the problem by site and block (Everett 1963); its price is found by bisection, and what
     the bisection leaves unspent goes to the best increments that still fit. Ranks are multiples of ``rank_multiple``; no site
     falls under ``floor`` of its parameters.
@@ -49,15 +49,15 @@ class GlobalBudget(Allocator):
     def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, Choice]:
         """Return the choices of least total error that ``keep`` of all parameters can pay for."""
         by_rank = {candidate.name: self._by_rank(candidate) for candidate in candidates}
-        by_neurons = [(slicing.sites, self._by_neurons(slicing)) for slicing in self.slicings]
+        by_columns = [(slicing.sites, self._by_columns(slicing)) for slicing in self.slicings]
         budget = parameter_budget(candidates, self.keep)
         low, high = 0.0, max(float(np.max(curve.error)) for curve in by_rank.values()) + 1.0
         for _ in range(BISECTIONS):
             price = (low + high) / 2
-            curves = _best_curves(by_rank, by_neurons, price)
+            curves = _best_curves(by_rank, by_columns, price)
             spent = sum(curve.parameters[curve.cheapest(price)] for curve in curves)
             low, high = (price, high) if spent > budget else (low, price)
-        curves = _best_curves(by_rank, by_neurons, high)
+        curves = _best_curves(by_rank, by_columns, high)
         chosen = [curve.cheapest(high) for curve in curves]
         _spend_the_rest(curves, chosen, budget)
         made = (curve.choices(index) for curve, index in zip(curves, chosen, strict=True))
@@ -86,7 +86,7 @@ class GlobalBudget(Allocator):
 
         return _Curve(parameters, candidate.sensitivity * np.append(lost[factored], 0.0), choices)
 
-    def _by_neurons(self, slicing: Slicing) -> _Curve:
+    def _by_columns(self, slicing: Slicing) -> _Curve:
         allowed = slicing.parameters >= self.floor * slicing.parameters[0]
         sizes, parameters, damage = (
             array[allowed][::-1] for array in (slicing.sizes, slicing.parameters, slicing.damage)
@@ -102,12 +102,12 @@ class GlobalBudget(Allocator):
 
 
 def _best_curves(
-    by_rank: Mapping[str, _Curve], by_neurons: Sequence[tuple[tuple[str, ...], _Curve]], price: float
+    by_rank: Mapping[str, _Curve], by_columns: Sequence[tuple[tuple[str, ...], _Curve]], price: float
 ) -> list[_Curve]:
-    """Return a curve for each site, or one for a whole block that does better without some neurons at this ``price``."""
+    """Return a curve for each site, or one for a whole block that does better without some columns at this ``price``."""
     sliced = [
         (sites, curve)
-        for sites, curve in by_neurons
+        for sites, curve in by_columns
         if curve.cost(price) < sum(by_rank[site].cost(price) for site in sites)
     ]
     taken = {site for sites, _ in sliced for site in sites}

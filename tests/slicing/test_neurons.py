@@ -10,9 +10,9 @@ from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.model import OnnxModel
-from squeeze_onnx.neurons import slicings_of
 from squeeze_onnx.pipeline import carry_out, plan_for, squeeze
 from squeeze_onnx.plan import Plan
+from squeeze_onnx.slicing import slicings_of
 from squeeze_onnx.survey import Survey, take_survey
 from tests.graph.execution import run
 from tests.tiny_encoder import HIDDEN, INTERMEDIATE, VOCABULARY, encoder_model
@@ -54,7 +54,7 @@ def distance(squeezed: ir.Model) -> float:
 
 
 def test_blocks_are_measured_next_to_the_spectra(survey: Survey) -> None:
-    first, second = slicings_of(survey.spectra, survey.neurons)
+    first, second = (slicing for slicing in slicings_of(survey.spectra, survey.blocks) if "ffn" in slicing.sites[0])
     assert first.sites == BLOCK
     assert second.sites == ("layer.1/ffn_in", "layer.1/ffn_out")
     assert first.sizes[0] == INTERMEDIATE
