@@ -271,7 +271,7 @@ def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allo
         return PRESETS[config.preset]().allocator(survey.sites, measure_size(model).bytes)
     if config.keep is None and survey.method == "squeeze":
         return Independent(TracyWidomEdge(config.probability, NOISE_ESTIMATORS[config.noise]()))
-    slicings = slicings_of(survey.spectra, survey.blocks) if config.slice_neurons else ()
+    slicings = slicings_of(survey.spectra, survey.blocks)
     return METHODS[survey.method].allocator(config.keep or DEFAULT_KEEP, slicings)
 
 

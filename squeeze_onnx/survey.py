@@ -17,7 +17,7 @@ from squeeze_onnx.planning import planned_sites_of
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.sensitivity import PROBE_KEEP, open_prober, probe_sensitivities
-from squeeze_onnx.slicing import Measurement, measure_blocks
+from squeeze_onnx.slicing import KINDS, Measurement, measure_blocks
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.stopwatch import Stopwatch
 
@@ -65,7 +65,8 @@ def take_survey(
         moments = _moments(method, model, sites, calibration, provider=config.provider, track=track)
         weighting_of = METHODS[method].weighting_of(moments)
     with clock.stage("blocks"):
-        blocks = measure_blocks(_sites_to_slice(sites, plan), moments, track) if moments else {}
+        kinds = KINDS if plan else config.sliced
+        blocks = measure_blocks(_sites_to_slice(sites, plan), moments, kinds, track) if moments else {}
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
     if plan is None and METHODS[method].probes:

@@ -1,6 +1,6 @@
 """The slicing stage: blocks of every kind, measured for the allocator, and sliced as the plan says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -18,14 +18,14 @@ from squeeze_onnx.slicing.heads import CONTEXTS, SCORES
 from squeeze_onnx.slicing.neurons import NEURONS
 from squeeze_onnx.spectra import SiteSpectra
 
-KINDS: tuple[Kind[Any, Any], ...] = (NEURONS, SCORES, CONTEXTS)
-"""What can be sliced; no site belongs to two blocks."""
+KINDS: dict[str, tuple[Kind[Any, Any], ...]] = {"neurons": (NEURONS,), "heads": (SCORES, CONTEXTS)}
+"""What can be sliced, as options name it; no site belongs to two blocks."""
 
 
 def measure_blocks(
-    sites: Sequence[MatMulSite], moments: Mapping[str, Moments], track: Track = silent
+    sites: Sequence[MatMulSite], moments: Mapping[str, Moments], kinds: Collection[str], track: Track = silent
 ) -> dict[str, Measurement]:
-    """Measure every block among ``sites``, by name.
+    """Measure every block of ``kinds`` (names in `KINDS`) among ``sites``, by name.
 
     Blocks with a quantized weight are left out: what is left of it would be float, and larger.
     """
@@ -33,10 +33,7 @@ def measure_blocks(
         name: moment for name, moment in moments.items() if isinstance(moment, SecondMoment)
     }  # no lookup is in a block
     blocks = [
-        (kind, block)
-        for kind in KINDS
-        for block in kind.find(sites)
-        if not any(site.weight.decoding for site in block.sites)
+        (kind, block) for kind, block in _find(sites, kinds) if not any(site.weight.decoding for site in block.sites)
     ]
     return {block.name: kind.measure(block, seen) for kind, block in track(blocks, "Blocks")}
 
@@ -63,8 +60,17 @@ def slice_sites(
     errors: dict[str, TruncationErrors] = {}
     rewriter = Rewriter(model)
     for kind, block, columns in _planned_blocks(sites, plan):
+        if block.name not in blocks:
+            raise OptionError(
+                f'the plan has a "kept_shape" for site {block.name}, but nothing is known of what it reads: only float weights '
+                "lose columns, and by a method that looks at activations"
+            )
         errors |= kind.carve(rewriter, block, blocks[block.name], columns, shift_biases=shift_biases)
     return errors
+
+
+def _find(sites: Sequence[MatMulSite], kinds: Collection[str]) -> list[tuple[Kind[Any, Any], Block]]:
+    return [(kind, block) for name in kinds for kind in KINDS[name] for block in kind.find(sites)]
 
 
 def _planned_blocks(
@@ -74,8 +80,7 @@ def _planned_blocks(
     kept_shapes = {planned.name: planned.kept_shape for planned in plan if planned.kept_shape is not None}
     if not kept_shapes:
         return
-    found = [(kind, block) for kind in KINDS for block in kind.find(sites)]
-    for kind, block in found:
+    for kind, block in _find(sites, KINDS):
         asked = {site.name: kept_shapes.pop(site.name, (site.in_features, site.out_features)) for site in block.sites}
         columns = _columns(block, asked)
         if columns < block.columns:

@@ -91,17 +91,18 @@ def test_a_refit_mends_what_the_neurons_did(survey: Survey) -> None:
 
 
 def test_without_slicing_only_ranks_change() -> None:
-    result = squeeze(model(), replace(CONFIG, slice_neurons=False), CALIBRATION)
+    result = squeeze(model(), replace(CONFIG, slice_neurons=False, thin_heads=False), CALIBRATION)
     assert {site.treatment for site in result.plan.sites} <= {"factored", "dense"}
 
 
 @pytest.mark.parametrize(
     ("name", "kept", "message"),
     [
-        ("layer.0/ffn_in", (HIDDEN, 30), r'site layer.0/ffn_in the "kept_shape" \[32, 30\]; .* has to be \[32, 40\]'),
-        ("layer.0/query", (HIDDEN, 30), "layer.0/query, which is in no feed-forward block"),
+        ("layer.0/ffn_in", (HIDDEN, 30), r'site layer.0/ffn_out the "kept_shape" \[40, 32\]; .* has to be \[30, 32\]'),
+        ("layer.0/query", (30, HIDDEN), r'site layer.0/query the "kept_shape" \[30, 32\]; .* has to be \[32, 32\]'),
+        ("layer.0/query", (HIDDEN, 30), r'site layer.0/key the "kept_shape" \[32, 32\]; .* has to be \[32, 30\]'),
     ],
-    ids=["two sizes in a block", "not a block"],
+    ids=["two sizes in a block", "the wrong side", "one of two"],
 )
 def test_a_plan_that_does_not_fit_the_blocks_is_refused(
     survey: Survey, name: str, kept: tuple[int, int], message: str
