@@ -82,7 +82,8 @@ class OptimizeConfig(AnalyzeConfig):
     ``keep`` is the fraction of the parameters of all eligible weights that stays, ``floor`` the least fraction of each weight's
     own by role (`ALL_ROLES` for the others). ``above_break_even`` says what becomes of a
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
-    ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks.
+    ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks, ``thin_heads``
+    dimensions out of attention heads.
     ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
     activations. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
     normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
@@ -95,11 +96,18 @@ class OptimizeConfig(AnalyzeConfig):
     preset: str | None = None
     above_break_even: AboveBreakEven = "leave"
     slice_neurons: bool = True
+    thin_heads: bool = True
     refit: bool | None = None
     external_data: bool = False
     fuse: str | None = None
     provider: str = "cpu"
     distill: int | Literal["auto"] | None = None
+
+    @property
+    def sliced(self) -> tuple[str, ...]:
+        """What may lose columns, as `squeeze_onnx.slicing.KINDS` names it."""
+        asked = {"neurons": self.slice_neurons, "heads": self.thin_heads}
+        return tuple(kind for kind, wanted in asked.items() if wanted)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -41,7 +41,7 @@ class Method(Protocol):
         ...
 
     def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
-        """Make the allocator for a fraction of the eligible parameters, given the blocks that could lose neurons."""
+        """Make the allocator for a fraction of the eligible parameters, given the blocks that could lose columns."""
         ...
 
     def weighting_of(self, moments: Mapping[str, Moments]) -> WeightingOf:
@@ -61,7 +61,7 @@ class DataFree:
     heeds_floors = False
 
     def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
-        """Make the allocator; what neurons do is not seen without data."""
+        """Make the allocator; what neurons and heads do is not seen without data."""
         return self.spend(keep)
 
     def weighting_of(self, moments: Mapping[str, Moments]) -> WeightingOf:

@@ -28,7 +28,6 @@ from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.methods import METHODS
-from squeeze_onnx.neurons import slice_sites, slicings_of
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import make_plan, planned_sites_of
 from squeeze_onnx.presets import PRESETS
@@ -40,6 +39,7 @@ from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.selectors import TracyWidomEdge
 from squeeze_onnx.sequential import refit_sites
+from squeeze_onnx.slicing import slice_sites, slicings_of
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
@@ -168,7 +168,7 @@ def carry_out(
     with clock.stage("rewrite"):
         sites = planned_sites_of(plan, find_sites(model.ir).sites)
         dense = model.ir.clone()
-        errors = slice_sites(model.ir, sites, plan.sites, survey.neurons, shift_biases=not plan.refit)
+        errors = slice_sites(model.ir, sites, plan.sites, survey.blocks, shift_biases=not plan.refit)
         left = {site.name: site for site in find_sites(model.ir).sites}
         sites = tuple(left[planned.name] for planned in plan.sites)
         weighting_of, decomposer = survey.weighting_of, Exact()
@@ -325,7 +325,7 @@ def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allo
         return PRESETS[config.preset]().allocator(survey.sites, measure_size(model).bytes)
     if config.keep is None and survey.method == "squeeze":
         return Independent(TracyWidomEdge(config.probability, NOISE_ESTIMATORS[config.noise]()))
-    slicings = slicings_of(survey.spectra, survey.neurons) if config.slice_neurons else ()
+    slicings = slicings_of(survey.spectra, survey.blocks)
     return METHODS[survey.method].allocator(config.keep or DEFAULT_KEEP, slicings)
 
 

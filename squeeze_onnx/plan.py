@@ -17,8 +17,8 @@ class PlannedSite:
 
     ``rank`` is the matrix rank of the new weight: None leaves the weight as it is, a rank up to ``break_even_rank`` means two
     thin MatMuls, and a rank above it writes the truncated weight back as one dense matrix (dense-denoised).
-    ``kept_shape`` is what stays of a weight whose feed-forward block loses neurons (columns of ``ffn_in``, rows of
-    ``ffn_out``), None if it loses none.
+    ``kept_shape`` is what stays of a weight that loses neurons (columns of ``ffn_in``, rows of ``ffn_out``) or dimensions of its
+    heads (columns of ``query``, ``key`` and ``value``, rows of ``attention_output``), None if it loses none.
     """
 
     name: str

@@ -4,7 +4,8 @@ No gradient and no label is needed. A site's damage D at its probe rank, over th
 there, is its sensitivity: to second order the damage of any other rank is sensitivity · e(rank), and damages add up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,42 +32,43 @@ PROBE_KEEP = 0.5
 
 
 def probe_sensitivities(
-    model: ir.Model,
+    prober: "Prober",
     spectra: Sequence[SiteSpectra],
     weighting_of: WeightingOf,
     probe: Uniform,
-    batches: Sequence[CalibrationBatch],
-    *,
-    provider: str = "cpu",
     track: Track = silent,
 ) -> tuple[SiteSpectra, ...]:
     """Return ``spectra`` with the sensitivity of each candidate measured at the rank that ``probe`` gives it.
 
-    Damage is the squared distance of the model's outputs over their variance. A site that loses nothing at its probe rank
-    has sensitivity 0: it can be cut there for free.
+    A site that loses nothing at its probe rank has sensitivity 0: it can be cut there for free.
     """
     ranks = probe.allocate([measured.candidate for measured in spectra])
+
+    def sensitivity(measured: SiteSpectra) -> float:
+        site, candidate = measured.site, measured.candidate
+        weight = read_weight(site)
+        rank = max(ranks[site.name].rank + candidate.extra_rank, 1)
+        factors, errors = truncate(weight, rank, weighting_of(site), Exact())
+        error = errors.weighted_error**2
+        return prober.damage(site.name, factors.product() - weight) / error if error > 0 else 0.0
+
+    return tuple(
+        replace(measured, candidate=replace(measured.candidate, sensitivity=sensitivity(measured)))
+        for measured in track(spectra, "Sensitivity")
+    )
+
+
+@contextmanager
+def open_prober(model: ir.Model, batches: Sequence[CalibrationBatch], provider: str = "cpu") -> Iterator["Prober"]:
+    """Open a copy of ``model`` to disturb; a few of ``batches`` are enough."""
     opened = perturbable(model)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "perturbable.onnx"
         save_model(opened.model, path)
-        prober = _Prober(open_session(path, provider), opened, _probe_batches(batches))
-
-        def sensitivity(measured: SiteSpectra) -> float:
-            site, candidate = measured.site, measured.candidate
-            weight = read_weight(site)
-            rank = max(ranks[site.name].rank + candidate.extra_rank, 1)
-            factors, errors = truncate(weight, rank, weighting_of(site), Exact())
-            error = errors.weighted_error**2
-            return prober.damage(site.name, factors.product() - weight) / error if error > 0 else 0.0
-
-        return tuple(
-            replace(measured, candidate=replace(measured.candidate, sensitivity=sensitivity(measured)))
-            for measured in track(spectra, "Sensitivity")
-        )
+        yield Prober(open_session(path, provider), opened, _probe_batches(batches))
 
 
-class _Prober:
+class Prober:
     """The perturbable model, open, with its undisturbed outputs."""
 
     def __init__(self, session: Session, opened: PerturbableModel, batches: Sequence[CalibrationBatch]) -> None:
@@ -80,7 +82,7 @@ class _Prober:
         self._variance = [float(np.square(rows - rows.mean(axis=0)).sum()) for rows in self._reference]
 
     def damage(self, site: str, change: np.ndarray) -> float:
-        """Return how far the outputs move, in units of their variance, if ``change`` (in, out) is added to the weight."""
+        """Return the squared distance the outputs move, over their variance, if ``change`` (in, out) is added to the weight."""
         moved = self._outputs({self._opened.inputs[site]: change.astype(self._opened.dtypes[site].numpy())})
         return float(
             np.mean(

@@ -42,7 +42,7 @@ BLOCK_TOKENS = 4096
 class _Job:
     """A site of the model to squeeze, what becomes of it, and what its product is added to.
 
-    ``dense`` is the same site in the dense model; it is larger on a side where neurons were taken out.
+    ``dense`` is the same site in the dense model; it is larger on a side where columns were taken out.
     """
 
     site: MatMulSite
@@ -80,7 +80,7 @@ def refit_sites(
 ) -> dict[str, TruncationErrors]:
     """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place, with regressed weights.
 
-    ``dense`` is the model to come close to; in ``model`` it may have lost neurons already. Lookups, tied weights and quantized
+    ``dense`` is the model to come close to; in ``model`` it may have lost columns already. Lookups, tied weights and quantized
     weights that stay are not regressed. Returns the errors of the sites whose rank changed, by name: for a regressed one
     those of its truncation, not of the regression.
     """
@@ -91,15 +91,16 @@ def refit_sites(
     )
     whole = {site.name: site for site in find_sites(dense).sites}
     stages = _stages(model, [pair for pair in pairs if _can_regress(*pair)], whole)
-    parts = cut(dense.graph, [stage.wanted for stage in stages])
+    wanted = [stage.wanted for stage in stages]
+    parts = list(zip(cut(dense.graph, wanted), cut(model.graph, wanted), strict=True))
     rewriter = Rewriter(model)
     before: list[Values] = [dict(batch.feeds) for batch in batches]
     after: list[Values] = [dict(batch.feeds) for batch in batches]
-    for stage, part in track(list(zip(stages, parts, strict=True)), "Refitting"):
+    for stage, (dense_part, part) in track(list(zip(stages, parts, strict=True)), "Refitting"):
         sums = _Sums(stage)
         with TemporaryDirectory() as folder:
             runs = [
-                _PartRun(dense, part, before[0], Path(folder) / "dense.onnx", provider),
+                _PartRun(dense, dense_part, before[0], Path(folder) / "dense.onnx", provider),
                 _PartRun(model, part, after[0], Path(folder) / "squeezed.onnx", provider),
             ]
             for index, batch in enumerate(batches):
@@ -107,7 +108,8 @@ def refit_sites(
                     run(store[index]) for run, store in zip(runs, (before, after), strict=True)
                 )
                 sums.add(before[index], after[index], batch.mask)
-                before[index], after[index] = (_only(part.kept, values) for values in (before[index], after[index]))
+                before[index] = _only(dense_part.kept, before[index])
+                after[index] = _only(part.kept, after[index])
         for job in stage.jobs:
             errors |= _refit(rewriter, job, sums, decomposer)
     return errors
@@ -232,7 +234,7 @@ class _Sums:
 def _refit(rewriter: Rewriter, job: _Job, sums: _Sums, decomposer: Decomposer) -> dict[str, TruncationErrors]:
     site, planned = job.site, job.planned
     weight = read_weight(site)
-    # Where neurons were taken out after a site, those that stay are to do what they did; before it, the rest stand in for all.
+    # Where columns were taken out of a site, those that stay are to do what they did; before it, the rest stand in for all.
     target = read_weight(job.dense) if job.dense.out_features == site.out_features else weight
     regression = regress(weight, target, sums.inputs(), sums.drift(job), has_bias=job.bias is not None)
     errors: dict[str, TruncationErrors] = {}

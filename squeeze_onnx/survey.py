@@ -12,12 +12,12 @@ from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite, find_sites
 from squeeze_onnx.methods import METHODS, WeightingOf
 from squeeze_onnx.moments import Moments
-from squeeze_onnx.neurons import Neurons, measure_neurons
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import planned_sites_of
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.sensitivity import PROBE_KEEP, probe_sensitivities
+from squeeze_onnx.sensitivity import PROBE_KEEP, open_prober, probe_sensitivities
+from squeeze_onnx.slicing import KINDS, Measurement, measure_blocks
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.stopwatch import Stopwatch
 
@@ -26,16 +26,16 @@ from squeeze_onnx.stopwatch import Stopwatch
 class Survey:
     """What a method sees of a model.
 
-    ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others. ``moments`` and ``neurons`` know sites
+    ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others. ``moments`` and ``blocks`` know sites
     by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
-    blocks that may lose neurons, by the name of the site that reads them. ``timing`` is in seconds per stage.
+    blocks that may lose columns, by their names. ``timing`` is in seconds per stage.
     """
 
     method: str
     spectra: tuple[SiteSpectra, ...]
     skipped: tuple[SkippedSite, ...]
     moments: Mapping[str, Moments]
-    neurons: Mapping[str, Neurons]
+    blocks: Mapping[str, Measurement]
     timing: Mapping[str, float]
 
     @property
@@ -69,22 +69,16 @@ def take_survey(
     with clock.stage("calibration"):
         moments = _moments(method, model, sites, calibration, provider=config.provider, track=track)
     weighting_of = METHODS[method].weighting_of(moments)
-    with clock.stage("neurons"):
-        neurons = measure_neurons(_sites_to_slice(sites, plan), moments, track) if moments else {}
+    with clock.stage("blocks"):
+        kinds = KINDS if plan else config.sliced
+        blocks = measure_blocks(_sites_to_slice(sites, plan), moments, kinds, track) if moments else {}
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
     if plan is None and METHODS[method].probes:
-        with clock.stage("sensitivity"):
-            spectra = probe_sensitivities(
-                model.ir,
-                spectra,
-                weighting_of,
-                Uniform(PROBE_KEEP),
-                calibration,
-                provider=config.provider,
-                track=track,
-            )
-    return Survey(method, spectra, skipped, moments, neurons, clock.seconds)
+        with clock.stage("sensitivity"), open_prober(model.ir, calibration, config.provider) as prober:
+            spectra = probe_sensitivities(prober, spectra, weighting_of, Uniform(PROBE_KEEP), track)
+            blocks = {name: block.probed(prober) for name, block in blocks.items()}
+    return Survey(method, spectra, skipped, moments, blocks, clock.seconds)
 
 
 def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:
@@ -133,7 +127,7 @@ def choose_sites(
 
 
 def _sites_to_slice(sites: Sequence[MatMulSite], plan: Plan | None) -> Sequence[MatMulSite]:
-    """Return the sites whose neurons may go: all, or those the plan takes some from."""
+    """Return the sites whose columns may go: all, or those the plan takes some from."""
     if plan is None:
         return sites
     return [site for site, planned in zip(sites, plan.sites, strict=True) if planned.kept_shape is not None]

@@ -27,11 +27,13 @@ from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.moments import SecondMoment, TokenFrequency
-from squeeze_onnx.neurons import Neurons
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.rmt.summary import NoiseCut, SpectrumSummary
-from squeeze_onnx.slicing import Elimination
+from squeeze_onnx.slicing.elimination import Elimination
+from squeeze_onnx.slicing.head_bases import ScoreBases
+from squeeze_onnx.slicing.heads import Contexts, Scores
+from squeeze_onnx.slicing.neurons import Neurons
 from squeeze_onnx.spectra import SiteSpectra
 from squeeze_onnx.staging import staged_file
 from squeeze_onnx.stopwatch import Stopwatch
@@ -39,9 +41,7 @@ from squeeze_onnx.survey import Survey, choose_sites, resolve_method, take_surve
 
 FORMAT = "squeeze-onnx/survey/1"
 
-OF_THE_BUDGET = frozenset(
-    {"method", "keep", "floor", "above_break_even", "slice_neurons", "refit", "distill", "external_data", "fuse"}
-)
+OF_THE_BUDGET = frozenset({"method", "keep", "floor", "above_break_even", "refit", "distill", "external_data", "fuse"})
 """Options that a survey does not depend on; of the method it is the one that ``auto`` stands for."""
 
 _FOUND_ANEW = frozenset({"spectra", "skipped", "timing"})
@@ -51,8 +51,8 @@ _DOCUMENT = "document"
 _KINDS = {
     kind.__name__: kind
     for kind in (
-        *(Candidate, Elimination, Neurons, NoiseCut),
-        *(SecondMoment, Spectrum, SpectrumSummary, TokenFrequency),
+        *(Candidate, Contexts, Elimination, Neurons, NoiseCut, ScoreBases),
+        *(Scores, SecondMoment, Spectrum, SpectrumSummary, TokenFrequency),
     )
 }
 """What a file may hold besides plain values and arrays."""

@@ -188,7 +188,7 @@ class TestOptimize:
         values_read = 8  # in each of two layers: by query, key and value together, by attention_output, ffn_in, ffn_out
         assert track.taken == {
             "Calibration": 2,
-            "Neurons": 2,
+            "Blocks": 6,  # in each of two layers: query and key, value and output, the feed-forward block
             "Spectra": sites,
             "Sensitivity": sites,
             "Refitting": values_read,

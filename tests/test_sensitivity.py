@@ -17,7 +17,7 @@ from squeeze_onnx.factoring import truncate
 from squeeze_onnx.graph.model import OnnxModel, load_model
 from squeeze_onnx.graph.rewrite import replace_weight
 from squeeze_onnx.graph.sites import find_sites
-from squeeze_onnx.sensitivity import probe_sensitivities
+from squeeze_onnx.sensitivity import open_prober, probe_sensitivities
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra, read_weight
 from squeeze_onnx.weightings import Identity
 from tests.graph.execution import run
@@ -34,7 +34,8 @@ def calibration() -> CalibrationBatch:
 def probed(model: OnnxModel) -> tuple[SiteSpectra, ...]:
     sites = choose_eligible(find_sites(model.ir).sites).sites
     spectra = measure_spectra(sites, lambda _: Identity(), AnalyzeConfig(simulations=1))
-    return probe_sensitivities(model.ir, spectra, lambda _: Identity(), PROBE, [calibration()])
+    with open_prober(model.ir, [calibration()]) as prober:
+        return probe_sensitivities(prober, spectra, lambda _: Identity(), PROBE)
 
 
 def pooled(outputs: list[np.ndarray], feeds: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -21,9 +21,11 @@ from squeeze_onnx import CalibrationConfig, OptimizeConfig, ValidateConfig, load
 from squeeze_onnx.allocators import Allocator, GlobalBudget, Uniform
 from squeeze_onnx.companions import copy_companions
 from squeeze_onnx.graph.model import save_model
-from squeeze_onnx.neurons import slicings_of
 from squeeze_onnx.pipeline import SqueezeResult, carry_out
 from squeeze_onnx.planning import make_plan
+from squeeze_onnx.slicing import slicings_of
+from squeeze_onnx.slicing.heads import Contexts, Scores
+from squeeze_onnx.slicing.neurons import Neurons
 from squeeze_onnx.survey import Survey, take_survey
 from tools.bench_quality import BUDGETS, ROOT, TASKS
 from tools.readme_tables import put_table
@@ -38,12 +40,12 @@ class Step:
     budgeted: bool = False
     probed: bool = False
     refit: bool = False
-    sliced: bool = False
+    sliced: tuple[type, ...] = ()
 
     def allocator(self, survey: Survey, keep: float) -> Allocator:
         """Make the allocator of this step."""
-        slicings = slicings_of(survey.spectra, survey.neurons) if self.sliced else ()
-        return GlobalBudget(keep, slicings) if self.budgeted else Uniform(keep)
+        blocks = {name: block for name, block in survey.blocks.items() if isinstance(block, self.sliced)}
+        return GlobalBudget(keep, slicings_of(survey.spectra, blocks)) if self.budgeted else Uniform(keep)
 
     def survey(self, survey: Survey) -> Survey:
         """Return ``survey`` without what this step does not know."""
@@ -59,7 +61,14 @@ STEPS = (
     Step("+ one budget for all weights", budgeted=True),
     Step("+ measured sensitivity of the outputs to each weight", budgeted=True, probed=True),
     Step("+ sequential refit, biases and drift corrected", budgeted=True, probed=True, refit=True),
-    Step("+ neurons of feed-forward blocks sliced (`whiten`)", budgeted=True, probed=True, refit=True, sliced=True),
+    Step("+ neurons of feed-forward blocks sliced", budgeted=True, probed=True, refit=True, sliced=(Neurons,)),
+    Step(
+        "+ heads of attention made thinner (`whiten`)",
+        budgeted=True,
+        probed=True,
+        refit=True,
+        sliced=(Neurons, Scores, Contexts),
+    ),
 )
 
 

@@ -36,7 +36,7 @@ class GlobalBudget(Allocator):
     """Minimise the summed error of all sites under one parameter budget.
 
     Site i at rank r loses ``sensitivity``·Σ_{k>r} s_k²/Σ s_k²: its squared error relative to its own output, times how much that
-    matters to the model's output. A block of ``slicings`` may lose neurons instead, where that is cheaper than lower ranks at
+    matters to the model's output. A block of ``slicings`` may lose columns instead, where that is cheaper than lower ranks at
     all its sites. The Lagrangian splits the problem by site and block (Everett 1963); its price is found by bisection, and what
     the bisection leaves unspent goes to the best increments that still fit. Ranks are multiples of ``rank_multiple``; no site
     falls under its ``floor``.
@@ -53,18 +53,18 @@ class GlobalBudget(Allocator):
         """
         floors = {candidate.name: candidate.floor for candidate in candidates}
         by_rank = {candidate.name: self._by_rank(candidate) for candidate in candidates}
-        by_neurons = [
-            (slicing.sites, self._by_neurons(slicing, max(floors[site] for site in slicing.sites)))
+        by_columns = [
+            (slicing.sites, self._by_columns(slicing, max(floors[site] for site in slicing.sites)))
             for slicing in self.slicings
         ]
         budget = parameter_budget(candidates, self.keep)
         low, high = 0.0, max(float(np.max(curve.error)) for curve in by_rank.values()) + 1.0
         for _ in range(BISECTIONS):
             price = (low + high) / 2
-            curves = _best_curves(by_rank, by_neurons, price)
+            curves = _best_curves(by_rank, by_columns, price)
             spent = sum(curve.parameters[curve.cheapest(price)] for curve in curves)
             low, high = (price, high) if spent > budget else (low, price)
-        curves = _best_curves(by_rank, by_neurons, high)
+        curves = _best_curves(by_rank, by_columns, high)
         chosen = [curve.cheapest(high) for curve in curves]
         _check_affordable(curves, chosen, candidates, self.keep)
         _spend_the_rest(curves, chosen, budget)
@@ -94,7 +94,7 @@ class GlobalBudget(Allocator):
 
         return _Curve(parameters, candidate.sensitivity * np.append(lost[factored], 0.0), choices)
 
-    def _by_neurons(self, slicing: Slicing, floor: float) -> _Curve:
+    def _by_columns(self, slicing: Slicing, floor: float) -> _Curve:
         allowed = slicing.parameters >= floor * slicing.parameters[0]
         sizes, parameters, damage = (
             array[allowed][::-1] for array in (slicing.sizes, slicing.parameters, slicing.damage)
@@ -110,12 +110,12 @@ class GlobalBudget(Allocator):
 
 
 def _best_curves(
-    by_rank: Mapping[str, _Curve], by_neurons: Sequence[tuple[tuple[str, ...], _Curve]], price: float
+    by_rank: Mapping[str, _Curve], by_columns: Sequence[tuple[tuple[str, ...], _Curve]], price: float
 ) -> list[_Curve]:
-    """Return a curve for each site, or one for a whole block that does better without some neurons at this ``price``."""
+    """Return a curve for each site, or one for a whole block that does better without some columns at this ``price``."""
     sliced = [
         (sites, curve)
-        for sites, curve in by_neurons
+        for sites, curve in by_columns
         if curve.cost(price) < sum(by_rank[site].cost(price) for site in sites)
     ]
     taken = {site for sites, _ in sliced for site in sites}

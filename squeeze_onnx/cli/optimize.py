@@ -50,6 +50,11 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
     help="Take whole neurons out of feed-forward blocks where that costs less [default: with --calibration].",
 )
 @click.option(
+    "--thin-heads/--no-thin-heads",
+    default=True,
+    help="Take dimensions out of attention heads where that costs less [default: with --calibration].",
+)
+@click.option(
     "--refit/--no-refit",
     default=None,
     help="Regress every weight on what the squeezed model before it returns [default: with --calibration].",

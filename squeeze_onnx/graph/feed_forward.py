@@ -32,14 +32,29 @@ class FeedForward:
     values: tuple[ir.Value, ...]
 
     @property
-    def neurons(self) -> int:
-        """How many neurons there are."""
-        return self.after.in_features
+    def name(self) -> str:
+        """The name of the site after, which no other block has."""
+        return self.after.name
 
     @property
     def sites(self) -> tuple[MatMulSite, ...]:
         """All sites of the block."""
         return (*self.before, self.after)
+
+    @property
+    def columns(self) -> int:
+        """How many neurons there are."""
+        return self.after.in_features
+
+    @property
+    def parts(self) -> int:
+        """Any neuron can go."""
+        return 1
+
+    def shapes(self, columns: int) -> dict[str, tuple[int, int]]:
+        """Return the shapes of the weights by site if so many neurons stay."""
+        before = {site.name: (site.in_features, columns) for site in self.before}
+        return before | {self.after.name: (columns, self.after.out_features)}
 
 
 class _NotABlock(Exception):  # noqa: N818

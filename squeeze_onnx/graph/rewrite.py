@@ -10,12 +10,15 @@ so there the new MatMul follows it and takes over its name and its output. Where
 removed with the Identity, Transpose, Cast and DequantizeLinear nodes around it.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.errors import OptionError
-from squeeze_onnx.graph.constants import constant_tensor, views_of
+from squeeze_onnx.graph.constants import constant_tensor, constant_vector, views_of
 from squeeze_onnx.graph.feed_forward import FeedForward
+from squeeze_onnx.graph.heads import INFERRED, HeadBlock
 from squeeze_onnx.graph.names import free_name, names_in
 from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
 from squeeze_onnx.graph.outlets import Bias
@@ -100,11 +103,40 @@ class Rewriter:
             tensor = constant_tensor(old)
             assert old is not None and tensor is not None, "found by find_feed_forwards"
             entries = ir.Tensor(np.ascontiguousarray(tensor.numpy()[kept]), dtype=tensor.dtype)
-            node.replace_input_with(operand, self._initializer(block.after, f"vector.{index}", entries))
-            _remove_unused(old)
+            _exchange(node, operand, self._initializer(block.after, f"vector.{index}", entries))
         for value in block.values:
             if value.shape is not None:
                 value.shape = ir.Shape([*value.shape.dims[:-1], len(kept)])
+
+    def narrow(
+        self,
+        block: HeadBlock,
+        columns: int,
+        weights: Mapping[str, np.ndarray],
+        biases: Mapping[str, np.ndarray],
+    ) -> None:
+        """Give the sites of ``block`` heads of ``columns`` columns together, by ``weights`` and ``biases`` of these shapes.
+
+        Reshapes that share a constant with others get one of their own. The sites of the block are out of date then. Raises
+        OptionError if a shape does not fit or an entry is not finite in the weight's type. The model is unchanged then.
+        """
+        for name, shape in block.shapes(columns).items():
+            if weights[name].shape != shape:
+                raise OptionError(f"site {name!r} needs a weight of shape {shape}, not {weights[name].shape}")
+        weight_tensors = [(site, _cast(site, weights[site.name])) for site in block.sites]
+        bias_tensors = [
+            (each.site, each.bias, _cast(each.site, biases[each.site.name], each.bias.tensor.dtype))
+            for each in block.before
+            if each.bias is not None
+        ]
+        for site, bias, tensor in bias_tensors:
+            self._put_bias(site, bias, tensor)
+        for site, tensor in weight_tensors:
+            self._put_tensor(site, tensor)
+        for reshape, size in block.reshapes(columns):
+            self._set_last_size(block.sites[0], reshape, size)
+        for value in block.values:
+            value.shape = None
 
     def shift_bias(self, site: MatMulSite, bias: Bias, shift: np.ndarray) -> None:
         """Add ``shift`` (out,) to the ``bias`` of ``site``; other nodes that read the same vector keep it as it was.
@@ -112,17 +144,40 @@ class Rewriter:
         Raises OptionError if an entry is not finite in the type of the bias. The model is unchanged then.
         """
         entries = bias.tensor.numpy().astype(np.float64) + shift
-        value = self._initializer(site, "bias", _cast(site, entries, bias.tensor.dtype))
-        old = bias.node.inputs[bias.operand]
-        bias.node.replace_input_with(bias.operand, value)
-        if old is not None:
-            _remove_unused(old)
+        self._put_bias(site, bias, _cast(site, entries, bias.tensor.dtype))
+
+    def _put_bias(self, site: MatMulSite, bias: Bias, tensor: ir.Tensor[np.ndarray]) -> None:
+        _exchange(bias.node, bias.operand, self._initializer(site, "bias", tensor))
 
     def _put(self, site: MatMulSite, weight: np.ndarray) -> None:
-        value = self._initializer(site, "weight", _cast(site, weight))
+        self._put_tensor(site, _cast(site, weight))
+
+    def _put_tensor(self, site: MatMulSite, tensor: ir.Tensor[np.ndarray]) -> None:
+        value = self._initializer(site, "weight", tensor)
         for node in site.nodes:
             _set_weight(node, value)
         _remove_old_weight(site)
+
+    def _set_last_size(self, site: MatMulSite, reshape: ir.Node, size: int) -> None:
+        """Let the shape that ``reshape`` gives end with ``size``, unless it is inferred; see `graph.heads`."""
+        shape = reshape.inputs[1]
+        concat = None if shape is None else shape.producer()
+        pieces = [shape] if concat is None or op_of(concat) != "Concat" else list(concat.inputs)
+        tensor = constant_vector(pieces[-1])
+        assert tensor is not None, "found by graph.heads"
+        entries = tensor.numpy().copy()
+        if entries[-1] == INFERRED:
+            return
+        entries[-1] = size
+        new = self._initializer(site, "shape", ir.Tensor(entries, dtype=tensor.dtype))
+        if len(pieces) > 1:
+            assert concat is not None
+            name = self._free_name(site, "joined_shape")
+            joined = ir.Node("", "Concat", [*pieces[:-1], new], concat.attributes.values(), name=name)
+            joined.outputs[0].name, joined.outputs[0].type = name, ir.TensorType(tensor.dtype)
+            self._graph.insert_before(reshape, joined)
+            new = joined.outputs[0]
+        _exchange(reshape, 1, new)
 
     def _multiply_before(self, site: MatMulSite, node: ir.Node, rows: ir.Value | None, left: ir.Value) -> ir.Value:
         """Insert rows @ left before ``node`` and return the product."""
@@ -167,6 +222,14 @@ def _cast(site: MatMulSite, entries: np.ndarray, dtype: ir.DataType | None = Non
             "or convert the model to FLOAT first"
         )
     return ir.Tensor(cast, dtype=dtype)
+
+
+def _exchange(node: ir.Node, operand: int, value: ir.Value) -> None:
+    """Let ``node`` read ``value`` as its ``operand``, and remove what it read if nothing else needs it."""
+    old = node.inputs[operand]
+    node.replace_input_with(operand, value)
+    if old is not None:
+        _remove_unused(old)
 
 
 def _set_weight(node: ir.Node, value: ir.Value) -> None:

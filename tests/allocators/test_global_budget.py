@@ -127,7 +127,7 @@ class TestBlocks:
     def slicing(self, damage: float) -> Slicing:
         """Every neuron that goes costs the same: ``damage`` if all 40 go."""
         sizes = np.arange(40, 0, -1)
-        return Slicing((("in", 8),), ("out", 8), sizes, damage * (40 - sizes) / 40)
+        return Slicing((("in", 8),), (("out", 8),), sizes, damage * (40 - sizes) / 40)
 
     def test_lose_neurons_where_that_is_cheaper_than_rank(self) -> None:
         choices = GlobalBudget(0.5, (self.slicing(0.1),)).allocate(self.SITES)

@@ -168,9 +168,24 @@ class TestBudget:
         size = read_json(out / "report.json")["size"]
         assert 0.85 * float(keep) < size["kept_eligible_parameters"] / size["eligible_parameters"] <= float(keep)
         removed = size["eligible_parameters"] - size["kept_eligible_parameters"]
-        biases_of_neurons = LAYERS * INTERMEDIATE if method == "whiten" else 0  # they go with their neurons
-        assert 0 <= size["baseline_parameters"] - size["optimized_parameters"] - removed <= biases_of_neurons
+        biases = (
+            LAYERS * (INTERMEDIATE + 3 * HIDDEN) if method == "whiten" else 0
+        )  # they go with their neurons and heads
+        assert 0 <= size["baseline_parameters"] - size["optimized_parameters"] - removed <= biases
         assert np.isfinite(outputs(out)).all()
+
+    def test_leaves_columns_alone_if_asked(self, optimize: Callable[..., Path], work: Path) -> None:
+        options = ("--method", "whiten", "--keep", "0.3", "--calibration", work / "text")
+        kinds = {"--no-thin-heads": ("query", "key", "value"), "--no-slice-neurons": ("ffn_in", "ffn_out")}
+        sliced = [
+            site["role"]
+            for site in read_json(optimize(work / "model", *options) / "plan.json")["sites"]
+            if site["kept_shape"]
+        ]
+        for option, roles in kinds.items():
+            sites = read_json(optimize(work / "model", *options, option) / "plan.json")["sites"]
+            assert set(roles) & set(sliced)
+            assert not [site for site in sites if site["role"] in roles and site["kept_shape"]]
 
     def test_of_everything_changes_nothing(self, optimize: Callable[..., Path], model: Path) -> None:
         np.testing.assert_allclose(outputs(optimize(model, "--keep", "1")), outputs(model), atol=1e-5)
@@ -261,6 +276,25 @@ class TestPlan:
         for name in before:
             if not name.startswith(edited):
                 np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+
+    def test_makes_heads_thinner(
+        self, run_cli: RunCli, optimize: Callable[..., Path], half: tuple[Path, str], work: Path, tmp_path: Path
+    ) -> None:
+        plan = read_json(half[0] / "plan.json")
+        for site in plan["sites"]:
+            site["rank"] = None
+        for query_or_key in plan["sites"][:2]:
+            query_or_key["kept_shape"] = [HIDDEN, HIDDEN // 2]
+        (tmp_path / "plan.json").write_text(json.dumps(plan | {"method": "whiten"}), encoding="utf-8")
+        out = optimize(work / "model", "--plan", tmp_path / "plan.json", "--calibration", work / "text")
+        assert {site["treatment"] for site in read_json(out / "report.json")["sites"][:2]} == {"sliced"}
+        assert 0 < np.abs(outputs(out) - outputs(work / "model")).max() < 1
+        (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+        done = run_cli("optimize", work / "model", "-o", tmp_path / "out", "--plan", tmp_path / "plan.json")
+        assert done.returncode == 2
+        assert "only float weights lose columns, and by a method that looks at activations" in done.stderr.replace(
+            "\n", " "
+        )
 
     def test_of_full_rank_changes_nothing(
         self, optimize: Callable[..., Path], half: tuple[Path, str], model: Path, tmp_path: Path

@@ -60,7 +60,7 @@ class TestSliced:
         expected = model.clone()
         Rewriter(expected).replace(blocks(expected)[0].after, expected_weight)
         Rewriter(model).slice(block, KEPT, after[KEPT])
-        assert block.neurons == NEURONS
+        assert block.columns == NEURONS
         np.testing.assert_allclose(run(model, {"x": X})[0], run(expected, {"x": X})[0], rtol=1e-5, atol=1e-6)
 
     def test_leaves_weights_of_the_new_shapes_only(self, body: str) -> None:
@@ -70,7 +70,7 @@ class TestSliced:
         sizes = {dim for value in model.graph.initializers.values() if value.shape for dim in value.shape.numpy()}
         assert NEURONS not in sizes
         (smaller,) = blocks(model)
-        assert smaller.neurons == len(KEPT)
+        assert smaller.columns == len(KEPT)
 
 
 LEFT_ALONE = {

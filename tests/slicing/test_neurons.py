@@ -10,9 +10,9 @@ from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.model import OnnxModel
-from squeeze_onnx.neurons import slicings_of
 from squeeze_onnx.pipeline import carry_out, plan_for, squeeze
 from squeeze_onnx.plan import Plan
+from squeeze_onnx.slicing import slicings_of
 from squeeze_onnx.survey import Survey, take_survey
 from tests.graph.execution import run
 from tests.tiny_encoder import HIDDEN, INTERMEDIATE, VOCABULARY, encoder_model
@@ -54,7 +54,7 @@ def distance(squeezed: ir.Model) -> float:
 
 
 def test_blocks_are_measured_next_to_the_spectra(survey: Survey) -> None:
-    first, second = slicings_of(survey.spectra, survey.neurons)
+    first, second = (slicing for slicing in slicings_of(survey.spectra, survey.blocks) if "ffn" in slicing.sites[0])
     assert first.sites == BLOCK
     assert second.sites == ("layer.1/ffn_in", "layer.1/ffn_out")
     assert first.sizes[0] == INTERMEDIATE
@@ -91,17 +91,18 @@ def test_a_refit_mends_what_the_neurons_did(survey: Survey) -> None:
 
 
 def test_without_slicing_only_ranks_change() -> None:
-    result = squeeze(model(), replace(CONFIG, slice_neurons=False), CALIBRATION)
+    result = squeeze(model(), replace(CONFIG, slice_neurons=False, thin_heads=False), CALIBRATION)
     assert {site.treatment for site in result.plan.sites} <= {"factored", "dense"}
 
 
 @pytest.mark.parametrize(
     ("name", "kept", "message"),
     [
-        ("layer.0/ffn_in", (HIDDEN, 30), r'site layer.0/ffn_in the "kept_shape" \[32, 30\]; .* has to be \[32, 40\]'),
-        ("layer.0/query", (HIDDEN, 30), "layer.0/query, which is in no feed-forward block"),
+        ("layer.0/ffn_in", (HIDDEN, 30), r'site layer.0/ffn_out the "kept_shape" \[40, 32\]; .* has to be \[30, 32\]'),
+        ("layer.0/query", (30, HIDDEN), r'site layer.0/query the "kept_shape" \[30, 32\]; .* has to be \[32, 32\]'),
+        ("layer.0/query", (HIDDEN, 30), r'site layer.0/key the "kept_shape" \[32, 32\]; .* has to be \[32, 30\]'),
     ],
-    ids=["two sizes in a block", "not a block"],
+    ids=["two sizes in a block", "the wrong side", "one of two"],
 )
 def test_a_plan_that_does_not_fit_the_blocks_is_refused(
     survey: Survey, name: str, kept: tuple[int, int], message: str

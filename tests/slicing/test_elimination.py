@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeeze_onnx import slicing
-from squeeze_onnx.slicing import compensate, eliminate
+from squeeze_onnx.slicing import elimination
+from squeeze_onnx.slicing.elimination import compensate, eliminate
 
 TOKENS, OUT = 400, 5
 
@@ -27,7 +27,7 @@ def lost(hidden: np.ndarray, weight: np.ndarray, kept: np.ndarray, after: np.nda
 
 @pytest.fixture(autouse=True)
 def _no_ridge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slicing, "RIDGE", 1e-12)
+    monkeypatch.setattr(elimination, "RIDGE", 1e-12)
 
 
 def test_two_neurons_by_hand() -> None:

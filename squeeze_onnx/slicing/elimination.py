@@ -44,7 +44,7 @@ def eliminate(moment: np.ndarray, weight: np.ndarray) -> Elimination:
     """Take out neuron after neuron, given their second moment (neurons, neurons) and ``weight`` (neurons, out), float64."""
     neurons = len(moment)
     step = STEP if neurons >= WIDE else 1
-    inverse = scipy.linalg.inv(_damped(moment), overwrite_a=True, check_finite=False)
+    inverse = scipy.linalg.inv(damped(moment), overwrite_a=True, check_finite=False)
     left = np.arange(neurons)
     weight = weight.copy()
     order: list[int] = []
@@ -68,13 +68,14 @@ def eliminate(moment: np.ndarray, weight: np.ndarray) -> Elimination:
 
 def compensate(moment: np.ndarray, weight: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Return the weight (kept, out) that reads the ``kept`` neurons and comes closest to what ``weight`` makes of all."""
-    damped = _damped(moment)
-    root = scipy.linalg.cho_factor(damped[np.ix_(kept, kept)], check_finite=False)
-    compensated: np.ndarray = scipy.linalg.cho_solve(root, damped[kept] @ weight, check_finite=False)
+    whole = damped(moment)
+    root = scipy.linalg.cho_factor(whole[np.ix_(kept, kept)], check_finite=False)
+    compensated: np.ndarray = scipy.linalg.cho_solve(root, whole[kept] @ weight, check_finite=False)
     return compensated
 
 
-def _damped(moment: np.ndarray) -> np.ndarray:
-    damped = moment.astype(np.float64)
-    damped[np.diag_indices_from(damped)] += max(RIDGE * float(np.diagonal(moment).mean()), np.finfo(np.float64).tiny)
-    return damped
+def damped(moment: np.ndarray) -> np.ndarray:
+    """Return ``moment``, (neurons, neurons), with `RIDGE` of its mean diagonal added to the diagonal."""
+    ridged = moment.astype(np.float64)
+    ridged[np.diag_indices_from(ridged)] += max(RIDGE * float(np.diagonal(moment).mean()), np.finfo(np.float64).tiny)
+    return ridged

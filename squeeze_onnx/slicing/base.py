@@ -1,0 +1,82 @@
+"""What can be sliced: a block of sites with something between them that comes in columns, some of which can go."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar
+
+from squeeze_onnx.allocators import Candidate, Slicing
+from squeeze_onnx.factoring import TruncationErrors
+from squeeze_onnx.graph.rewrite import Rewriter
+from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.moments import SecondMoment
+from squeeze_onnx.sensitivity import Prober
+
+
+class Block(Protocol):
+    """Sites of one model around columns of which some can go."""
+
+    @property
+    def name(self) -> str:
+        """The name of one of its sites, which no other block has."""
+        ...
+
+    @property
+    def sites(self) -> tuple[MatMulSite, ...]:
+        """All its sites."""
+        ...
+
+    @property
+    def columns(self) -> int:
+        """How many columns there are."""
+        ...
+
+    @property
+    def parts(self) -> int:
+        """In how many parts of equal size they come."""
+        ...
+
+    def shapes(self, columns: int) -> dict[str, tuple[int, int]]:
+        """Return the shape (in, out) of each site's weight, by name, if so many ``columns`` stay."""
+        ...
+
+
+class Measurement(Protocol):
+    """What is known of a block; it knows sites by name, so that it fits any copy of the model."""
+
+    def probed(self, prober: Prober) -> Self:
+        """Return it with what only running the model can tell."""
+        ...
+
+    def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
+        """Return the block as an allocator sees it, next to the ``candidates`` of its sites, seen through their activations."""
+        ...
+
+
+B = TypeVar("B", bound=Block)
+M = TypeVar("M", bound=Measurement)
+
+
+_B_contra = TypeVar("_B_contra", bound=Block, contravariant=True)
+_M_contra = TypeVar("_M_contra", bound=Measurement, contravariant=True)
+
+
+class Carve(Protocol[_B_contra, _M_contra]):
+    """How columns are taken out."""
+
+    def __call__(
+        self, rewriter: Rewriter, block: _B_contra, measured: _M_contra, columns: int, *, shift_biases: bool
+    ) -> dict[str, TruncationErrors]:
+        """Keep so many ``columns`` of ``block``; return the errors by site.
+
+        With ``shift_biases`` the mean of what went goes to the bias behind it, where there is one.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Kind(Generic[B, M]):
+    """One kind of block: how to find it, to measure it given the moments of its sites by name, and to slice it."""
+
+    find: Callable[[Sequence[MatMulSite]], Sequence[B]]
+    measure: Callable[[B, Mapping[str, SecondMoment]], M]
+    carve: Carve[B, M]
