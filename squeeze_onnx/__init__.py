@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from squeeze_onnx.gate import GateConfig as GateConfig
     from squeeze_onnx.graph.model import load_model as load_model
     from squeeze_onnx.graph.model import save_model as save_model
-    from squeeze_onnx.pipeline import SqueezeResult as SqueezeResult
     from squeeze_onnx.pipeline import analyze as analyze
     from squeeze_onnx.pipeline import optimize as optimize
-    from squeeze_onnx.pipeline import squeeze as squeeze
     from squeeze_onnx.plan import Plan as Plan
     from squeeze_onnx.plan import read_plan as read_plan
     from squeeze_onnx.search import optimize_within as optimize_within
+    from squeeze_onnx.squeezing import SqueezeResult as SqueezeResult
+    from squeeze_onnx.squeezing import squeeze as squeeze
     from squeeze_onnx.validation import ValidateConfig as ValidateConfig
     from squeeze_onnx.validation import validate as validate
 
@@ -42,7 +42,7 @@ _HOME = {
     "OptimizeConfig": "config",
     "Plan": "plan",
     "SqueezeError": "errors",
-    "SqueezeResult": "pipeline",
+    "SqueezeResult": "squeezing",
     "ValidateConfig": "validation",
     "analyze": "pipeline",
     "bench": "benchmark",
@@ -52,7 +52,7 @@ _HOME = {
     "optimize_within": "search",
     "read_plan": "plan",
     "save_model": "graph.model",
-    "squeeze": "pipeline",
+    "squeeze": "squeezing",
     "validate": "validation",
 }
 

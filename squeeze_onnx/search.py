@@ -19,10 +19,11 @@ from squeeze_onnx.gate import GateConfig, set_exams
 from squeeze_onnx.graph.model import load_model, refuse_overwriting_input
 from squeeze_onnx.graph.size import ModelSize, measure_size
 from squeeze_onnx.methods import METHODS
-from squeeze_onnx.pipeline import carry_out, plan_for, write_folder, write_report
+from squeeze_onnx.pipeline import write_folder, write_report
 from squeeze_onnx.planning import least_keep
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.runtime.providers import resolve_provider
+from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, resolve_method, take_survey

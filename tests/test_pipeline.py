@@ -15,8 +15,9 @@ from squeeze_onnx.calibration_source import CalibrationConfig
 from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.errors import ModelError, OptionError, OutputError
 from squeeze_onnx.graph.model import OnnxModel, load_model
-from squeeze_onnx.pipeline import SqueezeResult, analyze, carry_out, optimize, plan_for, squeeze
+from squeeze_onnx.pipeline import analyze, optimize
 from squeeze_onnx.plan import read_plan
+from squeeze_onnx.squeezing import SqueezeResult, carry_out, plan_for, squeeze
 from squeeze_onnx.survey import resolve_method, take_survey
 from tests.folders import snapshot
 from tests.tiny_encoder import (

@@ -16,8 +16,9 @@ from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import DataError, OptionError
 from squeeze_onnx.graph.model import OnnxModel, load_model
 from squeeze_onnx.methods import METHODS
-from squeeze_onnx.pipeline import carry_out, optimize, plan_for
+from squeeze_onnx.pipeline import optimize
 from squeeze_onnx.plan import Plan
+from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.survey import Survey
 from squeeze_onnx.survey_cache import cached_survey, check_cache, survey_key
 from tests.folders import snapshot

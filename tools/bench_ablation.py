@@ -21,11 +21,11 @@ from squeeze_onnx import CalibrationConfig, OptimizeConfig, ValidateConfig, load
 from squeeze_onnx.allocators import Allocator, GlobalBudget, Uniform
 from squeeze_onnx.companions import copy_companions
 from squeeze_onnx.graph.model import save_model
-from squeeze_onnx.pipeline import SqueezeResult, carry_out
 from squeeze_onnx.planning import make_plan
 from squeeze_onnx.slicing import slicings_of
 from squeeze_onnx.slicing.heads import Contexts, Scores
 from squeeze_onnx.slicing.neurons import Neurons
+from squeeze_onnx.squeezing import SqueezeResult, carry_out
 from squeeze_onnx.survey import Survey, take_survey
 from tools.bench_quality import BUDGETS, ROOT, TASKS
 from tools.readme_tables import put_table

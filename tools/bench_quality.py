@@ -22,7 +22,8 @@ import click
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, ValidateConfig, load_calibration, load_model, validate
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.methods import METHODS
-from squeeze_onnx.pipeline import carry_out, plan_for, write_folder
+from squeeze_onnx.pipeline import write_folder
+from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import take_survey
 from tools.readme_tables import put_table

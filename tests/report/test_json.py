@@ -10,8 +10,8 @@ from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.graph.model import load_model
 from squeeze_onnx.graph.sites import SkippedSite
 from squeeze_onnx.graph.size import ModelSize, measure_size
-from squeeze_onnx.pipeline import SqueezeResult, squeeze
 from squeeze_onnx.report.json import analysis_report, optimization_report
+from squeeze_onnx.squeezing import SqueezeResult, squeeze
 from tests.tiny_encoder import ELIGIBLE_SITES, write_model_folder
 
 CONFIG = OptimizeConfig(method="svd", keep=0.5, exclude=("key",), simulations=1)

@@ -13,10 +13,10 @@ from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.rewrite import replace_weight
 from squeeze_onnx.graph.sites import find_sites
-from squeeze_onnx.pipeline import carry_out, plan_for
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.slicing import slicings_of
 from squeeze_onnx.slicing.heads import Scores, possible_widths
+from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.survey import Survey, take_survey
 from tests.graph.execution import run
 from tests.tiny_encoder import HEADS, HIDDEN, VOCABULARY, encoder_model

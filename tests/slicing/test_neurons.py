@@ -10,9 +10,9 @@ from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.model import OnnxModel
-from squeeze_onnx.pipeline import carry_out, plan_for, squeeze
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.slicing import slicings_of
+from squeeze_onnx.squeezing import carry_out, plan_for, squeeze
 from squeeze_onnx.survey import Survey, take_survey
 from tests.graph.execution import run
 from tests.tiny_encoder import HIDDEN, INTERMEDIATE, VOCABULARY, encoder_model

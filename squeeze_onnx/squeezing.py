@@ -1,0 +1,236 @@
+"""Squeezing a loaded model: survey → plan → rewritten model → distillation → certificate. Nothing is written to disk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import onnx_ir as ir
+
+from squeeze_onnx.allocators import Allocator, Independent
+from squeeze_onnx.calibration import CalibrationBatch
+from squeeze_onnx.certificate import Certificate
+from squeeze_onnx.certifying import certify
+from squeeze_onnx.config import DEFAULT_KEEP, OptimizeConfig
+from squeeze_onnx.decompositions import Exact
+from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.factoring import TruncationErrors, rewrite_sites
+from squeeze_onnx.floors import with_floors
+from squeeze_onnx.graph.model import OnnxModel
+from squeeze_onnx.graph.sites import find_sites
+from squeeze_onnx.graph.size import measure_size
+from squeeze_onnx.learning.checkpoints import CheckpointConfig
+from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
+from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.methods import METHODS
+from squeeze_onnx.plan import Plan
+from squeeze_onnx.planning import make_plan, planned_sites_of
+from squeeze_onnx.presets import PRESETS
+from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
+from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.selectors import TracyWidomEdge
+from squeeze_onnx.sequential import refit_sites
+from squeeze_onnx.slicing import slice_sites, slicings_of
+from squeeze_onnx.spectra import SiteSpectra
+from squeeze_onnx.stopwatch import Stopwatch
+from squeeze_onnx.survey import Survey, take_survey
+from squeeze_onnx.tasks.head_choice import choose_head
+from squeeze_onnx.tasks.model_config import read_model_config
+
+
+@dataclass(frozen=True)
+class SqueezeResult:
+    """A squeezed model, the plan that was carried out, the spectra behind it, and what each rewritten site lost.
+
+    ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name, as they were before ``distillation``.
+    Without calibration data there is no ``certificate``.
+    """
+
+    model: OnnxModel
+    plan: Plan
+    spectra: tuple[SiteSpectra, ...]
+    errors: Mapping[str, TruncationErrors]
+    timing: Mapping[str, float]
+    distillation: Distillation | None = None
+    certificate: Certificate | None = None
+
+
+def squeeze(
+    model: OnnxModel,
+    config: OptimizeConfig | None = None,
+    calibration: Sequence[CalibrationBatch] = (),
+    *,
+    plan: Plan | None = None,
+    checkpoint: CheckpointConfig | None = None,
+    track: Track = silent,
+) -> SqueezeResult:
+    """Squeeze ``model``, whose graph changes in place.
+
+    >>> import squeeze_onnx as so
+    >>> model = so.load_model("bert/")  # doctest: +SKIP
+    >>> calibration = so.load_calibration(model, so.CalibrationConfig("sentences.txt"))  # doctest: +SKIP
+    >>> result = so.squeeze(model, so.OptimizeConfig(keep=0.5), calibration)  # doctest: +SKIP
+    >>> result.plan.kept_parameters / result.plan.eligible_parameters  # doctest: +SKIP
+    0.4999
+    >>> so.save_model(model.ir, "small.onnx")  # doctest: +SKIP
+
+    ``calibration`` is what the model will read in use, without labels (see `load_calibration`); methods that look at
+    activations need it. A ``plan`` is re-applied as it stands: its method and ranks count, not those of ``config``. Distillation
+    keeps its state in ``checkpoint``.
+
+    Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
+    """
+    config = config or OptimizeConfig()
+    survey = take_survey(model, config, calibration, plan=plan, track=track)
+    return squeeze_surveyed(model, survey, config, calibration, plan=plan, checkpoint=checkpoint, track=track)
+
+
+def squeeze_surveyed(
+    model: OnnxModel,
+    survey: Survey,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch] = (),
+    *,
+    plan: Plan | None = None,
+    checkpoint: CheckpointConfig | None = None,
+    track: Track = silent,
+) -> SqueezeResult:
+    """Squeeze ``model``, whose graph changes in place, by what ``survey`` found in it; see `squeeze`."""
+    if config.distill and not calibration:
+        raise OptionError(
+            "--distill learns from text; give --calibration a text file, glue:TASK (with --data) or an .npz"
+        )
+    dense = model.ir.clone()
+    plan = plan or plan_for(model, survey, config)
+    result = carry_out(model, plan, survey, calibration, provider=config.provider, track=track)
+    if config.distill:
+        result = distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
+    return certified(result, dense, calibration, provider=config.provider, track=track) if calibration else result
+
+
+def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
+    """Spend the budget of ``config`` on what ``survey`` found in ``model``; the survey may serve several budgets."""
+    return make_plan(
+        with_floors(survey.spectra, config.floor),
+        _allocator(config, survey, model),
+        method=survey.method,
+        budget=_budget(config, survey.method),
+        above_break_even=config.above_break_even,
+        skipped=survey.skipped,
+        refit=METHODS[survey.method].needs_calibration if config.refit is None else config.refit,
+    )
+
+
+def carry_out(
+    model: OnnxModel,
+    plan: Plan,
+    survey: Survey,
+    calibration: Sequence[CalibrationBatch] = (),
+    *,
+    provider: str = "cpu",
+    track: Track = silent,
+) -> SqueezeResult:
+    """Rewrite ``model``, which changes in place, as ``plan`` says; ``survey`` may be that of another copy of it.
+
+    A plan with ``refit`` runs the model on ``calibration``. Raises OptionError if there is none.
+    """
+    clock = Stopwatch()
+    with clock.stage("rewrite"):
+        sites = planned_sites_of(plan, find_sites(model.ir).sites)
+        dense = model.ir.clone()
+        errors = slice_sites(model.ir, sites, plan.sites, survey.blocks, shift_biases=not plan.refit)
+        left = {site.name: site for site in find_sites(model.ir).sites}
+        sites = tuple(left[planned.name] for planned in plan.sites)
+        weighting_of, decomposer = survey.weighting_of, Exact()
+        if plan.refit:
+            errors |= refit_sites(
+                model.ir,
+                dense,
+                sites,
+                plan.sites,
+                _required(calibration),
+                weighting_of=weighting_of,
+                decomposer=decomposer,
+                provider=provider,
+                track=track,
+            )
+        else:
+            errors |= rewrite_sites(model.ir, sites, plan.sites, weighting_of, decomposer=decomposer, track=track)
+    return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds})
+
+
+def distilled(
+    result: SqueezeResult,
+    dense: ir.Model,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch],
+    *,
+    checkpoint: CheckpointConfig | None = None,
+    track: Track = silent,
+) -> SqueezeResult:
+    """Let the squeezed model, whose weights change in place, learn to imitate the ``dense`` one for ``config.distill`` steps."""
+    clock = Stopwatch()
+    with clock.stage("distillation"):
+        model = result.model
+        head = choose_head(open_session(model.path), read_model_config(model.folder), None)
+        outcome = distill(
+            model.ir,
+            dense,
+            imitation_losses(dense, head),
+            calibration,
+            DistillConfig(steps=None if config.distill == "auto" else config.distill, seed=config.seed),
+            provider=config.provider,
+            checkpoint=checkpoint,
+            track=track,
+        )
+    return replace(result, distillation=outcome, timing={**result.timing, **clock.seconds})
+
+
+def certified(
+    result: SqueezeResult,
+    dense: ir.Model,
+    calibration: Sequence[CalibrationBatch],
+    *,
+    provider: str = "cpu",
+    track: Track = silent,
+) -> SqueezeResult:
+    """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear."""
+    clock = Stopwatch()
+    with clock.stage("certificate"):
+        model = result.model
+        try:
+            head = choose_head(open_session(model.path), read_model_config(model.folder), None)
+        except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
+            texts = sum(len(next(iter(batch.feeds.values()))) for batch in calibration)
+            certificate = Certificate(texts, (f"Nothing was measured: {error}.",))
+        else:
+            certificate = certify(dense, model.ir, head, calibration, provider=provider, track=track)
+    return replace(result, certificate=certificate, timing={**result.timing, **clock.seconds})
+
+
+def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:
+    if config.preset:
+        return PRESETS[config.preset]().allocator(survey.sites, measure_size(model).bytes)
+    if config.keep is None and survey.method == "squeeze":
+        return Independent(TracyWidomEdge(config.probability, NOISE_ESTIMATORS[config.noise]()))
+    slicings = slicings_of(survey.spectra, survey.blocks)
+    return METHODS[survey.method].allocator(config.keep or DEFAULT_KEEP, slicings)
+
+
+def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
+    """What was asked for, as the plan records it."""
+    if config.preset:
+        return {"preset": config.preset}
+    if config.keep is None and method == "squeeze":
+        return {"probability": config.probability, "noise": config.noise}
+    floors = {"floor": dict(config.floor)} if config.floor else {}
+    return {"keep": config.keep or DEFAULT_KEEP, **floors}
+
+
+def _required(calibration: Sequence[CalibrationBatch]) -> Sequence[CalibrationBatch]:
+    if not calibration:
+        raise OptionError(
+            "refitting runs the model on data; give --calibration a text file, glue:TASK (with --data) or an .npz, "
+            "or leave it out with --no-refit"
+        )
+    return calibration
