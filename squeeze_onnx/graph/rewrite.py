@@ -1,4 +1,4 @@
-"""The only place that changes a graph: a weight becomes two factors, or another weight of the same shape.
+"""The only place that changes a graph: a weight becomes two factors, or another weight of the same or of a smaller shape.
 
     before                          after `factor_site`
 

@@ -61,22 +61,51 @@ def context_bases(moment: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return bases
 
 
+def context_errors(moment: np.ndarray, weight: np.ndarray, bases: np.ndarray) -> np.ndarray:
+    """Return the squared error, a mean over tokens, of what `thin_weight` makes of 0 … r dimensions; (r + 1,), descending.
+
+    With the first dimensions of all heads before the second ones, those that stay are a leading block of the normal equations:
+    one Cholesky factorization serves all widths.
+    """
+    heads, _, width = bases.shape
+    order = np.arange(heads * width).reshape(heads, width).T.ravel()
+    equations = _NormalEquations(moment, weight, scipy.linalg.block_diag(*bases)[:, order])
+    explained = np.square(equations.half_solved()).sum(axis=1).reshape(width, heads).sum(axis=1)
+    errors: np.ndarray = float(np.vdot(weight, moment @ weight)) - np.append(0.0, explained.cumsum())
+    return errors.clip(min=0.0)
+
+
 def thin_weight(moment: np.ndarray, weight: np.ndarray, bases: np.ndarray) -> np.ndarray:
     """Return the weight (heads·r, out) that reads heads through ``bases`` (heads, d, r) and comes closest to ``weight``.
 
     moment: (heads·d, heads·d), positive definite, of all heads together: one can stand in for what goes of another.
     """
-    basis = scipy.linalg.block_diag(*bases)
-    seen = moment @ basis
-    gram = basis.T @ seen
-    scale = 1 / np.sqrt(_floored(np.diagonal(gram)))
-    gram *= np.outer(scale, scale)
-    gram[np.diag_indices_from(gram)] += _SINGULAR
-    root = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
-    thin: np.ndarray = scale[:, None] * scipy.linalg.cho_solve(
-        root, scale[:, None] * (seen.T @ weight), check_finite=False
-    )
-    return thin
+    return _NormalEquations(moment, weight, scipy.linalg.block_diag(*bases)).solved()
+
+
+class _NormalEquations:
+    """BᵀMB X = BᵀMW for a basis B, scaled to a diagonal of ones, since heads differ by orders of magnitude."""
+
+    def __init__(self, moment: np.ndarray, weight: np.ndarray, basis: np.ndarray) -> None:
+        seen = moment @ basis
+        gram = basis.T @ seen
+        self._scale = 1 / np.sqrt(_floored(np.diagonal(gram)))
+        gram *= np.outer(self._scale, self._scale)
+        gram[np.diag_indices_from(gram)] += _SINGULAR
+        self._root = scipy.linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
+        self._right = self._scale[:, None] * (seen.T @ weight)
+
+    def half_solved(self) -> np.ndarray:
+        """Return what has the energy of the explained part of the output, row by row."""
+        half: np.ndarray = scipy.linalg.solve_triangular(self._root, self._right, lower=True, check_finite=False)
+        return half
+
+    def solved(self) -> np.ndarray:
+        """Return X."""
+        solution: np.ndarray = self._scale[:, None] * scipy.linalg.cho_solve(
+            (self._root, True), self._right, check_finite=False
+        )
+        return solution
 
 
 def _roots(moments: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from squeeze_onnx.sensitivity import Prober
 from squeeze_onnx.slicing.base import Kind
 from squeeze_onnx.slicing.elimination import damped
 from squeeze_onnx.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
-from squeeze_onnx.slicing.head_bases import ScoreBases, context_bases, score_bases, thin_weight
+from squeeze_onnx.slicing.head_bases import ScoreBases, context_bases, context_errors, score_bases, thin_weight
 from squeeze_onnx.spectra import read_weight
 
 STEPS = ((32, 8), (8, 4), (1, 1))
@@ -94,15 +94,13 @@ def thin_scores(
 class Contexts:
     """Value and output of one attention: their shapes, the second moment between them, and the bases in which dimensions can go.
 
-    widths: some widths of a head, descending from all of it. errors: the squared error of the attention's output at each, as a
-    mean over tokens.
+    errors: the squared error of the attention's output, as a mean over tokens, if 0 … all dimensions of a head stay.
     """
 
     before: tuple[str, int]
     after: tuple[str, int]
     moment: SecondMoment
     bases: np.ndarray
-    widths: np.ndarray
     errors: np.ndarray
 
     def probed(self, prober: Prober) -> Self:
@@ -111,8 +109,10 @@ class Contexts:
 
     def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
         """Return the block as an allocator sees it."""
-        damage = relative_damage(self.errors, candidates[self.after[0]])
-        return Slicing((self.before,), (self.after,), len(self.bases) * self.widths, damage)
+        widths = possible_widths(self.bases.shape[-1])
+        damage = relative_damage(self.errors, candidates[self.after[0]])[widths]
+        damage[0] = 0.0  # as they are, whatever rounding says
+        return Slicing((self.before,), (self.after,), len(self.bases) * widths, damage)
 
 
 def measure_contexts(block: ValueOutput, moments: Mapping[str, SecondMoment]) -> Contexts:
@@ -121,20 +121,12 @@ def measure_contexts(block: ValueOutput, moments: Mapping[str, SecondMoment]) ->
     weight, moment = read_weight(output), moments[output.name]
     seen = damped(seen_moment(moment, find_bias(output)))
     bases = context_bases(_head_blocks(seen, block.heads), weight.reshape(block.heads, value.width, -1))
-    weighed = seen @ weight
-    widths = possible_widths(bases.shape[-1])
-    errors = [
-        # The best weight leaves an error that its own output knows nothing of: energies subtract.
-        float(np.vdot(weighed, weight - _widened(thin_weight(seen, weight, bases[..., :width]), bases[..., :width])))
-        for width in widths
-    ]
     return Contexts(
         (value.site.name, value.site.in_features),
         (output.name, output.out_features),
         moment,
         bases,
-        widths,
-        np.array([0.0, *errors[1:]]).clip(min=0.0),
+        context_errors(seen, weight, bases),
     )
 
 

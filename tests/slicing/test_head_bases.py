@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeeze_onnx.slicing.head_bases import context_bases, score_bases, thin_weight
+from squeeze_onnx.slicing.head_bases import context_bases, context_errors, score_bases, thin_weight
 
 TOKENS, HEADS, OUT = 300, 3, 7
 
@@ -65,7 +65,8 @@ def test_contexts_come_as_close_as_least_squares(seed: int, width: int) -> None:
     contexts, weight = rows(width, seed), np.random.default_rng(seed).standard_normal((HEADS, width, OUT))
     flat, whole = side_by_side(contexts), weight.reshape(-1, OUT)
     bases = context_bases(moment(contexts), weight)
-    errors = []
+    expected = context_errors(flat.T @ flat / TOKENS, whole, bases)
+    errors = [np.square(flat @ whole).sum()]
     for kept in range(1, width + 1):
         thin_rows = side_by_side(contexts @ bases[..., :kept])
         thin = thin_weight(flat.T @ flat / TOKENS, whole, bases[..., :kept])
@@ -73,6 +74,7 @@ def test_contexts_come_as_close_as_least_squares(seed: int, width: int) -> None:
         error = np.square(flat @ whole - thin_rows @ thin).sum()
         assert error == pytest.approx(np.square(flat @ whole - thin_rows @ best).sum(), rel=1e-4, abs=1e-6)
         errors.append(error)
+    np.testing.assert_allclose(expected * TOKENS, errors, rtol=1e-4, atol=1e-5 * errors[0])
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] == pytest.approx(0, abs=1e-6)
 

@@ -1,6 +1,7 @@
 """The heads of a tiny encoder: measured, planned, made thinner."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -10,7 +11,7 @@ from squeeze_onnx.allocators import Slicing
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import OptionError
-from squeeze_onnx.graph.model import OnnxModel
+from squeeze_onnx.graph.model import OnnxModel, load_model
 from squeeze_onnx.graph.rewrite import replace_weight
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.plan import Plan
@@ -18,6 +19,7 @@ from squeeze_onnx.slicing import slicings_of
 from squeeze_onnx.slicing.heads import Scores, possible_widths
 from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.survey import Survey, take_survey
+from tests.architectures import exported_models, padded_batch
 from tests.graph.execution import run
 from tests.tiny_encoder import HEADS, HIDDEN, VOCABULARY, encoder_model
 
@@ -150,3 +152,25 @@ def test_what_is_in_no_block_is_refused(survey: Survey) -> None:
     showing.ir.graph.outputs.append(query.outputs[0])
     with pytest.raises(OptionError, match=r"site layer\.0/query, which is in no feed-forward block and no attention"):
         carry_out(showing, plan, survey)
+
+
+@pytest.mark.parametrize("export", ["bert/optimum", "bert/dynamo", "mpnet/optimum"])
+def test_real_exports_are_refitted_with_thinner_heads(model_cache: Path, export: str) -> None:
+    """dynamo makes one shape for the heads of all layers, which thinner ones no longer share."""
+    path = exported_models(model_cache) / f"{export}.onnx"
+    feeds = padded_batch(path)
+    calibration = [CalibrationBatch(feeds, feeds["attention_mask"])]
+    dense = load_model(path)
+    survey = take_survey(dense, CONFIG, calibration)
+    plan = plan_for(dense, survey, CONFIG)
+    thin = {
+        "query": (HIDDEN, HIDDEN // 2),
+        "key": (HIDDEN, HIDDEN // 2),
+        "value": (HIDDEN, HIDDEN - HEADS),
+        "attention_output": (HIDDEN - HEADS, HIDDEN),
+    }
+    sites = tuple(replace(site, rank=None, kept_shape=thin.get(site.role)) for site in plan.sites)
+    result = carry_out(dense, replace(plan, sites=sites, refit=True), survey, calibration)
+    assert len(result.errors) == 2 * len(thin)
+    expected, found = (run(each, feeds)[0] for each in (load_model(path).ir, result.model.ir))
+    assert 0 < np.square(found - expected).sum() < 0.5 * np.square(expected).sum()
