@@ -56,10 +56,13 @@ class Run:
         return OptimizeConfig(**self.options, simulations=1)
 
     @property
-    def survey(self) -> tuple[object, object]:
+    def survey(self) -> tuple[object, ...]:
         """Runs that agree in this can share a survey of the model."""
-        return self.options["method"], self.options.get("preset")
+        return self.options["method"], self.options.get("preset"), self.config.sliced
 
+
+TRUNCATION = {"method": "whiten", "slice_neurons": False, "thin_heads": False, "refit": False}
+"""`whiten` as a truncated SVD in another metric under one budget, with nothing sliced and nothing regressed."""
 
 RUNS = (
     Run("SQUEEZE to the letter: every weight at its 95 % edge", {"method": "squeeze"}),
@@ -67,6 +70,7 @@ RUNS = (
     Run("SQUEEZE, file −8.1 %", {"method": "squeeze", "preset": "paper-size"}),
     *(Run(f"SQUEEZE, keep {keep}", {"method": "squeeze", "keep": keep}) for keep in BUDGETS),
     *(Run(f"SVD, keep {keep}", {"method": "svd", "keep": keep}) for keep in BUDGETS),
+    *(Run(f"whiten, truncation only, keep {keep}", TRUNCATION | {"keep": keep}) for keep in BUDGETS),
     *(Run(f"whiten, keep {keep}", {"method": "whiten", "keep": keep}) for keep in BUDGETS),
 )
 
