@@ -34,13 +34,8 @@ def make_plan(
     return Plan(method, budget, sites, left_alone, refit)
 
 
-def least_keep(sites: Sequence[MatMulSite]) -> float:
-    """Return the smallest budget there is: the fraction of their parameters that rank 1 in each of ``sites`` takes."""
-    return sum(site.in_features + site.out_features for site in sites) / sum(site.parameters for site in sites)
-
-
 def _check_budget(sites: Sequence[MatMulSite], budget: Mapping[str, Any]) -> None:
-    least = least_keep(sites)
+    least = sum(site.in_features + site.out_features for site in sites) / sum(site.parameters for site in sites)
     if budget.get("keep", 1) < least:
         raise OptionError(
             f"--keep {budget['keep']} is too little: rank 1 in every eligible weight takes {least:.4f} of their parameters"

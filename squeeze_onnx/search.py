@@ -5,6 +5,7 @@ dev set. Only if it fails there is a larger one asked, in doubling steps, and th
 """
 
 import shutil
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +17,13 @@ from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import GateError, OptionError
 from squeeze_onnx.frontier import GRID, FrontierPoint, back_off, smallest_passing
 from squeeze_onnx.gate import GateConfig, set_exams
-from squeeze_onnx.graph.model import load_model, refuse_overwriting_input
+from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input
 from squeeze_onnx.graph.size import ModelSize, measure_size
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.pipeline import write_folder, write_report
-from squeeze_onnx.planning import least_keep
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.runtime.providers import resolve_provider
-from squeeze_onnx.squeezing import carry_out, plan_for
+from squeeze_onnx.squeezing import carry_out, certificate_of, plan_for
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, resolve_method, take_survey
@@ -114,11 +114,17 @@ def optimize_within(
             survey = cached_survey(cache, model, config, batches, track=track)
         with clock.stage("search"):
             workshop = _Workshop(model.path, survey, batches, config, before, folder / "candidates", track)
-            chosen, search = _Search(workshop, gate, selection, final, tell).run(_budgets(survey))
+            chosen, search = _Search(workshop, gate, selection, final, tell).run(_budgets(model, survey, config))
         for file in chosen.folder.iterdir():
             file.rename(folder / file.name)
         shutil.rmtree(workshop.folder)
-        report = {**chosen.report, "timing": {**clock.seconds, **chosen.report["timing"]}, "search": search}
+        report = {**chosen.report, "search": search}
+        if batches:
+            with clock.stage("certificate"):
+                squeezed = load_model(folder / "model.onnx").ir
+                certificate = certificate_of(model, squeezed, batches, provider=config.provider, track=track)
+            report["certificate"] = certificate.to_json()
+        report["timing"] = {**clock.seconds, **chosen.report["timing"]}
         write_report(report, folder)
         return report
 
@@ -188,12 +194,15 @@ class _Search:
         }
 
 
-def _budgets(survey: Survey) -> tuple[float, ...]:
-    """Return the budgets of `GRID` that rank 1 everywhere fits in."""
-    least = least_keep(survey.sites)
-    grid = tuple(keep for keep in GRID if keep >= least)
-    if not grid:
-        raise OptionError(
-            f"--max-drop has nothing to choose from: rank 1 in every eligible weight takes {least:.2f} of it"
-        )
-    return grid
+def _budgets(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> tuple[float, ...]:
+    """Return the budgets of `GRID` that rank 1 everywhere, and the floors, fit in; raises as `plan_for` for the largest."""
+
+    def fits(keep: float) -> bool:
+        try:
+            plan_for(model, survey, replace(config, keep=keep))
+        except OptionError:
+            return False
+        return True
+
+    plan_for(model, survey, replace(config, keep=GRID[-1]))
+    return GRID[bisect_left(GRID, True, key=fits) :]

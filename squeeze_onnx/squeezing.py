@@ -194,18 +194,29 @@ def certified(
     provider: str = "cpu",
     track: Track = silent,
 ) -> SqueezeResult:
-    """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear."""
+    """Put the `certificate_of` what was squeezed beside ``result``."""
     clock = Stopwatch()
     with clock.stage("certificate"):
-        model = result.model
-        try:
-            head = choose_head(open_session(model.path), read_model_config(model.folder), None)
-        except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
-            texts = sum(len(next(iter(batch.feeds.values()))) for batch in calibration)
-            certificate = Certificate(texts, (f"Nothing was measured: {error}.",))
-        else:
-            certificate = certify(dense, model.ir, head, calibration, provider=provider, track=track)
+        model = OnnxModel(result.model.path, dense)
+        certificate = certificate_of(model, result.model.ir, calibration, provider=provider, track=track)
     return replace(result, certificate=certificate, timing={**result.timing, **clock.seconds})
+
+
+def certificate_of(
+    dense: OnnxModel,
+    squeezed: ir.Model,
+    calibration: Sequence[CalibrationBatch],
+    *,
+    provider: str = "cpu",
+    track: Track = silent,
+) -> Certificate:
+    """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear."""
+    try:
+        head = choose_head(open_session(dense.path), read_model_config(dense.folder), None)
+    except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
+        texts = sum(len(next(iter(batch.feeds.values()))) for batch in calibration)
+        return Certificate(texts, (f"Nothing was measured: {error}.",))
+    return certify(dense.ir, squeezed, head, calibration, provider=provider, track=track)
 
 
 def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:

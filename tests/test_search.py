@@ -162,6 +162,7 @@ class TestSearch:
         config = OptimizeConfig(simulations=1)
         report = search(data, 20, config, calibration=calibration, tell=lambda exam, _: seen.update(exam.rows.texts))
         assert report["method"] == "whiten"
+        assert report["certificate"]["measured"]["worst"] >= report["certificate"]["measured"]["mean"] > 0
         assert report["search"]["selection"]["rows"] == 110
         assert not seen & set(calibration_rows(calibration))
         assert seen <= {pair.texts for pair in pairs}
@@ -182,6 +183,14 @@ class TestSearch:
         assert "spectra" not in again["timing"]
         assert again["search"] == first["search"]
         assert (tmp_path / "out" / "model.onnx").read_bytes() == written
+
+    def test_leaves_out_budgets_that_the_floors_do_not_fit_in(self, search: Search, data: Path) -> None:
+        calibration = CalibrationConfig("glue:stsb", data, rows=40)
+        config = OptimizeConfig(simulations=1, floor={"all": 0.5})
+        report = search(data, 100, config, calibration=calibration)
+        assert keeps(report["search"]["gate"]) == [0.5]
+        kept = report["size"]["kept_eligible_parameters"] / report["size"]["eligible_parameters"]
+        assert kept == pytest.approx(0.5, abs=0.02)
 
     def test_leaves_out_budgets_that_rank_one_does_not_fit_in(self, search: Search, data: Path) -> None:
         report = search(data, 100)
@@ -226,10 +235,9 @@ class TestBadInput:
         with pytest.raises(OptionError, match="--task is one of"):
             GateConfig(1, "imdb", ".")
 
-    def test_weights_too_small_to_factor_leave_nothing_to_choose(
-        self, search: Search, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("squeeze_onnx.search.least_keep", lambda sites: 1.0)  # as of 2 × 2
-        with pytest.raises(OptionError, match=r"nothing to choose from: rank 1 in every eligible weight takes 1\.00"):
-            search(data, 1)
+    def test_a_budget_that_nothing_fits_in_is_refused(self, search: Search, data: Path, tmp_path: Path) -> None:
+        calibration = CalibrationConfig("glue:stsb", data, rows=40)
+        config = OptimizeConfig(simulations=1, floor={"all": 1.0})
+        with pytest.raises(OptionError, match=r"--keep 0\.98 is too little: with the floors asked for"):
+            search(data, 30, config, calibration=calibration)
         assert not list(tmp_path.iterdir())

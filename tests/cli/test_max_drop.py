@@ -83,7 +83,7 @@ def test_a_cache_serves_the_search_and_any_budget_after_it(
         done = call_cli("optimize", model, "-o", tmp_path / name, *cache, "--keep", "0.4")
         assert done.returncode == 0, done.stderr
     timing = json.loads((tmp_path / "cached" / "report.json").read_text(encoding="utf-8"))["timing"]
-    assert set(timing) == {"load", "cache", "rewrite", "save"}
+    assert not set(timing) & {"calibration", "neurons", "spectra", "sensitivity"}
     assert (tmp_path / "cached" / "model.onnx").read_bytes() == (tmp_path / "anew" / "model.onnx").read_bytes()
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
