@@ -13,7 +13,7 @@ DAMPING = 1e-8
 
 def damping(moment: np.ndarray) -> float:
     """Return what keeps the factorization of ``moment`` (in, in) real, to be added to its diagonal."""
-    return DAMPING * max(float(moment.diagonal().max()), np.finfo(np.float64).tiny)
+    return max(DAMPING * float(moment.diagonal().max()), np.finfo(np.float64).tiny)
 
 
 class Moments(Protocol):
