@@ -23,9 +23,11 @@ def search_verdict(search: Mapping[str, Any]) -> str:
     selection, gate = search["selection"], search["gate"]
     last = gate["points"][-1]
     low, high = last["drop_interval"]
+    verb = "rises" if last["drop_points"] < 0 else "drops"
     verdict = (
-        f"Passed: on {gate['rows']} rows of the {gate['split']} split {search['primary_metric']} drops by "
-        f"{last['drop_points']:.2f} points (95 % interval {low:+.2f} … {high:+.2f}); {search['max_drop']:g} allowed. "
+        f"Passed: on {gate['rows']} rows of the {gate['split']} split {search['primary_metric']} {verb} by "
+        f"{abs(last['drop_points']):.2f} points (95 % interval of the drop {low:+.2f} … {high:+.2f}); "
+        f"{search['max_drop']:g} allowed. "
     )
     if selection["split"] == gate["split"]:
         return verdict + "The budget was searched on these very rows, for there is no train split: trust it less."

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from squeeze_onnx.cli.search_lines import search_verdict
 from tests.conftest import RunCli
 from tests.folders import snapshot
 from tests.graded_pairs import graded_pairs, write_split
@@ -71,6 +72,16 @@ def test_says_that_it_searched_the_dev_split_if_there_is_no_other(
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     done = call_cli("optimize", model, "-o", tmp_path / "out", *GATE, "--data", tmp_path, "--max-drop", "20", "--force")
     assert "searched on these very rows, for there is no train split: trust it less" in done.stdout
+
+
+def test_a_metric_that_rises_is_not_said_to_drop() -> None:
+    point = {"drop_points": -0.25, "drop_interval": [-1.72, 1.23]}
+    selection, gate = ({"split": split, "rows": rows, "points": [point]} for split, rows in (("train", 9), ("dev", 4)))
+    search = {"primary_metric": "accuracy", "max_drop": 1.0, "selection": selection, "gate": gate}
+    assert search_verdict(search) == (
+        "Passed: on 4 rows of the dev split accuracy rises by 0.25 points (95 % interval of the drop -1.72 … +1.23); "
+        "1 allowed. The budget was searched on 9 rows of the train split."
+    )
 
 
 def test_a_cache_serves_the_search_and_any_budget_after_it(
