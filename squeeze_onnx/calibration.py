@@ -15,7 +15,7 @@ from scipy.linalg.blas import dsyrk
 
 from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.model import save_model
-from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.moments import Moments, SecondMoment, TokenFrequency
 from squeeze_onnx.progress import Track, silent
@@ -95,7 +95,7 @@ def collect_moments(
 
     Sites that read the same value (query, key and value) share one object; a tied site has the sum over its uses.
     """
-    inputs = {site.name: tuple(_rows_operand(node) for node in site.nodes) for site in sites}
+    inputs = {site.name: tuple(str(rows_of(node).name) for node in site.nodes) for site in sites}
     sums: dict[str, _Accumulator] = {}
     for site in sites:
         kind = _LookupCount if WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup else _GramSum
@@ -124,12 +124,6 @@ def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> It
         path = Path(folder) / "probe.onnx"
         save_model(probe, path)
         yield open_session(path, provider)
-
-
-def _rows_operand(node: ir.Node) -> str:
-    value = node.inputs[WEIGHT_OPERATORS[op_of(node)].rows]
-    assert value is not None and value.name is not None, "a node that uses a weight has rows to meet it"
-    return value.name
 
 
 def without_padding(rows: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

@@ -25,8 +25,8 @@ from squeeze_onnx.spectra import measure_spectra
 from squeeze_onnx.squeezing import SqueezeResult, squeeze_surveyed
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
-from squeeze_onnx.survey import nothing_to_do, take_survey
-from squeeze_onnx.survey_cache import cached_survey, check_cache
+from squeeze_onnx.survey import nothing_to_do
+from squeeze_onnx.survey_cache import check_cache, survey_of
 
 
 def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track = silent) -> dict[str, Any]:
@@ -89,10 +89,7 @@ def optimize(
         before = measure_size(model)
         batches = load_calibration(model, calibration) if calibration else ()
     with staged_folder(out, force=force) as folder:
-        if cache is None:
-            survey = take_survey(model, config, batches, plan=plan, track=track)
-        else:
-            survey = cached_survey(cache, model, config, batches, track=track)
+        survey = survey_of(model, config, batches, cache=cache, plan=plan, track=track)
         result = squeeze_surveyed(model, survey, config, batches, plan=plan, checkpoint=checkpoint, track=track)
         report = write_folder(result, folder, config, before, clock)
     if checkpoint is not None:

@@ -164,8 +164,8 @@ def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:
 def _lies_within(kept: object, shape: list[int]) -> bool:
     if not isinstance(kept, list) or len(kept) != 2 or not all(_is_count(size) for size in kept):
         return False
-    smaller = [part < whole for part, whole in zip(kept, shape, strict=True)]
-    return sum(smaller) == 1 and all(part <= whole for part, whole in zip(kept, shape, strict=True))
+    dropped: list[int] = [whole - part for part, whole in zip(kept, shape, strict=True)]
+    return min(dropped) == 0 < max(dropped)
 
 
 def _is_count(value: object) -> bool:

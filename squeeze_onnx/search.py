@@ -26,8 +26,8 @@ from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.squeezing import carry_out, certificate_of, plan_for
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
-from squeeze_onnx.survey import Survey, resolve_method, take_survey
-from squeeze_onnx.survey_cache import cached_survey, check_cache
+from squeeze_onnx.survey import Survey, resolve_method
+from squeeze_onnx.survey_cache import check_cache, survey_of
 from squeeze_onnx.tasks.exam import Exam
 
 Tell = Callable[[Exam, FrontierPoint], None]
@@ -108,10 +108,7 @@ def optimize_within(
     with staged_folder(out, force=force) as folder:
         with clock.stage("baseline"):
             selection, final = set_exams(model, gate, config, calibration, track)
-        if cache is None:
-            survey = take_survey(model, config, batches, track=track)
-        else:
-            survey = cached_survey(cache, model, config, batches, track=track)
+        survey = survey_of(model, config, batches, cache=cache, track=track)
         with clock.stage("search"):
             workshop = _Workshop(model.path, survey, batches, config, before, folder / "candidates", track)
             chosen, search = _Search(workshop, gate, selection, final, tell).run(_budgets(model, survey, config))

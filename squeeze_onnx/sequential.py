@@ -19,7 +19,7 @@ from squeeze_onnx.errors import ModelError
 from squeeze_onnx.factoring import TruncationErrors, rewrite_sites, truncate
 from squeeze_onnx.graph.dataflow import joins
 from squeeze_onnx.graph.model import save_model
-from squeeze_onnx.graph.operators import MIXERS, WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.operators import MIXERS, WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.outlets import Bias, find_bias, find_residual
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.segments import Part, ancestors, cut, extract
@@ -99,19 +99,15 @@ def refit_sites(
     for stage, (dense_part, part) in track(list(zip(stages, parts, strict=True)), "Refitting"):
         sums = _Sums(stage)
         with TemporaryDirectory() as folder:
-            runs = [
-                _PartRun(dense, dense_part, before[0], Path(folder) / "dense.onnx", provider),
-                _PartRun(model, part, after[0], Path(folder) / "squeezed.onnx", provider),
-            ]
+            run_dense = _PartRun(dense, dense_part, before[0], Path(folder) / "dense.onnx", provider)
+            run_squeezed = _PartRun(model, part, after[0], Path(folder) / "squeezed.onnx", provider)
             for index, batch in enumerate(batches):
-                before[index], after[index] = (
-                    run(store[index]) for run, store in zip(runs, (before, after), strict=True)
-                )
-                sums.add(before[index], after[index], batch.mask)
-                before[index] = _only(dense_part.kept, before[index])
-                after[index] = _only(part.kept, after[index])
+                expected, found = run_dense(before[index]), run_squeezed(after[index])
+                sums.add(expected, found, batch.mask)
+                before[index], after[index] = _only(dense_part.kept, expected), _only(part.kept, found)
+        inputs = sums.inputs()
         for job in stage.jobs:
-            errors |= _refit(rewriter, job, sums, decomposer)
+            errors |= _refit(rewriter, job, inputs, sums.drift(job), decomposer)
     return errors
 
 
@@ -128,9 +124,7 @@ def _stages(
     meets = joins(model.graph, lambda node: op_of(node) in MIXERS)
     groups: dict[str, list[tuple[MatMulSite, PlannedSite]]] = {}
     for site, planned in pairs:
-        rows = site.nodes[0].inputs[WEIGHT_OPERATORS[op_of(site.nodes[0])].rows]
-        assert rows is not None, "a node that uses a weight has rows to meet it"
-        groups.setdefault(str(rows.name), []).append((site, planned))
+        groups.setdefault(str(rows_of(site.nodes[0]).name), []).append((site, planned))
     pending = {site.nodes[0] for site, _ in pairs}
     stages = []
     for rows_name, group in groups.items():
@@ -231,12 +225,14 @@ class _Sums:
         return mean
 
 
-def _refit(rewriter: Rewriter, job: _Job, sums: _Sums, decomposer: Decomposer) -> dict[str, TruncationErrors]:
+def _refit(
+    rewriter: Rewriter, job: _Job, inputs: InputMoments, drift: DriftMoments | None, decomposer: Decomposer
+) -> dict[str, TruncationErrors]:
     site, planned = job.site, job.planned
     weight = read_weight(site)
     # Where columns were taken out of a site, those that stay are to do what they did; before it, the rest stand in for all.
     target = read_weight(job.dense) if job.dense.out_features == site.out_features else weight
-    regression = regress(weight, target, sums.inputs(), sums.drift(job), has_bias=job.bias is not None)
+    regression = regress(weight, target, inputs, drift, has_bias=job.bias is not None)
     errors: dict[str, TruncationErrors] = {}
     if planned.rank is None:
         new = regression.weight

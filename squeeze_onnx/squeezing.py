@@ -35,6 +35,7 @@ from squeeze_onnx.spectra import SiteSpectra
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, take_survey
 from squeeze_onnx.tasks.head_choice import choose_head
+from squeeze_onnx.tasks.heads import Head
 from squeeze_onnx.tasks.model_config import read_model_config
 
 
@@ -171,12 +172,10 @@ def distilled(
     """Let the squeezed model, whose weights change in place, learn to imitate the ``dense`` one for ``config.distill`` steps."""
     clock = Stopwatch()
     with clock.stage("distillation"):
-        model = result.model
-        head = choose_head(open_session(model.path), read_model_config(model.folder), None)
         outcome = distill(
-            model.ir,
+            result.model.ir,
             dense,
-            imitation_losses(dense, head),
+            imitation_losses(dense, _head_of(result.model)),
             calibration,
             DistillConfig(steps=None if config.distill == "auto" else config.distill, seed=config.seed),
             provider=config.provider,
@@ -212,11 +211,16 @@ def certificate_of(
 ) -> Certificate:
     """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear."""
     try:
-        head = choose_head(open_session(dense.path), read_model_config(dense.folder), None)
+        head = _head_of(dense)
     except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
         texts = sum(len(next(iter(batch.feeds.values()))) for batch in calibration)
         return Certificate(texts, (f"Nothing was measured: {error}.",))
     return certify(dense.ir, squeezed, head, calibration, provider=provider, track=track)
+
+
+def _head_of(model: OnnxModel) -> Head:
+    """Return how the model in the file that ``model`` was loaded from answers; ModelError if nothing is known of that."""
+    return choose_head(open_session(model.path), read_model_config(model.folder), None)
 
 
 def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:

@@ -27,6 +27,7 @@ from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.moments import SecondMoment, TokenFrequency
+from squeeze_onnx.plan import Plan
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.rmt.summary import NoiseCut, SpectrumSummary
@@ -82,6 +83,21 @@ def cached_survey(
     with clock.stage("cache"):
         _write(path, key, survey)
     return Survey(**{**_shallow(survey), "timing": {**survey.timing, **clock.seconds}})
+
+
+def survey_of(
+    model: OnnxModel,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch] = (),
+    *,
+    cache: Path | None,
+    plan: Plan | None = None,
+    track: Track = silent,
+) -> Survey:
+    """Return the survey of ``model``: that in ``cache`` if there is one, see `cached_survey`, or one taken for ``plan``."""
+    if cache is not None:
+        return cached_survey(cache, model, config, calibration, track=track)
+    return take_survey(model, config, calibration, plan=plan, track=track)
 
 
 def check_cache(cache: Path, out: Path) -> None:

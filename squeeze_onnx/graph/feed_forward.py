@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from squeeze_onnx.graph.constants import constant_tensor, is_constant
-from squeeze_onnx.graph.operators import ELEMENTWISE, WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.operators import ELEMENTWISE, WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.sites import MatMulSite
 
 
@@ -79,7 +79,7 @@ def find_feed_forwards(sites: Sequence[MatMulSite]) -> tuple[FeedForward, ...]:
 
 def _block(after: MatMulSite, products: Mapping[ir.Node, MatMulSite]) -> FeedForward:
     reader = after.nodes[0]
-    pending = [reader.inputs[WEIGHT_OPERATORS[op_of(reader)].rows]]
+    pending: list[ir.Value | None] = [rows_of(reader)]
     inside = {reader}
     vectors: list[tuple[ir.Node, int]] = []
     values: dict[ir.Value, None] = {}

@@ -10,7 +10,7 @@ from functools import reduce
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.operators import op_of, rows_of
 from squeeze_onnx.graph.outlets import Bias, find_bias
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
@@ -53,9 +53,9 @@ def find_linear_head(model: ir.Model, output: str) -> LinearHead | None:
         return None
     product_of = {site.nodes[0].outputs[0]: site for site in classifiers}
     sites = [last]
-    while (factor := product_of.get(_rows(sites[0]))) is not None:
+    while (factor := product_of.get(rows_of(sites[0].nodes[0]))) is not None:
         sites.insert(0, factor)
-    return LinearHead(str(_rows(sites[0]).name), tuple(sites), biases[last.name])
+    return LinearHead(str(rows_of(sites[0].nodes[0]).name), tuple(sites), biases[last.name])
 
 
 def _answer(site: MatMulSite, bias: Bias | None) -> ir.Value:
@@ -68,9 +68,3 @@ def _computed(value: ir.Value) -> ir.Value:
     while (node := value.producer()) is not None and op_of(node) in _PASSES_ON and node.inputs[0] is not None:
         value = node.inputs[0]
     return value
-
-
-def _rows(site: MatMulSite) -> ir.Value:
-    rows = site.nodes[0].inputs[WEIGHT_OPERATORS[op_of(site.nodes[0])].rows]
-    assert rows is not None, "a node that uses a weight has rows to meet it"
-    return rows

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from squeeze_onnx.errors import ModelError
+
 
 def op_of(node: ir.Node) -> str:
     """Return the operator of ``node``, with its domain unless that is ONNX's own."""
@@ -58,6 +60,18 @@ WEIGHT_OPERATORS = {
 }
 
 LOOKUP = "Gather"
+
+
+def rows_of(node: ir.Node) -> ir.Value:
+    """Return the operand of ``node``, one of `WEIGHT_OPERATORS`, whose rows meet its weight.
+
+    Raises ModelError if it is missing.
+    """
+    value = node.inputs[WEIGHT_OPERATORS[op_of(node)].rows]
+    if value is None:
+        raise ModelError(f"{op_of(node)} {node.name!r} lacks a required input: export the model again")
+    return value
+
 
 # Of these, what computes nothing but the product: no bias, no activation, no attention.
 BARE_PRODUCTS = frozenset({"MatMul", "Gather"})

@@ -18,7 +18,6 @@ from enum import StrEnum
 
 import onnx_ir as ir
 
-from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.attention import attention_cores
 from squeeze_onnx.graph.constants import constant_axes, is_constant
 from squeeze_onnx.graph.dataflow import data_inputs, downstream, joins, upstream
@@ -31,6 +30,7 @@ from squeeze_onnx.graph.operators import (
     WEIGHT_OPERATORS,
     int_attribute,
     op_of,
+    rows_of,
 )
 
 
@@ -116,7 +116,7 @@ class _Placer:
     def _place_feed_forward(self) -> None:
         layer_at = self._last_core()
         for weight, node in enumerate(self.first_nodes):
-            before = list(upstream(_rows(node), self.ends_branch))
+            before = list(upstream(rows_of(node), self.ends_branch))
             sources = self._open_weights(before)
             if sources and self._open_weights([node]) and _has_nonlinearity(before):
                 addition = self._addition_to_stream(node, self.first_nodes[sources[0]])
@@ -126,7 +126,7 @@ class _Placer:
 
     def _place_heads(self) -> None:
         for weight, node in enumerate(self.first_nodes):
-            before = upstream(_rows(node), self.ends_branch)
+            before = upstream(rows_of(node), self.ends_branch)
             after = [node, *downstream(node.outputs[0], self.is_mixer)]
             if any(map(_picks_tokens, before)) and _has_nonlinearity(after):
                 self._assign([weight], Role.POOLER)
@@ -137,8 +137,8 @@ class _Placer:
 
     def _addition_to_stream(self, ffn_out: ir.Node, ffn_in: ir.Node) -> ir.Node | None:
         """Return the nearest addition of what ``ffn_out`` computes to the stream that ``ffn_in`` reads."""
-        stream = {_rows(ffn_in)}
-        for node in upstream(_rows(ffn_in), self.ends_branch):
+        stream = {rows_of(ffn_in)}
+        for node in upstream(rows_of(ffn_in), self.ends_branch):
             stream.update(node.outputs)
             if not self.ends_branch(node):
                 # Without constants: an epsilon is shared by norms all over the graph.
@@ -180,14 +180,6 @@ class _Placer:
         """Return the weights among ``nodes`` that have no placement yet, left factors aside."""
         weights = [self.weight_of[node] for node in nodes if node in self.weight_of and self.is_mixer(node)]
         return [weight for weight in weights if weight not in self.placed]
-
-
-def _rows(node: ir.Node) -> ir.Value:
-    """Return the activations that meet the weight of ``node``."""
-    value = node.inputs[WEIGHT_OPERATORS[op_of(node)].rows]
-    if value is None:
-        raise ModelError(f"{op_of(node)} {node.name!r} lacks a required input: export the model again")
-    return value
 
 
 def _returned(nodes: Iterable[ir.Node]) -> bool:
