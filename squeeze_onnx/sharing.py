@@ -16,10 +16,10 @@ from squeeze_onnx.spectra import SiteSpectra, read_weight
 
 
 def measure_sharings(spectra: Sequence[SiteSpectra], weighting_of: WeightingOf) -> tuple[Sharing, ...]:
-    """Measure what one left factor for query, key and value would lose, wherever they read the same value.
+    """Measure what one left factor for query, key and value, or two of them, would lose where they read the same value.
 
     The sensitivities in ``spectra`` have been probed. Each weight is scaled so that its squared error is its damage to the
-    model's output; with the three side by side, Σ_{k>r} s_k² is the damage of rank r.
+    model's output; of the weights side by side, Σ_{k>r} s_k² is the damage of rank r.
     """
     candidates = {measured.site.name: measured.candidate for measured in spectra}
     groups = find_projections([measured.site for measured in spectra])

@@ -1,8 +1,8 @@
 """Covers: all ways to decide for every site once, where what can be decided for some sites at once overlaps.
 
-Query and key may lose dimensions of their heads together, so may value and output, and query, key and value may share a left
-factor. Each of these, and each site alone, has a curve; a set of curves that decides for each site exactly once is a cover. Sites
-that no curve connects do not know of each other, so covers are listed for one small set of sites at a time.
+Query and key may lose dimensions of their heads together, or share a left factor, alone or with value, which may lose dimensions
+with the attention output. Each of these, and each site alone, has a curve; curves that decide for each site exactly once are a
+cover. Sites that no curve connects do not know of each other, so covers are listed for one small set of sites at a time.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,9 +44,11 @@ def covers_of(curves: Sequence[Curve]) -> tuple[tuple[Cover, ...], ...]:
     return tuple(tuple(_covers(sites, curves)) for sites in dict.fromkeys(connected.values()))
 
 
-def cheapest_cover(covers: Sequence[Cover], price: float) -> Cover:
-    """Return the one of ``covers`` with the least error + price · parameters; the first of equals."""
-    return min(covers, key=lambda cover: sum(curve.cost(price) for curve in cover))
+def cheapest_curves(covers: Sequence[Sequence[Cover]], price: float) -> list[Curve]:
+    """Return the curves of those ``covers``, one of each set of sites, with the least error + price · parameters."""
+    costs = {curve: curve.cost(price) for ways in covers for cover in ways for curve in cover}
+    cheapest = (min(ways, key=lambda cover: sum(costs[curve] for curve in cover)) for ways in covers)
+    return [curve for cover in cheapest for curve in cover]
 
 
 def _covers(sites: Sequence[str], curves: Sequence[Curve]) -> Iterator[Cover]:

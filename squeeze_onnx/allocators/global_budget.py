@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from squeeze_onnx.allocators.base import Allocator, Alternative, Candidate, Choice, parameter_budget
-from squeeze_onnx.allocators.covers import Cover, Curve, cheapest_cover, covers_of
+from squeeze_onnx.allocators.covers import Curve, cheapest_curves, covers_of
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.selectors import RankChoice
 
@@ -42,9 +42,9 @@ class GlobalBudget(Allocator):
         low, high = 0.0, sum(float(np.max(curve.error)) for curve in curves) + 1.0
         for _ in range(BISECTIONS):
             price = (low + high) / 2
-            spent = sum(curve.parameters[curve.cheapest(price)] for curve in _best_curves(covers, price))
+            spent = sum(curve.parameters[curve.cheapest(price)] for curve in cheapest_curves(covers, price))
             low, high = (price, high) if spent > budget else (low, price)
-        best = _best_curves(covers, high)
+        best = cheapest_curves(covers, high)
         chosen = [curve.cheapest(high) for curve in best]
         _check_affordable(best, chosen, candidates, self.keep)
         _spend_the_rest(best, chosen, budget)
@@ -91,11 +91,6 @@ class GlobalBudget(Allocator):
 
     def _reason(self, share: float) -> str:
         return f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of all"
-
-
-def _best_curves(covers: Sequence[Sequence[Cover]], price: float) -> list[Curve]:
-    """Return the curves of the cheapest covers at this ``price``."""
-    return [curve for ways in covers for curve in cheapest_cover(ways, price)]
 
 
 def _check_affordable(

@@ -57,7 +57,7 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
 @click.option(
     "--joint-qkv/--no-joint-qkv",
     default=True,
-    help="One left factor for query, key and value where that costs less [default: with --calibration].",
+    help="One left factor for two or all of query, key and value where that costs less [default: with --calibration].",
 )
 @click.option(
     "--refit/--no-refit",

@@ -6,6 +6,7 @@ x ──┼─► MatMul(k) ─►        x ─► MatMul(left) ──┼─► 
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.roles import Role
@@ -23,7 +24,7 @@ def read_the_same(sites: Sequence[MatMulSite]) -> bool:
 
 
 def find_projections(sites: Sequence[MatMulSite]) -> tuple[tuple[MatMulSite, ...], ...]:
-    """Return query, key and value of each attention among ``sites`` if they `read_the_same` value, in graph order.
+    """Return every two or three of query, key and value of one attention that `read_the_same` value, in graph order.
 
     Quantized weights are left out: factors are float, and larger than what is saved.
     """
@@ -32,7 +33,9 @@ def find_projections(sites: Sequence[MatMulSite]) -> tuple[tuple[MatMulSite, ...
         if site.role in _PROJECTIONS and not site.weight.decoding:
             layers.setdefault(site.layer, []).append(site)
     return tuple(
-        tuple(found)
+        group
         for found in layers.values()
-        if sorted(site.role for site in found) == sorted(_PROJECTIONS) and read_the_same(found)
+        for count in (2, 3)
+        for group in combinations(found, count)
+        if len({site.role for site in group}) == count and read_the_same(group)
     )
