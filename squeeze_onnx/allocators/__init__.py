@@ -9,6 +9,7 @@ from squeeze_onnx.allocators.edge_distance import EdgeDistance
 from squeeze_onnx.allocators.effective_rank import EffectiveRankReduction
 from squeeze_onnx.allocators.global_budget import GlobalBudget
 from squeeze_onnx.allocators.independent import Independent
+from squeeze_onnx.allocators.objective import PARAMETERS, Cost, Objective, ParameterCount
 from squeeze_onnx.allocators.sharing import ShareChoice, Sharing
 from squeeze_onnx.allocators.slicing import SliceChoice, Slicing
 from squeeze_onnx.allocators.uniform import Uniform
@@ -23,14 +24,18 @@ ALLOCATORS: dict[str, type[Allocator]] = {
 
 __all__ = [
     "ALLOCATORS",
+    "PARAMETERS",
     "Allocator",
     "Alternative",
     "Candidate",
     "Choice",
+    "Cost",
     "EdgeDistance",
     "EffectiveRankReduction",
     "GlobalBudget",
     "Independent",
+    "Objective",
+    "ParameterCount",
     "ShareChoice",
     "Sharing",
     "SliceChoice",

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from squeeze_onnx.allocators.objective import Cost
 from squeeze_onnx.allocators.sharing import ShareChoice
 from squeeze_onnx.allocators.slicing import SliceChoice
 from squeeze_onnx.rmt.spectrum import Spectrum
@@ -41,6 +42,17 @@ class Candidate:
         rows, columns = self.spectrum.shape
         return min(max(rank + self.extra_rank, 1) * (rows + columns), self.dense_parameters)
 
+    def dense_cost(self, cost: Cost) -> float:
+        """What the dense weight costs."""
+        rows, columns = self.spectrum.shape
+        return float(cost.into(rows, np.array([columns]))[0])
+
+    def factored_costs(self, ranks: np.ndarray, cost: Cost) -> np.ndarray:
+        """What two factors cost with each of ``ranks`` components kept."""
+        rows, columns = self.spectrum.shape
+        total = ranks + self.extra_rank
+        return np.asarray(cost.into(rows, total) + cost.out_of(total, columns))
+
 
 class Alternative(Protocol):
     """One decision for several sites at once, instead of a rank for each."""
@@ -60,9 +72,8 @@ class Alternative(Protocol):
         """Say whether sizes are matrix ranks."""
         ...
 
-    @property
-    def parameters(self) -> np.ndarray:
-        """Parameters of all its sites at each size."""
+    def costs(self, cost: Cost) -> np.ndarray:
+        """What all its sites cost at each size."""
         ...
 
     @property

@@ -15,21 +15,21 @@ from squeeze_onnx.allocators.base import Choice
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What each choice costs and loses at the ``sites`` that it decides for, from cheap to dear."""
+    """What each choice costs and loses at the ``sites`` that it decides for: the dearer, the less it loses."""
 
     sites: tuple[str, ...]
-    parameters: np.ndarray
+    costs: np.ndarray
     error: np.ndarray
     choices: Callable[[int], Mapping[str, Choice]]
     """What the choice of this index is for each site."""
 
     def cheapest(self, price: float) -> int:
-        """Index of the choice with the least error + price · parameters; the cheaper one of equals."""
-        return int(np.argmin(self.error + price * self.parameters))
+        """Index of the choice with the least error + price · cost; the cheaper one of equals."""
+        return int(np.argmin(self.error + price * self.costs))
 
-    def cost(self, price: float) -> float:
-        """The least error + price · parameters."""
-        return float(np.min(self.error + price * self.parameters))
+    def total(self, price: float) -> float:
+        """The least error + price · cost."""
+        return float(np.min(self.error + price * self.costs))
 
 
 Cover = tuple[Curve, ...]
@@ -45,9 +45,9 @@ def covers_of(curves: Sequence[Curve]) -> tuple[tuple[Cover, ...], ...]:
 
 
 def cheapest_curves(covers: Sequence[Sequence[Cover]], price: float) -> list[Curve]:
-    """Return the curves of those ``covers``, one of each set of sites, with the least error + price · parameters."""
-    costs = {curve: curve.cost(price) for ways in covers for cover in ways for curve in cover}
-    cheapest = (min(ways, key=lambda cover: sum(costs[curve] for curve in cover)) for ways in covers)
+    """Return the curves of those ``covers``, one of each set of sites, with the least error + price · cost."""
+    totals = {curve: curve.total(price) for ways in covers for cover in ways for curve in cover}
+    cheapest = (min(ways, key=lambda cover: sum(totals[curve] for curve in cover)) for ways in covers)
     return [curve for cover in cheapest for curve in cover]
 
 

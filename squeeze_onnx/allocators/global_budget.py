@@ -1,12 +1,13 @@
-"""Global budget: one price per parameter for the whole model, dense where factors do not pay."""
+"""Global budget: one price for the whole model, by parameter or by time, and dense where factors do not pay."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from squeeze_onnx.allocators.base import Allocator, Alternative, Candidate, Choice, parameter_budget
+from squeeze_onnx.allocators.base import Allocator, Alternative, Candidate, Choice
 from squeeze_onnx.allocators.covers import Curve, cheapest_curves, covers_of
+from squeeze_onnx.allocators.objective import PARAMETERS, Objective, ParameterCount
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.selectors import RankChoice
 
@@ -15,39 +16,40 @@ BISECTIONS = 100
 
 @dataclass(frozen=True)
 class GlobalBudget(Allocator):
-    """Minimise the summed error of all sites under one parameter budget.
+    """Minimise the summed error of all sites under one budget of parameters, or of whatever ``objective`` counts.
 
     Site i at rank r loses ``sensitivity``·Σ_{k>r} s_k²/Σ s_k²: its squared error relative to its own output, times how much that
     matters to the model's output. Sites of one of ``alternatives`` may lose columns or share a left factor instead, where that
     is cheaper than lower ranks at all of them; of alternatives that overlap, the cheapest cover of their sites counts. The
     Lagrangian splits the problem by covers (Everett 1963); its price is found by bisection, and what the bisection leaves
-    unspent goes to the best increments that still fit. Ranks are multiples of ``rank_multiple``; no site falls under its
-    ``floor``.
+    unspent goes to the best increments that still fit. No site falls under its ``floor`` of parameters.
     """
 
     keep: float
     alternatives: tuple[Alternative, ...] = ()
-    rank_multiple: int = 1
+    objective: Objective = PARAMETERS
 
     def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, Choice]:
-        """Return the choices of least total error that ``keep`` of all parameters can pay for.
+        """Return the choices of least total error that ``keep`` of the objective can pay for, what is fixed of it included.
 
         Raises OptionError if the floors and rank multiples cost more than that.
         """
         by_name = {candidate.name: candidate for candidate in candidates}
         together = (self._by_size(each, [by_name[site] for site in each.sites]) for each in self.alternatives)
-        curves = [*map(self._by_rank, candidates), *(curve for curve in together if curve.parameters.size)]
+        curves = [*map(self._by_rank, candidates), *(curve for curve in together if curve.costs.size)]
         covers = covers_of(curves)
-        budget = parameter_budget(candidates, self.keep)
+        fixed = self.objective.fixed
+        whole = fixed + sum(candidate.dense_cost(self.objective.cost) for candidate in candidates)
         low, high = 0.0, sum(float(np.max(curve.error)) for curve in curves) + 1.0
         for _ in range(BISECTIONS):
             price = (low + high) / 2
-            spent = sum(curve.parameters[curve.cheapest(price)] for curve in cheapest_curves(covers, price))
-            low, high = (price, high) if spent > budget else (low, price)
+            spent = fixed + sum(curve.costs[curve.cheapest(price)] for curve in cheapest_curves(covers, price))
+            low, high = (price, high) if spent > self.keep * whole else (low, price)
         best = cheapest_curves(covers, high)
         chosen = [curve.cheapest(high) for curve in best]
-        _check_affordable(best, chosen, candidates, self.keep)
-        _spend_the_rest(best, chosen, budget)
+        spent = fixed + sum(curve.costs[index] for curve, index in zip(best, chosen, strict=True))
+        self._check_affordable(spent / whole)
+        _spend_the_rest(best, chosen, self.keep * whole - spent)
         made = (curve.choices(index) for curve, index in zip(best, chosen, strict=True))
         return {site: choice for choices in made for site, choice in choices.items()}
 
@@ -59,68 +61,87 @@ class GlobalBudget(Allocator):
             if total > 0
             else np.zeros(len(energy) + 1)
         )
-        step = self.rank_multiple
-        factored = [
-            rank
-            for rank in range(max(step - candidate.extra_rank, 1 - candidate.extra_rank), len(energy), step)
-            if candidate.floor * candidate.dense_parameters <= candidate.parameters(rank) < candidate.dense_parameters
-        ]
-        ranks = [*factored, len(energy)]
-        parameters = np.array([*(candidate.parameters(rank) for rank in factored), candidate.dense_parameters])
+        step = self.objective.rank_multiple
+        ranks = np.array(
+            [
+                rank
+                for rank in range(max(step - candidate.extra_rank, 1 - candidate.extra_rank), len(energy), step)
+                if candidate.floor * candidate.dense_parameters
+                <= candidate.parameters(rank)
+                < candidate.dense_parameters
+            ],
+            dtype=np.int64,
+        )
+        cost = self.objective.cost
 
-        def choices(index: int) -> Mapping[str, Choice]:
-            reason = self._reason(parameters[index] / candidate.dense_parameters)
-            return {candidate.name: RankChoice.leading(candidate.spectrum, int(ranks[index]), "global_budget", reason)}
+        def choice(rank: int) -> Mapping[str, Choice]:
+            reason = self._reason(candidate.parameters(rank) / candidate.dense_parameters)
+            return {candidate.name: RankChoice.leading(candidate.spectrum, rank, "global_budget", reason)}
 
-        return Curve((candidate.name,), parameters, candidate.sensitivity * np.append(lost[factored], 0.0), choices)
+        return _frontier(
+            (candidate.name,),
+            np.append(ranks, len(energy)),
+            np.append(candidate.factored_costs(ranks, cost), candidate.dense_cost(cost)),
+            candidate.sensitivity * np.append(lost[ranks], 0.0),
+            choice,
+        )
 
     def _by_size(self, alternative: Alternative, candidates: Sequence[Candidate]) -> Curve:
         """Return the curve of ``alternative`` for its ``candidates``, of which the most demanding sets the floor."""
         dense = sum(candidate.dense_parameters for candidate in candidates)
-        allowed = alternative.parameters >= max(candidate.floor for candidate in candidates) * dense
+        parameters = alternative.costs(ParameterCount())
+        allowed = parameters >= max(candidate.floor for candidate in candidates) * dense
         if alternative.sizes_are_ranks:
-            allowed &= alternative.sizes % self.rank_multiple == 0
-        sizes, parameters, damage = (
-            array[allowed][::-1] for array in (alternative.sizes, alternative.parameters, alternative.damage)
+            allowed &= alternative.sizes % self.objective.rank_multiple == 0
+        shares = dict(zip(alternative.sizes.tolist(), (parameters / dense).tolist(), strict=True))
+        return _frontier(
+            alternative.sites,
+            alternative.sizes[allowed],
+            alternative.costs(self.objective.cost)[allowed],
+            alternative.damage[allowed],
+            lambda size: alternative.choices(size, self._reason(shares[size])),
         )
-
-        def choices(index: int) -> Mapping[str, Choice]:
-            return alternative.choices(int(sizes[index]), self._reason(parameters[index] / dense))
-
-        return Curve(alternative.sites, parameters, damage, choices)
 
     def _reason(self, share: float) -> str:
-        return f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of all"
+        return f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of {self.objective.name}"
+
+    def _check_affordable(self, least: float) -> None:
+        """Raise OptionError if the ``least`` that can stay of all is more than is to be kept."""
+        if least > self.keep:
+            raise OptionError(
+                f"--keep {self.keep} is too little: with the floors asked for, at least {least:.4f} of {self.objective.name} stays; "
+                "give more to --keep or less to --floor"
+            )
 
 
-def _check_affordable(
-    curves: Sequence[Curve], chosen: Sequence[int], candidates: Sequence[Candidate], keep: float
-) -> None:
-    """Raise OptionError if what is ``chosen`` at the highest price, the least there can be, is more than ``keep`` of all."""
-    spent = sum(int(curve.parameters[index]) for curve, index in zip(curves, chosen, strict=True))
-    if spent > parameter_budget(candidates, keep):
-        least = spent / sum(candidate.dense_parameters for candidate in candidates)
-        raise OptionError(
-            f"--keep {keep} is too little: with the floors asked for, the eligible weights keep at least {least:.4f} of their "
-            "parameters; give more to --keep or less to --floor"
-        )
+def _frontier(
+    sites: tuple[str, ...],
+    sizes: np.ndarray,
+    costs: np.ndarray,
+    errors: np.ndarray,
+    choice: Callable[[int], Mapping[str, Choice]],
+) -> Curve:
+    """Return the curve of those ``sizes`` for which nothing cheaper loses as little."""
+    order = np.lexsort((errors, costs))
+    least = np.minimum.accumulate(np.append(np.inf, errors[order]))[:-1]
+    best = order[errors[order] < least]
+    return Curve(sites, costs[best], errors[best], lambda index: choice(int(sizes[best[index]])))
 
 
-def _spend_the_rest(curves: Sequence[Curve], chosen: list[int], budget: int) -> None:
-    """Raise the choices in ``chosen`` by the best error per parameter while something still fits."""
-    left = budget - sum(int(curve.parameters[index]) for curve, index in zip(curves, chosen, strict=True))
+def _spend_the_rest(curves: Sequence[Curve], chosen: list[int], left: float) -> None:
+    """Raise the choices in ``chosen`` by the best error per cost while something still fits in what is ``left``."""
     while True:
         best, best_gain = None, 0.0
         for site, (curve, index) in enumerate(zip(curves, chosen, strict=True)):
-            extra = curve.parameters[index + 1 :] - curve.parameters[index]
+            extra = curve.costs[index + 1 :] - curve.costs[index]
             affordable = int(np.searchsorted(extra, left, side="right"))
             if affordable:
-                gains = (curve.error[index] - curve.error[index + 1 :][:affordable]) / np.maximum(extra[:affordable], 1)
+                gains = (curve.error[index] - curve.error[index + 1 :][:affordable]) / extra[:affordable]
                 step = int(np.argmax(gains))
                 if gains[step] > best_gain:
                     best, best_gain = (site, index + 1 + step), float(gains[step])
         if best is None:
             return
         site, index = best
-        left -= int(curves[site].parameters[index] - curves[site].parameters[chosen[site]])
+        left -= float(curves[site].costs[index] - curves[site].costs[chosen[site]])
         chosen[site] = index

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from squeeze_onnx.allocators.objective import Cost
+
 
 @dataclass(frozen=True)
 class ShareChoice:
@@ -38,11 +40,10 @@ class Sharing:
         """The ranks that pay, descending to 1."""
         return np.arange(len(self.damage), 0, -1)
 
-    @property
-    def parameters(self) -> np.ndarray:
-        """Parameters of the left and all right factors at each rank: r(in + Σ out)."""
-        parameters: np.ndarray = self.sizes * (self.in_features + sum(size for _, size in self.after))
-        return parameters
+    def costs(self, cost: Cost) -> np.ndarray:
+        """What the left and all right factors cost at each rank; r(in + Σ out) parameters."""
+        right = sum(cost.out_of(self.sizes, columns) for _, columns in self.after)
+        return np.asarray(cost.into(self.in_features, self.sizes) + right)
 
     def choices(self, size: int, reason: str) -> Mapping[str, ShareChoice]:
         """What it means for each site that the left factor has rank ``size``."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from squeeze_onnx.allocators.objective import Cost
+
 
 @dataclass(frozen=True)
 class SliceChoice:
@@ -33,11 +35,10 @@ class Slicing:
         """The names of all sites of the block."""
         return tuple(name for name, _ in (*self.before, *self.after))
 
-    @property
-    def parameters(self) -> np.ndarray:
-        """Parameters of the whole block at each size."""
-        parameters: np.ndarray = self.sizes * sum(size for _, size in (*self.before, *self.after))
-        return parameters
+    def costs(self, cost: Cost) -> np.ndarray:
+        """What the whole block costs at each size."""
+        before = sum(cost.into(rows, self.sizes) for _, rows in self.before)
+        return np.asarray(before + sum(cost.out_of(self.sizes, columns) for _, columns in self.after))
 
     def choices(self, columns: int, reason: str) -> dict[str, SliceChoice]:
         """What it means for each site that so many ``columns`` stay."""

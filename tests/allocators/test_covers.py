@@ -39,10 +39,10 @@ def test_the_cheapest_is_the_cheapest_of_all_sets_of_curves_that_decide_for_each
     curves = [curve(sites, error) for sites, error in zip([*SITES, *together], errors, strict=False)]
     subsets = (subset for count in range(1, len(SITES) + 1) for subset in combinations(curves, count))
     exact = [subset for subset in subsets if sorted("".join("".join(each.sites) for each in subset)) == sorted(SITES)]
-    best = min(sum(each.cost(1.0) for each in subset) for subset in exact)
+    best = min(sum(each.total(1.0) for each in subset) for subset in exact)
     found = cheapest_curves(covers_of(curves), 1.0)
     assert sorted(site for each in found for site in each.sites) == sorted(SITES)
-    np.testing.assert_allclose(sum(each.cost(1.0) for each in found), best)
+    np.testing.assert_allclose(sum(each.total(1.0) for each in found), best)
 
 
 def test_of_equals_each_site_decides_alone() -> None:

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeeze_onnx.allocators import Candidate, Choice, GlobalBudget, ShareChoice, Sharing, SliceChoice, Slicing, Uniform
+from squeeze_onnx.allocators import (
+    Candidate,
+    Choice,
+    GlobalBudget,
+    Objective,
+    ShareChoice,
+    Sharing,
+    SliceChoice,
+    Slicing,
+    Uniform,
+)
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.selectors import RankChoice
@@ -83,7 +93,7 @@ def test_it_is_never_worse_than_the_same_fraction_everywhere() -> None:
 @pytest.mark.parametrize("multiple", [1, 4, 8])
 def test_ranks_are_multiples(candidate: MakeCandidate, multiple: int) -> None:
     sites = [candidate(name, list(np.linspace(9, 1, 64)), (64, 256)) for name in "ab"]
-    ranks = allocated(sites, GlobalBudget(0.4, rank_multiple=multiple))
+    ranks = allocated(sites, GlobalBudget(0.4, objective=Objective(rank_multiple=multiple)))
     assert all(rank % multiple == 0 for rank in ranks.values())
 
 
@@ -108,7 +118,7 @@ def test_a_floor_of_one_leaves_a_site_dense(candidate: MakeCandidate) -> None:
 
 def test_floors_that_cost_more_than_the_budget_are_refused(candidate: MakeCandidate) -> None:
     sites = [candidate(name, list(np.linspace(9, 1, 32)), (32, 128), floor=0.6) for name in "ab"]
-    with pytest.raises(OptionError, match=r"--keep 0\.5 is too little: .* keep at least 0\.6250 .* less to --floor"):
+    with pytest.raises(OptionError, match=r"--keep 0\.5 is too little: .* at least 0\.6250 .* less to --floor"):
         GlobalBudget(0.5).allocate(sites)
 
 
@@ -216,7 +226,7 @@ class TestSharing:
                 assert name in others
 
     def test_has_ranks_that_are_multiples(self) -> None:
-        choices = GlobalBudget(0.5, (self.sharing(0.001),), rank_multiple=4).allocate(self.SITES)
+        choices = GlobalBudget(0.5, (self.sharing(0.001),), objective=Objective(rank_multiple=4)).allocate(self.SITES)
         assert {choice.rank % 4 for choice in choices.values() if isinstance(choice, ShareChoice)} == {0}
 
     def test_is_no_way_around_a_floor(self) -> None:

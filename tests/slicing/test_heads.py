@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.allocators import Slicing
+from squeeze_onnx.allocators import ParameterCount, Slicing
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import OptionError
@@ -88,7 +88,7 @@ def test_both_pairs_of_a_layer_are_measured_next_to_the_spectra(survey: Survey) 
     scores, contexts = (slicing_of(survey, sites) for sites in (QUERY_KEY, VALUE_OUTPUT))
     for slicing in (scores, contexts):
         assert slicing.sizes.tolist() == [HIDDEN, HIDDEN // 2]
-        assert slicing.parameters.tolist() == [2 * HIDDEN**2, HIDDEN**2]
+        assert slicing.costs(ParameterCount()).tolist() == [2 * HIDDEN**2, HIDDEN**2]
         assert slicing.damage[0] == 0 < slicing.damage[1]
 
 

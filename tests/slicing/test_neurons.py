@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from squeeze_onnx.allocators import ParameterCount
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import OptionError
@@ -58,7 +59,7 @@ def test_blocks_are_measured_next_to_the_spectra(survey: Survey) -> None:
     assert first.sites == BLOCK
     assert second.sites == ("layer.1/ffn_in", "layer.1/ffn_out")
     assert first.sizes[0] == INTERMEDIATE
-    assert first.parameters[0] == 2 * HIDDEN * INTERMEDIATE
+    assert first.costs(ParameterCount())[0] == 2 * HIDDEN * INTERMEDIATE
     assert first.damage[0] == 0
     assert (np.diff(first.damage) >= 0).all()
 

@@ -1,0 +1,47 @@
+"""What a budget is spent on: parameters of weights, bytes of a file, or time; and what else of it a model takes."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+class Cost(Protocol):
+    """What the weight of one MatMul costs."""
+
+    def into(self, rows: int, sizes: np.ndarray) -> np.ndarray:
+        """Cost of weights (rows, size), for each of ``sizes``."""
+        ...
+
+    def out_of(self, sizes: np.ndarray, columns: int) -> np.ndarray:
+        """Cost of weights (size, columns), for each of ``sizes``."""
+        ...
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """A parameter costs 1."""
+
+    def into(self, rows: int, sizes: np.ndarray) -> np.ndarray:
+        """Entries of weights (rows, size)."""
+        return np.asarray(rows * sizes)
+
+    def out_of(self, sizes: np.ndarray, columns: int) -> np.ndarray:
+        """Entries of weights (size, columns)."""
+        return np.asarray(sizes * columns)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is to be saved, as the messages name it, what weights cost of it, and what the rest of the model takes anyway.
+
+    Ranks are multiples of ``rank_multiple``.
+    """
+
+    name: str = "the parameters of the eligible weights"
+    cost: Cost = ParameterCount()
+    fixed: float = 0.0
+    rank_multiple: int = 1
+
+
+PARAMETERS = Objective()
