@@ -29,6 +29,10 @@ DEFAULT_ROLES = frozenset(
 ALL_ROLES = "all"
 """The key of the floor for every role that has none of its own."""
 
+Objectives = Literal["parameters", "size", "latency"]
+
+DEFAULT_OBJECTIVE: Objectives = "parameters"
+
 DEFAULT_KEEP = 0.75
 """What stays when a method needs a budget and none is given."""
 
@@ -79,7 +83,9 @@ class AnalyzeConfig(_JsonConfig):
 class OptimizeConfig(AnalyzeConfig):
     """How a model is squeezed.
 
-    ``keep`` is the fraction of the parameters of all eligible weights that stays, ``floor`` the least fraction of each weight's
+    ``keep`` is the fraction that stays of what ``objective`` counts: the parameters of all eligible weights, or of the whole
+    model its bytes, or its latency at ``batch_size`` × ``sequence_length`` tokens with so many ``threads`` (None: onnxruntime's
+    choice). ``floor`` is the least fraction of each weight's
     own by role (`ALL_ROLES` for the others). ``above_break_even`` says what becomes of a
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
     ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks, ``thin_heads``
@@ -104,6 +110,10 @@ class OptimizeConfig(AnalyzeConfig):
     fuse: str | None = None
     provider: str = "cpu"
     distill: int | Literal["auto"] | None = None
+    objective: Objectives = DEFAULT_OBJECTIVE
+    batch_size: int = 1
+    sequence_length: int = 128
+    threads: int | None = None
 
     @property
     def sliced(self) -> tuple[str, ...]:
@@ -123,6 +133,10 @@ class OptimizeConfig(AnalyzeConfig):
             _one_of("floor", role, [ALL_ROLES, *map(str, Role)])
             if not 0 <= share <= 1:
                 raise OptionError(f"--floor is a float from 0 to 1, alone or as ROLE=F; got {share} for {role}")
+        _one_of("objective", self.objective, get_args(Objectives))
+        for option, value in (("batch-size", self.batch_size), ("sequence-length", self.sequence_length)):
+            if value < 1:
+                raise OptionError(f"--{option} is a positive integer; got {value}")
         if self.fuse is not None:
             _one_of("fuse", self.fuse, FUSIONS)
         if self.preset is not None:

@@ -16,6 +16,7 @@ from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.graph.size import ModelSize, measure_size
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.methods import METHODS
+from squeeze_onnx.objectives import latency_report
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.report.html import render_optimization
@@ -92,6 +93,10 @@ def optimize(
         survey = survey_of(model, config, batches, cache=cache, plan=plan, track=track)
         result = squeeze_surveyed(model, survey, config, batches, plan=plan, checkpoint=checkpoint, track=track)
         report = write_folder(result, folder, config, before, clock)
+        if config.objective == "latency":
+            squeezed = folder / "model.onnx"
+            report |= {"latency": latency_report(model, squeezed, result.plan, survey.objective, config)}
+            write_report(report, folder)
     if checkpoint is not None:
         checkpoint.path.unlink(missing_ok=True)  # its result is written
     return report

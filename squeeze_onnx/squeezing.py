@@ -10,7 +10,7 @@ from squeeze_onnx.allocators import Allocator, Alternative, Independent
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.certificate import Certificate
 from squeeze_onnx.certifying import certify
-from squeeze_onnx.config import DEFAULT_KEEP, OptimizeConfig
+from squeeze_onnx.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.factoring import TruncationErrors, rewrite_sites
@@ -231,7 +231,7 @@ def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allo
     alternatives: tuple[Alternative, ...] = slicings_of(survey.spectra, survey.blocks)
     if config.joint_qkv:
         alternatives += survey.sharings
-    return METHODS[survey.method].allocator(config.keep or DEFAULT_KEEP, alternatives)
+    return METHODS[survey.method].allocator(config.keep or DEFAULT_KEEP, alternatives, survey.objective)
 
 
 def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
@@ -241,7 +241,8 @@ def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
     if config.keep is None and method == "squeeze":
         return {"probability": config.probability, "noise": config.noise}
     floors = {"floor": dict(config.floor)} if config.floor else {}
-    return {"keep": config.keep or DEFAULT_KEEP, **floors}
+    objective = {"objective": config.objective} if config.objective != DEFAULT_OBJECTIVE else {}
+    return {"keep": config.keep or DEFAULT_KEEP, **objective, **floors}
 
 
 def _required(calibration: Sequence[CalibrationBatch]) -> Sequence[CalibrationBatch]:

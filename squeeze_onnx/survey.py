@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from squeeze_onnx.allocators import Sharing, Uniform
+from squeeze_onnx.allocators import Objective, Sharing, Uniform
 from squeeze_onnx.calibration import CalibrationBatch, collect_moments
-from squeeze_onnx.config import OptimizeConfig
+from squeeze_onnx.config import DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite, find_sites
 from squeeze_onnx.methods import METHODS, WeightingOf
 from squeeze_onnx.moments import Moments
+from squeeze_onnx.objectives import objective_of
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import planned_sites_of
 from squeeze_onnx.presets import PRESETS
@@ -30,7 +31,7 @@ class Survey:
     ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others. ``moments`` and ``blocks`` know sites
     by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
     blocks that may lose columns, by their names. So do ``sharings``, the sites that may share a left factor; like sensitivities
-    only a new plan needs them. ``timing`` is in seconds per stage.
+    only a new plan needs them. ``objective`` is what budgets are of. ``timing`` is in seconds per stage.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Survey:
     moments: Mapping[str, Moments]
     blocks: Mapping[str, Measurement]
     sharings: tuple[Sharing, ...]
+    objective: Objective
     timing: Mapping[str, float]
 
     @property
@@ -84,19 +86,22 @@ def take_survey(
             blocks = {name: block.probed(prober) for name, block in blocks.items()}
         with clock.stage("sharing"):
             sharings = measure_sharings(spectra, weighting_of)
-    return Survey(method, spectra, skipped, moments, blocks, sharings, clock.seconds)
+    with clock.stage("objective"):
+        objective = objective_of(model, sites, config, track)
+    return Survey(method, spectra, skipped, moments, blocks, sharings, objective, clock.seconds)
 
 
 def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:
     """Return the method that ``auto`` stands for: the best that the given data allows.
 
-    Raises OptionError if it does not heed the floors that were asked for.
+    Raises OptionError if it does not heed the floors or the objective that were asked for.
     """
     method = _resolved(config, calibrated=calibrated)
-    if config.floor and not METHODS[method].heeds_floors:
+    asked = {"floor": bool(config.floor), f"objective {config.objective}": config.objective != DEFAULT_OBJECTIVE}
+    for option in (option for option, given in asked.items() if given and not METHODS[method].heeds_floors):
         heeding = ", ".join(name for name, known in METHODS.items() if known.heeds_floors)
         raise OptionError(
-            f"--floor is kept by --method {heeding} (which needs --calibration), not by {method}; leave it out"
+            f"--{option} is kept by --method {heeding} (which needs --calibration), not by {method}; leave it out"
         )
     return method
 

@@ -27,6 +27,7 @@ from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.moments import SecondMoment, TokenFrequency
+from squeeze_onnx.objectives import objective_of
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.rmt.spectrum import Spectrum
@@ -43,12 +44,15 @@ from squeeze_onnx.survey import Survey, choose_sites, resolve_method, take_surve
 FORMAT = "squeeze-onnx/survey/2"
 
 OF_THE_BUDGET = frozenset(
-    ("method", "keep", "floor", "above_break_even", "joint_qkv", "refit", "distill", "external_data", "fuse")
+    (
+        *("method", "keep", "floor", "above_break_even", "joint_qkv", "refit", "distill", "external_data", "fuse"),
+        *("objective", "batch_size", "sequence_length", "threads"),
+    )
 )
 """Options that a survey does not depend on; of the method it is the one that ``auto`` stands for."""
 
-_FOUND_ANEW = frozenset({"spectra", "skipped", "timing"})
-"""Fields of a survey that belong to one loaded copy of the model, or to one run."""
+_FOUND_ANEW = frozenset({"spectra", "skipped", "objective", "timing"})
+"""Fields of a survey that belong to one loaded copy of the model, to one machine, or to one run."""
 
 _DOCUMENT = "document"
 _KINDS = {
@@ -80,7 +84,9 @@ def cached_survey(
         key = survey_key(model, config, calibration)
         path = cache / f"survey-{key[:16]}.npz"
         if path.exists():
-            return _read(path, key, model, config, clock)
+            fields = _read(path, key, model, config)
+            objective = objective_of(model, [measured.site for measured in fields["spectra"]], config, track)
+            return Survey(**fields, objective=objective, timing=clock.seconds)
     survey = take_survey(model, config, calibration, track=track)
     with clock.stage("cache"):
         _write(path, key, survey)
@@ -152,7 +158,8 @@ def _write(path: Path, key: str, survey: Survey) -> None:
         np.savez(file, **encoder.arrays)
 
 
-def _read(path: Path, key: str, model: OnnxModel, config: OptimizeConfig, clock: Stopwatch) -> Survey:
+def _read(path: Path, key: str, model: OnnxModel, config: OptimizeConfig) -> dict[str, Any]:
+    """Return the fields of the survey, but for its objective and timing."""
     sites, skipped = choose_sites(model, config)
     try:
         with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
@@ -166,7 +173,7 @@ def _read(path: Path, key: str, model: OnnxModel, config: OptimizeConfig, clock:
         raise _damaged(path, error) from error
     except InputError as error:
         raise error if isinstance(error, DataError) else _damaged(path, error) from error
-    return Survey(**measured, spectra=spectra, skipped=skipped, timing=clock.seconds)
+    return {**measured, "spectra": spectra, "skipped": skipped}
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

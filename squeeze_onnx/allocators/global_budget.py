@@ -109,8 +109,8 @@ class GlobalBudget(Allocator):
         """Raise OptionError if the ``least`` that can stay of all is more than is to be kept."""
         if least > self.keep:
             raise OptionError(
-                f"--keep {self.keep} is too little: with the floors asked for, at least {least:.4f} of {self.objective.name} stays; "
-                "give more to --keep or less to --floor"
+                f"--keep {self.keep} is too little: with the floors asked for, at least {least:.4f} of {self.objective.name} "
+                "stays; give more to --keep or less to --floor"
             )
 
 

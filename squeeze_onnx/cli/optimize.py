@@ -15,6 +15,22 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
 @click.option("--method", default="auto", show_default=True, metavar="NAME", help="auto, squeeze, svd or whiten.")
 @click.option("--keep", type=float, metavar="F", help="Fraction of the eligible parameters that stays.")
 @click.option(
+    "--objective",
+    default="parameters",
+    show_default=True,
+    metavar="NAME",
+    help="What --keep is a fraction of: parameters, or of the whole model its size or latency.",
+)
+@click.option(
+    "--target-latency",
+    type=float,
+    metavar="F",
+    help="Short for --objective latency --keep F: measured on this machine.",
+)
+@click.option("--batch-size", default=1, show_default=True, help="Sequences that --objective latency times.")
+@click.option("--sequence-length", default=128, show_default=True, help="Tokens of each of them.")
+@click.option("--threads", type=int, metavar="N", help="Intra-op threads it times [default: ONNX Runtime's choice].")
+@click.option(
     "--max-drop",
     type=float,
     metavar="POINTS",
@@ -92,6 +108,7 @@ def optimize(
     model: Path,
     out: Path,
     max_drop: float | None,
+    target_latency: float | None,
     plan_path: Path | None,
     calibration: str | None,
     task: str | None,
@@ -130,6 +147,12 @@ def optimize(
     from squeeze_onnx.plan import read_plan
     from squeeze_onnx.search import optimize_within
 
+    if target_latency is not None:
+        if options["keep"] is not None or options["objective"] == "size":
+            raise OptionError(
+                f"--target-latency {target_latency} is a budget by itself; leave out --keep and --objective"
+            )
+        options |= {"objective": "latency", "keep": target_latency}
     decided = [option for option in ("keep", "floor", "preset", "include", "exclude") if options[option]]
     decided += ["max-drop"] if max_drop is not None else []
     if checkpoint is not None and options["distill"] is None:

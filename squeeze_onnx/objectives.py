@@ -1,0 +1,112 @@
+"""What ``--objective`` names: what a budget is spent on, measured for one model on this machine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from squeeze_onnx.allocators import PARAMETERS, Cost, Objective
+from squeeze_onnx.benchmark import BenchConfig, bench
+from squeeze_onnx.config import OptimizeConfig
+from squeeze_onnx.graph.model import OnnxModel
+from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.graph.size import measure_size
+from squeeze_onnx.plan import Plan, PlannedSite
+from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.runtime.matmul_latency import STEP, Setting, measure_matmuls
+from squeeze_onnx.wheels import cache_folder
+
+Measure = Callable[[OnnxModel, Sequence[MatMulSite], Setting, Track], Objective]
+
+
+def objective_of(
+    model: OnnxModel, sites: Sequence[MatMulSite], config: OptimizeConfig, track: Track = silent
+) -> Objective:
+    """Return what ``config.objective`` means for ``sites`` of ``model``; raises what opening and timing it raises."""
+    return OBJECTIVES[config.objective](model, sites, setting_of(config), track)
+
+
+def setting_of(config: OptimizeConfig) -> Setting:
+    """Return what latency is measured on."""
+    return Setting(config.batch_size, config.sequence_length, config.provider, config.threads)
+
+
+def latency_report(
+    model: OnnxModel, squeezed: Path, plan: Plan, objective: Objective, config: OptimizeConfig
+) -> dict[str, Any]:
+    """Time ``model`` and what is in the file ``squeezed`` in turns, and put what was predicted for ``plan`` beside it.
+
+    A ratio is the time of the squeezed model over that of the dense one.
+    """
+    measured = bench([model.path, squeezed], _bench_config(setting_of(config)))
+    speedup = measured.speedup(1, 0)
+    dense, small = (latency.p50_ms for latency in measured.latencies[0])
+    return {
+        **asdict(setting_of(config)),
+        "baseline_p50_ms": dense,
+        "optimized_p50_ms": small,
+        "predicted_ratio": predicted_share(plan, objective),
+        "measured_ratio": 1 / speedup.ratio,
+        "measured_interval": [1 / speedup.interval.high, 1 / speedup.interval.low],
+    }
+
+
+def predicted_share(plan: Plan, objective: Objective) -> float:
+    """Return what ``plan`` leaves of ``objective``, as a fraction of the dense model's."""
+    dense = objective.fixed + sum(_dense_cost(site, objective.cost) for site in plan.sites)
+    return (objective.fixed + sum(_kept_cost(site, objective.cost) for site in plan.sites)) / dense
+
+
+def _dense_cost(site: PlannedSite, cost: Cost) -> float:
+    rows, columns = site.shape
+    return float(cost.into(rows, np.array([columns]))[0])
+
+
+def _kept_cost(site: PlannedSite, cost: Cost) -> float:
+    rows, columns = site.shape
+    if site.treatment == "sliced":
+        assert site.kept_shape is not None
+        height, width = site.kept_shape
+        kept = cost.into(rows, np.array([width])) if height == rows else cost.out_of(np.array([height]), columns)
+        return float(kept[0])
+    if site.treatment == "factored":
+        rank = np.array([site.rank])
+        left = float(cost.into(rows, rank)[0]) if site.left == site.name else 0.0
+        return left + float(cost.out_of(rank, columns)[0])
+    return _dense_cost(site, cost)
+
+
+def _parameters(model: OnnxModel, sites: Sequence[MatMulSite], setting: Setting, track: Track) -> Objective:
+    return PARAMETERS
+
+
+def _size(model: OnnxModel, sites: Sequence[MatMulSite], setting: Setting, track: Track) -> Objective:
+    """Bytes, in units of those of an eligible parameter: the rest of the model is fixed."""
+    eligible = sum(site.weight.stored_bytes for site in sites)
+    entries = sum(site.parameters for site in sites)
+    rest = max(measure_size(model).bytes - eligible, 0)
+    return Objective("the bytes of the model", fixed=rest * entries / eligible)
+
+
+def _latency(model: OnnxModel, sites: Sequence[MatMulSite], setting: Setting, track: Track) -> Objective:
+    """Nanoseconds of one run; what is not spent on the weights of ``sites`` is fixed."""
+    shapes = [(site.in_features, site.out_features) for site in sites]
+    cost = measure_matmuls(shapes, setting, cache_folder() / "latency", track=track)
+    weights = sum(float(cost.into(rows, np.array([columns]))[0]) for rows, columns in shapes)
+    [[whole]] = bench([model.path], _bench_config(setting)).latencies
+    return Objective("the latency of the model", cost, max(whole.p50_ms * 1e6 - weights, 0.0), STEP)
+
+
+def _bench_config(setting: Setting) -> BenchConfig:
+    return BenchConfig(
+        provider=setting.provider,
+        batch_sizes=(setting.batch_size,),
+        sequence_lengths=(setting.sequence_length,),
+        threads=setting.threads,
+        memory=False,
+    )
+
+
+OBJECTIVES: dict[str, Measure] = {"parameters": _parameters, "size": _size, "latency": _latency}
