@@ -75,7 +75,7 @@ def take_survey(
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
     if plan is None and METHODS[method].probes:
-        with clock.stage("sensitivity"), open_prober(model.ir, calibration, config.provider) as prober:
+        with clock.stage("sensitivity"), open_prober(model.ir, sites, calibration, config.provider) as prober:
             spectra = probe_sensitivities(prober, spectra, weighting_of, Uniform(PROBE_KEEP), track)
             blocks = {name: block.probed(prober) for name, block in blocks.items()}
     return Survey(method, spectra, skipped, moments, blocks, clock.seconds)
