@@ -24,7 +24,6 @@ from squeeze_onnx.graph.perturbation import perturbable
 from squeeze_onnx.graph.segments import Part, cut, extract
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.methods import WeightingOf
-from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.spectra import SiteSpectra, read_weight
 
@@ -40,7 +39,6 @@ def probe_sensitivities(
     spectra: Sequence[SiteSpectra],
     weighting_of: WeightingOf,
     probe: Uniform,
-    track: Track = silent,
 ) -> tuple[SiteSpectra, ...]:
     """Return ``spectra`` with the sensitivity of each candidate measured at the rank that ``probe`` gives it.
 
@@ -58,7 +56,7 @@ def probe_sensitivities(
 
     return tuple(
         replace(measured, candidate=replace(measured.candidate, sensitivity=sensitivity(measured)))
-        for measured in track(spectra, "Sensitivity")
+        for measured in spectra
     )
 
 
@@ -91,6 +89,11 @@ class Prober:
         self._starts = {name: start for start in _starts(model, sites) for name in start.sites}
         self._batches = _run_to(self._starts.values(), model, batches, provider)
         self._rest: _Rest | None = None
+
+    @property
+    def layers(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the sites that are disturbed in the same opened part, part by part."""
+        return tuple(dict.fromkeys(start.sites for start in self._starts.values()))
 
     def damage(self, site: str, change: np.ndarray) -> float:
         """Return the squared distance the outputs move, over their variance, if ``change`` (in, out) is added to the weight."""
