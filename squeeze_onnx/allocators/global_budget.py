@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from squeeze_onnx.allocators.base import Allocator, Alternative, Candidate, Choice, parameter_budget
-from squeeze_onnx.allocators.covers import Curve, cheapest_curves, covers_of
+from squeeze_onnx.allocators.covers import Cover, Curve, cheapest_curves, covers_of
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.selectors import RankChoice
 
@@ -20,9 +20,9 @@ class GlobalBudget(Allocator):
     Site i at rank r loses ``sensitivity``·Σ_{k>r} s_k²/Σ s_k²: its squared error relative to its own output, times how much that
     matters to the model's output. Sites of one of ``alternatives`` may lose columns or share a left factor instead, where that
     is cheaper than lower ranks at all of them; of alternatives that overlap, the cheapest cover of their sites counts. The
-    Lagrangian splits the problem by covers (Everett 1963); its price is found by bisection, and what the bisection leaves
-    unspent goes to the best increments that still fit. Ranks are multiples of ``rank_multiple``; no site falls under its
-    ``floor``.
+    Lagrangian splits the problem by covers (Everett 1963); its price is found by bisection. Where a cover changes at that price
+    there is a jump, so both sides of it are tried, each at the price that it can pay; what a bisection leaves unspent goes to
+    the best increments that still fit. Ranks are multiples of ``rank_multiple``; no site falls under its ``floor``.
     """
 
     keep: float
@@ -39,16 +39,10 @@ class GlobalBudget(Allocator):
         curves = [*map(self._by_rank, candidates), *(curve for curve in together if curve.parameters.size)]
         covers = covers_of(curves)
         budget = parameter_budget(candidates, self.keep)
-        low, high = 0.0, sum(float(np.max(curve.error)) for curve in curves) + 1.0
-        for _ in range(BISECTIONS):
-            price = (low + high) / 2
-            spent = sum(curve.parameters[curve.cheapest(price)] for curve in cheapest_curves(covers, price))
-            low, high = (price, high) if spent > budget else (low, price)
-        best = cheapest_curves(covers, high)
-        chosen = [curve.cheapest(high) for curve in best]
-        _check_affordable(best, chosen, candidates, self.keep)
-        _spend_the_rest(best, chosen, budget)
-        made = (curve.choices(index) for curve, index in zip(best, chosen, strict=True))
+        tried = [_allocate(cheapest_curves(covers, price), budget) for price in _bracket(covers, budget)]
+        best = min(tried, key=lambda allocation: (max(allocation.parameters, budget), allocation.error))
+        _check_affordable(best.parameters, candidates, self.keep)
+        made = (curve.choices(index) for curve, index in zip(best.curves, best.chosen, strict=True))
         return {site: choice for choices in made for site, choice in choices.items()}
 
     def _by_rank(self, candidate: Candidate) -> Curve:
@@ -93,11 +87,45 @@ class GlobalBudget(Allocator):
         return f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of all"
 
 
-def _check_affordable(
-    curves: Sequence[Curve], chosen: Sequence[int], candidates: Sequence[Candidate], keep: float
-) -> None:
-    """Raise OptionError if what is ``chosen`` at the highest price, the least there can be, is more than ``keep`` of all."""
-    spent = sum(int(curve.parameters[index]) for curve, index in zip(curves, chosen, strict=True))
+@dataclass(frozen=True)
+class _Allocation:
+    """Curves, and the index of what is chosen on each."""
+
+    curves: Sequence[Curve]
+    chosen: Sequence[int]
+
+    @property
+    def parameters(self) -> int:
+        """What it costs."""
+        return sum(int(curve.parameters[index]) for curve, index in zip(self.curves, self.chosen, strict=True))
+
+    @property
+    def error(self) -> float:
+        """What it loses."""
+        return sum(float(curve.error[index]) for curve, index in zip(self.curves, self.chosen, strict=True))
+
+
+def _bracket(covers: Sequence[Sequence[Cover]], budget: int) -> tuple[float, float]:
+    """Return the highest price at which the cheapest of ``covers`` cost more than ``budget``, and the lowest at which not."""
+    errors = {curve: float(np.max(curve.error)) for ways in covers for cover in ways for curve in cover}
+    low, high = 0.0, sum(errors.values()) + 1.0
+    for _ in range(BISECTIONS):
+        price = (low + high) / 2
+        spent = sum(int(curve.parameters[curve.cheapest(price)]) for curve in cheapest_curves(covers, price))
+        low, high = (price, high) if spent > budget else (low, price)
+    return low, high
+
+
+def _allocate(curves: Sequence[Curve], budget: int) -> _Allocation:
+    """Spend ``budget`` on ``curves``; what costs the least is chosen if that is too little."""
+    _, price = _bracket([[(curve,)] for curve in curves], budget)
+    chosen = [curve.cheapest(price) for curve in curves]
+    _spend_the_rest(curves, chosen, budget)
+    return _Allocation(curves, chosen)
+
+
+def _check_affordable(spent: int, candidates: Sequence[Candidate], keep: float) -> None:
+    """Raise OptionError if the least that can be ``spent`` is more than ``keep`` of all."""
     if spent > parameter_budget(candidates, keep):
         least = spent / sum(candidate.dense_parameters for candidate in candidates)
         raise OptionError(
