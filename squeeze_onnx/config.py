@@ -83,7 +83,8 @@ class OptimizeConfig(AnalyzeConfig):
     own by role (`ALL_ROLES` for the others). ``above_break_even`` says what becomes of a
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
     ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks, ``thin_heads``
-    dimensions out of attention heads.
+    dimensions out of attention heads; ``joint_qkv`` lets query, key and value, or two of them, share
+    one left factor.
     ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
     activations. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
     normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
@@ -97,6 +98,7 @@ class OptimizeConfig(AnalyzeConfig):
     above_break_even: AboveBreakEven = "leave"
     slice_neurons: bool = True
     thin_heads: bool = True
+    joint_qkv: bool = True
     refit: bool | None = None
     external_data: bool = False
     fuse: str | None = None

@@ -1,12 +1,13 @@
 """The rewrite stage: truncate each planned site, put the result into the graph, and measure what was lost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.decompositions import Decomposer, Factors
+from squeeze_onnx.decompositions import Decomposer, Factors, singular_values
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.methods import WeightingOf
@@ -15,6 +16,11 @@ from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.rmt.spectrum import effective_rank, stable_rank
 from squeeze_onnx.spectra import read_weight
 from squeeze_onnx.weightings import Weighting
+
+Job = TypeVar("Job")
+
+_LEAST_SCALE = 1e-6
+"""Of the largest one: what a weight is scaled by that shares a left factor."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +52,46 @@ def rewrite_sites(
 
     Returns the errors of the sites that changed, by name.
     """
-    todo = [(site, planned.rank, planned.treatment) for site, planned in zip(sites, plan, strict=True)]
+    todo = [job for job in zip(sites, plan, strict=True) if job[1].rank is not None]
     errors: dict[str, TruncationErrors] = {}
     rewriter = Rewriter(model)
-    for site, rank, treatment in track([job for job in todo if job[1] is not None], "Rewriting"):
-        assert rank is not None
-        weight = read_weight(site)
-        factors, errors[site.name] = truncate(weight, rank, weighting_of(site), decomposer)
-        if treatment == "factored":
-            rewriter.factor(site, factors.left, factors.right)
-        else:
-            rewriter.replace(site, factors.product())
+    for group in track(by_left(todo, lambda job: job[1]), "Rewriting"):
+        together, planned = zip(*group, strict=True)
+        weights = [read_weight(site) for site in together]
+        factors, lost = truncate_planned(weights, planned, weighting_of(together[0]), decomposer)
+        put_factors(rewriter, together, planned, factors)
+        errors |= {site.name: each for site, each in zip(together, lost, strict=True)}
     return errors
+
+
+def by_left(jobs: Iterable[Job], planned: Callable[[Job], PlannedSite]) -> list[list[Job]]:
+    """Put together the ``jobs`` whose sites share a left factor, given what is ``planned`` for each."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(planned(job).left, []).append(job)
+    return list(groups.values())
+
+
+def truncate_planned(
+    weights: Sequence[np.ndarray], planned: Sequence[PlannedSite], weighting: Weighting, decomposer: Decomposer
+) -> tuple[list[Factors], list[TruncationErrors]]:
+    """Truncate the ``weights`` of sites that share a left factor, or the one weight of a site that does not."""
+    rank = planned[0].rank
+    assert rank is not None, "dense sites are not truncated"
+    if planned[0].shares_left is None:
+        factors, errors = truncate(weights[0], rank, weighting, decomposer)
+        return [factors], [errors]
+    return truncate_jointly(weights, rank, weighting, [each.sensitivity for each in planned], decomposer)
+
+
+def put_factors(
+    rewriter: Rewriter, sites: Sequence[MatMulSite], planned: Sequence[PlannedSite], factors: Sequence[Factors]
+) -> None:
+    """Put ``factors``, of one left, in the place of the weights of ``sites``, or their product if it is planned as denoised."""
+    if planned[0].treatment == "factored":
+        rewriter.factor_jointly(sites, factors[0].left, [each.right for each in factors])
+    else:
+        rewriter.replace(sites[0], factors[0].product())
 
 
 def truncate(
@@ -72,6 +106,52 @@ def truncate(
     total = float(np.linalg.norm(weighted.matrix)) ** 2
     dropped = decomposition.frobenius_residual**2 + float(rest @ rest)
     return factors, replacement_errors(weight, factors.product(), dropped, total, kept)
+
+
+def truncate_jointly(
+    weights: Sequence[np.ndarray],
+    rank: int,
+    weighting: Weighting,
+    sensitivities: Sequence[float],
+    decomposer: Decomposer,
+) -> tuple[list[Factors], list[TruncationErrors]]:
+    """Factor ``weights`` (in, out each), which read the same value, as one left (in, ``rank``) and a right for each.
+
+    Side by side they are one weight (in, Σ out). Each is scaled first so that a squared error counts as its ``sensitivity`` times
+    the relative squared error of its own output: truncation then loses least in their sum (Eckart & Young 1936).
+    """
+    scales = loss_scales([weighting.apply(weight).matrix for weight in weights], sensitivities)
+    # What does not count gets what the others leave; it needs a scale to come back from.
+    scales = np.maximum(scales / scales.max(), _LEAST_SCALE) if scales.any() else np.ones_like(scales)
+    weighted = weighting.apply(np.hstack([scale * weight for scale, weight in zip(scales, weights, strict=True)]))
+    components = max(rank - weighted.extra_rank, 0)
+    decomposition = decomposer.decompose(weighted.matrix, max(components, 1))
+    together = weighted.factors(decomposition, components)
+    kept = decomposition.factors(components).product()
+    ends = np.cumsum([weight.shape[1] for weight in weights])[:-1]
+    rights, wholes, parts = (np.split(matrix, ends, axis=1) for matrix in (together.right, weighted.matrix, kept))
+    factors = [Factors(together.left, right / scale) for right, scale in zip(rights, scales, strict=True)]
+    errors = [
+        replacement_errors(
+            weight,
+            each.product(),
+            float(np.square(whole - part).sum()),
+            float(np.square(whole).sum()),
+            singular_values(part)[:components],
+        )
+        for weight, each, whole, part in zip(weights, factors, wholes, parts, strict=True)
+    ]
+    return factors, errors
+
+
+def loss_scales(matrices: Sequence[np.ndarray], sensitivities: Sequence[float]) -> np.ndarray:
+    """Return by what to multiply each weighted matrix so that its squared error is its damage to the model's output.
+
+    The damage is sensitivity · ‖error‖²/‖matrix‖²; a matrix of zeros does none.
+    """
+    norms = np.array([np.linalg.norm(matrix) for matrix in matrices])
+    scales: np.ndarray = np.divide(np.sqrt(sensitivities), norms, out=np.zeros_like(norms), where=norms > 0)
+    return scales
 
 
 def replacement_errors(

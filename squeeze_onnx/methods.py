@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from squeeze_onnx.allocators import Allocator, EdgeDistance, GlobalBudget, Slicing, Uniform
+from squeeze_onnx.allocators import Allocator, Alternative, EdgeDistance, GlobalBudget, Uniform
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.moments import Moments
 from squeeze_onnx.weightings import Identity, Standardization, Weighting, Whitening
@@ -40,8 +40,8 @@ class Method(Protocol):
         """Say whether the allocator keeps each candidate's floor."""
         ...
 
-    def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
-        """Make the allocator for a fraction of the eligible parameters, given the blocks that could lose columns."""
+    def allocator(self, keep: float, alternatives: tuple[Alternative, ...]) -> Allocator:
+        """Make the allocator for a fraction of the eligible parameters, given what several sites could do together."""
         ...
 
     def weighting_of(self, moments: Mapping[str, Moments]) -> WeightingOf:
@@ -60,8 +60,8 @@ class DataFree:
     probes = False
     heeds_floors = False
 
-    def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
-        """Make the allocator; what neurons and heads do is not seen without data."""
+    def allocator(self, keep: float, alternatives: tuple[Alternative, ...]) -> Allocator:
+        """Make the allocator; what sites do together is not seen without data."""
         return self.spend(keep)
 
     def weighting_of(self, moments: Mapping[str, Moments]) -> WeightingOf:
@@ -75,14 +75,14 @@ class DataAware:
 
     summary: str
     weighting: Callable[[Moments], Weighting]
-    spend: Callable[[float, tuple[Slicing, ...]], Allocator]
+    spend: Callable[[float, tuple[Alternative, ...]], Allocator]
     probes: bool = False
     needs_calibration = True
     heeds_floors = True
 
-    def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
+    def allocator(self, keep: float, alternatives: tuple[Alternative, ...]) -> Allocator:
         """Make the allocator."""
-        return self.spend(keep, slicings)
+        return self.spend(keep, alternatives)
 
     def weighting_of(self, moments: Mapping[str, Moments]) -> WeightingOf:
         """Weight each site by its own moments."""

@@ -1,6 +1,7 @@
 """The plan: what will happen to every site. JSON that people read, edit and re-apply."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ class PlannedSite:
     thin MatMuls, and a rank above it writes the truncated weight back as one dense matrix (dense-denoised).
     ``kept_shape`` is what stays of a weight that loses neurons (columns of ``ffn_in``, rows of ``ffn_out``) or dimensions of its
     heads (columns of ``query``, ``key`` and ``value``, rows of ``attention_output``), None if it loses none.
+    ``shares_left`` is set on sites that read the same value through one left factor, and of one rank: the name of the first of
+    them, which counts its parameters. ``sensitivity`` is what a relative squared error of the site's output does to that of the
+    model; sites that share a left factor share it by that.
     """
 
     name: str
@@ -29,13 +33,20 @@ class PlannedSite:
     rank: int | None
     reason: str
     kept_shape: tuple[int, int] | None = None
+    shares_left: str | None = None
+    sensitivity: float = 1.0
+
+    @property
+    def left(self) -> str:
+        """The name of the site that counts the parameters of the left factor: itself, unless it shares it."""
+        return self.shares_left or self.name
 
     @property
     def treatment(self) -> str:
         """``dense``, ``sliced``, ``factored`` or ``denoised``."""
         if self.rank is None:
             return "dense" if self.kept_shape is None else "sliced"
-        return "factored" if self.rank <= self.break_even_rank else "denoised"
+        return "factored" if self.shares_left or self.rank <= self.break_even_rank else "denoised"
 
     @property
     def dense_parameters(self) -> int:
@@ -47,7 +58,9 @@ class PlannedSite:
         """Parameters of what stands in its place."""
         if self.kept_shape is not None:
             return self.kept_shape[0] * self.kept_shape[1]
-        return self.rank * sum(self.shape) if self.rank and self.treatment == "factored" else self.dense_parameters
+        if self.rank is None or self.treatment == "denoised":
+            return self.dense_parameters
+        return self.rank * (sum(self.shape) if self.left == self.name else self.shape[1])
 
 
 @dataclass(frozen=True)
@@ -140,13 +153,20 @@ def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:
     rank, shape, layer = entry.get("rank"), entry.get("shape"), entry.get("layer")
     if not (isinstance(shape, list) and len(shape) == 2 and all(_is_count(size) for size in shape)):
         raise fault('"shape" is not [in, out]')
-    if rank is not None and not (_is_count(rank) and rank <= min(shape)):
-        raise fault(f'"rank" is {rank!r}, not null or an integer from 1 to {min(shape)}')
+    shares_left = entry.get("shares_left")
+    if shares_left is not None and not (isinstance(shares_left, str) and rank is not None):
+        raise fault(f'"shares_left" is {shares_left!r}, not null or the name of a site, beside a "rank"')
+    largest = min(shape) if shares_left is None else shape[0]
+    if rank is not None and not (_is_count(rank) and rank <= largest):
+        raise fault(f'"rank" is {rank!r}, not null or an integer from 1 to {largest}')
     kept = entry.get("kept_shape")
     if kept is not None and (rank is not None or not _lies_within(kept, shape)):
         raise fault(
             f'"kept_shape" is {kept!r}, not null or [in, out] within {shape}, one of them smaller, beside "rank": null'
         )
+    sensitivity = entry.get("sensitivity", 1.0)
+    if isinstance(sensitivity, bool) or not (isinstance(sensitivity, int | float) and 0 <= sensitivity < math.inf):
+        raise fault(f'"sensitivity" is {sensitivity!r}, not a number from 0 on')
     if layer is not None and not (isinstance(layer, int) and layer >= 0):
         raise fault(f'"layer" is {layer!r}, not null or an integer')
     return PlannedSite(
@@ -158,6 +178,8 @@ def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:
         rank=rank,
         reason=str(entry.get("reason", "as the plan says")),
         kept_shape=None if kept is None else (kept[0], kept[1]),
+        shares_left=shares_left,
+        sensitivity=float(sensitivity),
     )
 
 

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from squeeze_onnx.allocators import Allocator, Choice, SliceChoice
+from squeeze_onnx.allocators import Allocator, Choice, ShareChoice, SliceChoice
 from squeeze_onnx.config import AboveBreakEven
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite
 from squeeze_onnx.plan import Plan, PlannedSite
+from squeeze_onnx.selectors import RankChoice
+from squeeze_onnx.sharing import check_sharing
 from squeeze_onnx.spectra import SiteSpectra
 
 
@@ -29,7 +31,13 @@ def make_plan(
     """
     _check_budget([measured.site for measured in spectra], budget)
     choices = allocator.allocate([measured.candidate for measured in spectra])
-    sites = tuple(_planned(measured, choices[measured.site.name], above_break_even) for measured in spectra)
+    sites = tuple(
+        replace(
+            _planned(measured, choices[measured.site.name], above_break_even),
+            sensitivity=measured.candidate.sensitivity,
+        )
+        for measured in spectra
+    )
     left_alone = tuple({"name": site.name, "reason": site.reason} for site in skipped)
     return Plan(method, budget, sites, left_alone, refit)
 
@@ -47,6 +55,13 @@ def _planned(measured: SiteSpectra, choice: Choice, above_break_even: AboveBreak
     if isinstance(choice, SliceChoice):
         sliced = choice.shape != (site.in_features, site.out_features)
         return replace(planned_site(site, None, choice.reason), kept_shape=choice.shape if sliced else None)
+    if isinstance(choice, ShareChoice):
+        return replace(planned_site(site, choice.rank, choice.reason), shares_left=choice.first)
+    return _truncated(measured, choice, above_break_even)
+
+
+def _truncated(measured: SiteSpectra, choice: RankChoice, above_break_even: AboveBreakEven) -> PlannedSite:
+    site = measured.site
     rank = max(choice.rank + measured.candidate.extra_rank, 1)
     if rank >= min(site.in_features, site.out_features):
         return planned_site(site, None, f"{choice.reason}: nothing to drop")
@@ -80,8 +95,8 @@ def planned_site(site: MatMulSite, rank: int | None, reason: str) -> PlannedSite
 def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSite, ...]:
     """Find the model's sites that ``plan`` speaks of, in the order of the plan.
 
-    Raises OptionError if there are none, and naming the first site that stands in the plan twice, that this model lacks or
-    that has another shape in it.
+    Raises OptionError if there are none, and naming the first site that stands in the plan twice, that this model lacks, that
+    has another shape in it, or that cannot share a left factor as the plan says.
     """
     if not plan.sites:
         raise OptionError("the plan names no site; give the plan.json of an earlier run")
@@ -100,4 +115,6 @@ def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSit
                 f"the plan has {planned.shape[0]} × {planned.shape[1]} for site {planned.name}, this model has "
                 f"{site.in_features} × {site.out_features}; a plan fits models of the same architecture only"
             )
-    return tuple(by_name[planned.name] for planned in plan.sites)
+    found = tuple(by_name[planned.name] for planned in plan.sites)
+    check_sharing(found, plan.sites)
+    return found

@@ -42,12 +42,42 @@ class DriftMoments:
     mean: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class NormalMatrix:
+    """X̂ᵀX̂ over tokens, with the ridge on its diagonal, factored for all weights that read the same X̂.
+
+    ``metric`` is the matrix itself, in which a truncation of what it solves loses least, and ``ridge`` what was added. Where it
+    is ``centred`` moments are about the means, which a bias takes up.
+    """
+
+    inputs: InputMoments
+    centred: bool
+    metric: SecondMoment
+    ridge: float
+    _root: tuple[np.ndarray, bool]
+
+    def solve(self, right: np.ndarray) -> np.ndarray:
+        """Return the X (in, out) that the matrix takes to ``right``."""
+        solution: np.ndarray = scipy.linalg.cho_solve(self._root, right, check_finite=False)
+        return solution
+
+
+def normal_matrix(inputs: InputMoments, *, centred: bool, ridge: float = RIDGE) -> NormalMatrix:
+    """Factor the normal matrix of ``inputs``; ``centred`` where every weight to be solved for has a bias."""
+    gram = inputs.gram.copy()
+    if centred:
+        gram -= np.outer(inputs.squeezed_mean, inputs.squeezed_mean)
+    strength = max(ridge * float(np.diagonal(gram).mean()), damping(inputs.gram))
+    gram[np.diag_indices_from(gram)] += strength
+    root = scipy.linalg.cho_factor(gram, check_finite=False)
+    return NormalMatrix(inputs, centred, SecondMoment(gram, 1), strength, root)
+
+
 @dataclass(frozen=True)
 class Regression:
-    """The regressed weight (in, out) at full rank, and the metric in which a truncation of it loses least."""
+    """The regressed weight (in, out) at full rank."""
 
     weight: np.ndarray
-    metric: SecondMoment
     _target_mean: np.ndarray
     _input_mean: np.ndarray
 
@@ -58,29 +88,18 @@ class Regression:
 
 
 def regress(
-    weight: np.ndarray,
-    target_weight: np.ndarray,
-    inputs: InputMoments,
-    drift: DriftMoments | None,
-    *,
-    has_bias: bool,
-    ridge: float = RIDGE,
+    weight: np.ndarray, target_weight: np.ndarray, normal: NormalMatrix, drift: DriftMoments | None
 ) -> Regression:
     """Regress ``weight`` W₀ (in, out) on the squeezed inputs; ``target_weight`` W reads the dense ones. All float64.
 
-    Without a bias to correct, the means stay in the second moments, and `Regression.bias_shift` means nothing.
+    Without a bias to correct `Regression.bias_shift` means nothing.
     """
-    gram = inputs.gram.copy()
+    inputs = normal.inputs
     target = inputs.cross @ target_weight
     target_mean = inputs.dense_mean @ target_weight
     if drift is not None:
         target += drift.cross
         target_mean = target_mean + drift.mean
-    if has_bias:
-        gram -= np.outer(inputs.squeezed_mean, inputs.squeezed_mean)
+    if normal.centred:
         target -= np.outer(inputs.squeezed_mean, target_mean)
-    strength = max(ridge * float(np.diagonal(gram).mean()), damping(inputs.gram))
-    gram[np.diag_indices_from(gram)] += strength
-    root = scipy.linalg.cho_factor(gram, check_finite=False)
-    regressed = scipy.linalg.cho_solve(root, target + strength * weight, check_finite=False)
-    return Regression(regressed, SecondMoment(gram, 1), target_mean, inputs.squeezed_mean)
+    return Regression(normal.solve(target + normal.ridge * weight), target_mean, inputs.squeezed_mean)

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from squeeze_onnx.calibration import CalibrationBatch, without_padding
 from squeeze_onnx.decompositions import Decomposer
 from squeeze_onnx.errors import ModelError
-from squeeze_onnx.factoring import TruncationErrors, rewrite_sites, truncate
+from squeeze_onnx.factoring import TruncationErrors, by_left, put_factors, rewrite_sites, truncate_planned
 from squeeze_onnx.graph.dataflow import joins
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.graph.operators import MIXERS, WEIGHT_OPERATORS, op_of, rows_of
@@ -27,7 +27,7 @@ from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.regression import DriftMoments, InputMoments, regress
+from squeeze_onnx.regression import DriftMoments, InputMoments, NormalMatrix, Regression, normal_matrix, regress
 from squeeze_onnx.runtime.sessions import Session, open_session
 from squeeze_onnx.spectra import read_weight
 from squeeze_onnx.weightings import Whitening
@@ -64,6 +64,11 @@ class _Stage:
         """The values to watch: the rows, and the residual streams."""
         residuals = (job.residual for job in self.jobs if job.residual is not None)
         return tuple(dict.fromkeys((self.rows, *residuals)))
+
+    @property
+    def groups(self) -> list[list[_Job]]:
+        """The jobs, those together that share a left factor."""
+        return by_left(self.jobs, lambda job: job.planned)
 
 
 def refit_sites(
@@ -106,8 +111,9 @@ def refit_sites(
                 sums.add(expected, found, batch.mask)
                 before[index], after[index] = _only(dense_part.kept, expected), _only(part.kept, found)
         inputs = sums.inputs()
-        for job in stage.jobs:
-            errors |= _refit(rewriter, job, inputs, sums.drift(job), decomposer)
+        normals = {centred: normal_matrix(inputs, centred=centred) for centred in {*map(_is_centred, stage.groups)}}
+        for jobs in stage.groups:
+            errors |= _refit(rewriter, jobs, normals[_is_centred(jobs)], sums, decomposer)
     return errors
 
 
@@ -225,28 +231,37 @@ class _Sums:
         return mean
 
 
+def _is_centred(jobs: Sequence[_Job]) -> bool:
+    """Whether biases take up all means, so that what ``jobs`` are fitted to is about them."""
+    return all(job.bias is not None for job in jobs)
+
+
 def _refit(
-    rewriter: Rewriter, job: _Job, inputs: InputMoments, drift: DriftMoments | None, decomposer: Decomposer
+    rewriter: Rewriter, jobs: Sequence[_Job], normal: NormalMatrix, sums: _Sums, decomposer: Decomposer
 ) -> dict[str, TruncationErrors]:
-    site, planned = job.site, job.planned
-    weight = read_weight(site)
-    # Where columns were taken out of a site, those that stay are to do what they did; before it, the rest stand in for all.
-    target = read_weight(job.dense) if job.dense.out_features == site.out_features else weight
-    regression = regress(weight, target, inputs, drift, has_bias=job.bias is not None)
+    """Regress the sites of ``jobs``, which share a left factor or are one site that does not."""
+    sites, planned = [job.site for job in jobs], [job.planned for job in jobs]
+    regressions = [_regress(job, normal, sums.drift(job)) for job in jobs]
+    weights = [regression.weight for regression in regressions]
     errors: dict[str, TruncationErrors] = {}
-    if planned.rank is None:
-        new = regression.weight
-        rewriter.replace(site, new)
+    if planned[0].rank is None:
+        rewriter.replace(sites[0], weights[0])
     else:
-        factors, errors[site.name] = truncate(regression.weight, planned.rank, Whitening(regression.metric), decomposer)
-        new = factors.product()
-        if planned.treatment == "factored":
-            rewriter.factor(site, factors.left, factors.right)
-        else:
-            rewriter.replace(site, new)
-    if job.bias is not None:
-        rewriter.shift_bias(site, job.bias, regression.bias_shift(new))
+        factors, lost = truncate_planned(weights, planned, Whitening(normal.metric), decomposer)
+        put_factors(rewriter, sites, planned, factors)
+        errors = {site.name: each for site, each in zip(sites, lost, strict=True)}
+        weights = [each.product() for each in factors]
+    for job, regression, weight in zip(jobs, regressions, weights, strict=True):
+        if job.bias is not None:
+            rewriter.shift_bias(job.site, job.bias, regression.bias_shift(weight))
     return errors
+
+
+def _regress(job: _Job, normal: NormalMatrix, drift: DriftMoments | None) -> Regression:
+    weight = read_weight(job.site)
+    # Where columns were taken out of a site, those that stay are to do what they did; before it, the rest stand in for all.
+    target = read_weight(job.dense) if job.dense.out_features == job.site.out_features else weight
+    return regress(weight, target, normal, drift)
 
 
 def _rows(value: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from squeeze_onnx.allocators import Allocator, Independent
+from squeeze_onnx.allocators import Allocator, Alternative, Independent
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.certificate import Certificate
 from squeeze_onnx.certifying import certify
@@ -228,8 +228,10 @@ def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allo
         return PRESETS[config.preset]().allocator(survey.sites, measure_size(model).bytes)
     if config.keep is None and survey.method == "squeeze":
         return Independent(TracyWidomEdge(config.probability, NOISE_ESTIMATORS[config.noise]()))
-    slicings = slicings_of(survey.spectra, survey.blocks)
-    return METHODS[survey.method].allocator(config.keep or DEFAULT_KEEP, slicings)
+    alternatives: tuple[Alternative, ...] = slicings_of(survey.spectra, survey.blocks)
+    if config.joint_qkv:
+        alternatives += survey.sharings
+    return METHODS[survey.method].allocator(config.keep or DEFAULT_KEEP, alternatives)
 
 
 def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:

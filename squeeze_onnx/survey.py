@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from squeeze_onnx.allocators import Uniform
+from squeeze_onnx.allocators import Sharing, Uniform
 from squeeze_onnx.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible
@@ -17,6 +17,7 @@ from squeeze_onnx.planning import planned_sites_of
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.sensitivity import PROBE_KEEP, Prober, open_prober, probe_sensitivities
+from squeeze_onnx.sharing import measure_sharings
 from squeeze_onnx.slicing import KINDS, Measurement, measure_blocks
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.stopwatch import Stopwatch
@@ -28,7 +29,8 @@ class Survey:
 
     ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others. ``moments`` and ``blocks`` know sites
     by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
-    blocks that may lose columns, by their names. ``timing`` is in seconds per stage.
+    blocks that may lose columns, by their names. So do ``sharings``, the sites that may share a left factor; like sensitivities
+    only a new plan needs them. ``timing`` is in seconds per stage.
     """
 
     method: str
@@ -36,6 +38,7 @@ class Survey:
     skipped: tuple[SkippedSite, ...]
     moments: Mapping[str, Moments]
     blocks: Mapping[str, Measurement]
+    sharings: tuple[Sharing, ...]
     timing: Mapping[str, float]
 
     @property
@@ -74,10 +77,13 @@ def take_survey(
         blocks = measure_blocks(_sites_to_slice(sites, plan), moments, kinds, track) if moments else {}
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
+    sharings: tuple[Sharing, ...] = ()
     if plan is None and METHODS[method].probes:
         with clock.stage("sensitivity"), open_prober(model.ir, sites, calibration, config.provider) as prober:
             spectra, blocks = _probed(prober, spectra, blocks, weighting_of, track)
-    return Survey(method, spectra, skipped, moments, blocks, clock.seconds)
+        with clock.stage("sharing"):
+            sharings = measure_sharings(spectra, weighting_of)
+    return Survey(method, spectra, skipped, moments, blocks, sharings, clock.seconds)
 
 
 def _probed(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from squeeze_onnx import __version__
-from squeeze_onnx.allocators import Candidate
+from squeeze_onnx.allocators import Candidate, Sharing
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import DataError, InputError, OptionError
@@ -40,9 +40,11 @@ from squeeze_onnx.staging import staged_file
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, choose_sites, resolve_method, take_survey
 
-FORMAT = "squeeze-onnx/survey/1"
+FORMAT = "squeeze-onnx/survey/2"
 
-OF_THE_BUDGET = frozenset({"method", "keep", "floor", "above_break_even", "refit", "distill", "external_data", "fuse"})
+OF_THE_BUDGET = frozenset(
+    ("method", "keep", "floor", "above_break_even", "joint_qkv", "refit", "distill", "external_data", "fuse")
+)
 """Options that a survey does not depend on; of the method it is the one that ``auto`` stands for."""
 
 _FOUND_ANEW = frozenset({"spectra", "skipped", "timing"})
@@ -53,7 +55,7 @@ _KINDS = {
     kind.__name__: kind
     for kind in (
         *(Candidate, Contexts, Elimination, Neurons, NoiseCut, ScoreBases),
-        *(Scores, SecondMoment, Spectrum, SpectrumSummary, TokenFrequency),
+        *(Scores, SecondMoment, Sharing, Spectrum, SpectrumSummary, TokenFrequency),
     )
 }
 """What a file may hold besides plain values and arrays."""

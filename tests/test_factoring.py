@@ -1,5 +1,7 @@
 """Truncation against plain linear algebra, and the rewrite of what a plan says."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.eligibility import choose_eligible
-from squeeze_onnx.factoring import rewrite_sites, truncate
+from squeeze_onnx.factoring import rewrite_sites, truncate, truncate_jointly
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.moments import SecondMoment
 from squeeze_onnx.planning import planned_site
@@ -84,6 +86,58 @@ class TestTruncation:
         assert errors.weighted_error == pytest.approx(lost, rel=1e-4)
         plain, _ = truncate(weight, 3, IDENTITY, Exact())
         assert lost < np.linalg.norm(outputs - inputs @ plain.product()) / np.linalg.norm(outputs)
+
+
+class TestJointTruncation:
+    WEIGHTS = tuple(random_weight((9, columns), seed) for seed, columns in enumerate((7, 7, 4)))
+
+    def damage(self, products: Sequence[np.ndarray], by: Sequence[float], weighting: Whitening) -> float:
+        """Sum sensitivity times relative squared error of the outputs."""
+        return sum(
+            sensitivity * _energy(weighting, weight - product) / _energy(weighting, weight)
+            for sensitivity, weight, product in zip(by, self.WEIGHTS, products, strict=True)
+        )
+
+    @given(seed=st.integers(0, 99), by=st.tuples(*[st.floats(0.01, 100)] * 3), rank=st.integers(1, 8))
+    def test_loses_less_of_the_outputs_together_than_other_factors(
+        self, seed: int, by: tuple[float, ...], rank: int
+    ) -> None:
+        weighting = whitening(9, seed=1)
+        factors, errors = truncate_jointly(self.WEIGHTS, rank, weighting, by, Exact())
+        left = factors[0].left
+        assert all(each.left is left for each in factors)
+        assert left.shape == (9, rank)
+        best = self.damage([each.product() for each in factors], by, weighting)
+        told = sum(each.weighted_error**2 * sensitivity for each, sensitivity in zip(errors, by, strict=True))
+        assert told == pytest.approx(best, rel=1e-6)
+        generator = np.random.default_rng(seed)
+        moved = left * (1 + 0.01 * generator.standard_normal(left.shape))
+        rights = [each.right * (1 + 0.01 * generator.standard_normal(each.right.shape)) for each in factors]
+        assert best < self.damage([moved @ right for right in rights], by, weighting)
+
+    @pytest.mark.parametrize("by", [(1, 1, 1), (0, 0, 0), (0, 1, 3)], ids=["alike", "none matters", "one does not"])
+    @pytest.mark.parametrize("weighting", [IDENTITY, STANDARDIZATION, whitening(9, seed=1)])
+    def test_at_full_rank_gives_all_weights_back(self, by: tuple[float, ...], weighting: Weighting) -> None:
+        rank = 9 + weighting.apply(self.WEIGHTS[0]).extra_rank
+        factors, errors = truncate_jointly(self.WEIGHTS, rank, weighting, by, Exact())
+        for weight, each, lost in zip(self.WEIGHTS, factors, errors, strict=True):
+            np.testing.assert_allclose(each.product(), weight, atol=1e-6)
+            assert lost.relative_error < 1e-6
+
+    def test_follows_the_weight_that_matters(self) -> None:
+        _, errors = truncate_jointly(self.WEIGHTS, 4, IDENTITY, (1e-6, 1e-6, 1), Exact())
+        assert errors[2].relative_error < 1e-3
+        assert errors[0].relative_error > 0.3
+
+    def test_of_zeros_is_zeros_and_loses_nothing(self) -> None:
+        weights = [self.WEIGHTS[0], np.zeros((9, 5))]
+        factors, errors = truncate_jointly(weights, 3, whitening(9, seed=1), (1, 1), Exact())
+        np.testing.assert_allclose(factors[1].product(), 0, atol=1e-12)
+        assert (errors[1].weighted_error, errors[1].energy_kept) == (0, 1)
+
+
+def _energy(weighting: Whitening, matrix: np.ndarray) -> float:
+    return float(np.square(weighting.apply(matrix).matrix).sum())
 
 
 class TestRewrite:

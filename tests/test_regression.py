@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeeze_onnx.regression import DriftMoments, InputMoments, Regression, regress
+from squeeze_onnx.regression import DriftMoments, InputMoments, Regression, normal_matrix, regress
 
 TOKENS, IN, OUT = 200, 6, 4
 DAMPED = 1e-6
@@ -41,13 +41,15 @@ def objective(found: np.ndarray, shift: np.ndarray, ridge: float) -> float:
 
 
 def test_the_same_inputs_give_the_same_weight_and_bias() -> None:
-    found = regress(WEIGHT, WEIGHT, moments(DENSE, DENSE), None, has_bias=True)
+    found = regress(WEIGHT, WEIGHT, normal_matrix(moments(DENSE, DENSE), centred=True), None)
     np.testing.assert_allclose(found.weight, WEIGHT, atol=1e-12)
     np.testing.assert_allclose(found.bias_shift(found.weight), 0, atol=1e-12)
 
 
 def test_without_a_ridge_it_is_least_squares_on_the_rows() -> None:
-    found = regress(WEIGHT, WEIGHT, moments(SQUEEZED, DENSE), drift_moments(SQUEEZED, DRIFT), has_bias=True, ridge=0)
+    found = regress(
+        WEIGHT, WEIGHT, normal_matrix(moments(SQUEEZED, DENSE), centred=True, ridge=0), drift_moments(SQUEEZED, DRIFT)
+    )
     with_ones = np.hstack([SQUEEZED, np.ones((TOKENS, 1))])
     expected, *_ = np.linalg.lstsq(with_ones, DENSE @ WEIGHT + DRIFT)
     np.testing.assert_allclose(found.weight, expected[:-1], atol=DAMPED)
@@ -55,7 +57,7 @@ def test_without_a_ridge_it_is_least_squares_on_the_rows() -> None:
 
 
 def test_without_a_bias_the_line_goes_through_the_origin() -> None:
-    found = regress(WEIGHT, WEIGHT, moments(SQUEEZED, DENSE), None, has_bias=False, ridge=0)
+    found = regress(WEIGHT, WEIGHT, normal_matrix(moments(SQUEEZED, DENSE), centred=False, ridge=0), None)
     expected, *_ = np.linalg.lstsq(SQUEEZED, DENSE @ WEIGHT)
     np.testing.assert_allclose(found.weight, expected, atol=DAMPED)
 
@@ -63,14 +65,19 @@ def test_without_a_bias_the_line_goes_through_the_origin() -> None:
 def test_drift_that_is_linear_in_the_input_is_undone() -> None:
     undone = rows(4, OUT)[:IN] / 10
     drift = DENSE @ undone
-    found = regress(WEIGHT, WEIGHT, moments(DENSE, DENSE), drift_moments(DENSE, drift), has_bias=True, ridge=0)
+    found = regress(
+        WEIGHT, WEIGHT, normal_matrix(moments(DENSE, DENSE), centred=True, ridge=0), drift_moments(DENSE, drift)
+    )
     np.testing.assert_allclose(found.weight, WEIGHT + undone, atol=DAMPED)
 
 
 @given(seed=st.integers(0, 999), ridge=st.sampled_from([1e-3, 0.1, 1.0]))
 def test_every_other_weight_and_bias_does_worse(seed: int, ridge: float) -> None:
     found = regress(
-        WEIGHT, WEIGHT, moments(SQUEEZED, DENSE), drift_moments(SQUEEZED, DRIFT), has_bias=True, ridge=ridge
+        WEIGHT,
+        WEIGHT,
+        normal_matrix(moments(SQUEEZED, DENSE), centred=True, ridge=ridge),
+        drift_moments(SQUEEZED, DRIFT),
     )
     generator = np.random.default_rng(seed)
     shift = found.bias_shift(found.weight)
@@ -81,8 +88,9 @@ def test_every_other_weight_and_bias_does_worse(seed: int, ridge: float) -> None
 
 def test_a_truncation_in_its_metric_loses_least() -> None:
     """Reduced-rank regression: no weight of the rank, and none of 200 near it, has a smaller objective."""
-    found = regress(WEIGHT, WEIGHT, moments(SQUEEZED, DENSE), drift_moments(SQUEEZED, DRIFT), has_bias=True)
-    right = np.linalg.svd(found.metric.weigh(found.weight), full_matrices=False)[2][:2]
+    normal = normal_matrix(moments(SQUEEZED, DENSE), centred=True)
+    found = regress(WEIGHT, WEIGHT, normal, drift_moments(SQUEEZED, DRIFT))
+    right = np.linalg.svd(normal.metric.weigh(found.weight), full_matrices=False)[2][:2]
     left = found.weight @ right.T
     best = objective(left @ right, found.bias_shift(left @ right), 0.1)
     generator = np.random.default_rng(0)
@@ -97,6 +105,6 @@ def test_a_truncation_in_its_metric_loses_least() -> None:
 def test_inputs_that_are_always_zero_leave_the_weight_as_it_is(silent: slice) -> None:
     squeezed = SQUEEZED.copy()
     squeezed[:, silent] = 0
-    found: Regression = regress(WEIGHT, WEIGHT, moments(squeezed, DENSE), None, has_bias=True)
+    found: Regression = regress(WEIGHT, WEIGHT, normal_matrix(moments(squeezed, DENSE), centred=True), None)
     assert np.isfinite(found.weight).all()
     np.testing.assert_allclose(found.weight[silent], WEIGHT[silent], atol=DAMPED)

@@ -90,18 +90,19 @@ class TestASurveyThatIsRead:
         taken = cached_survey(cache, model, QUICK, calibration())
         read = cached_survey(cache, load_model(folder), QUICK, calibration())
         same = {"method", "skipped"}
-        assert {field.name for field in fields(Survey)} == same | {"spectra", "moments", "blocks", "timing"}
+        assert {field.name for field in fields(Survey)} == same | {"spectra", "moments", "blocks", "sharings", "timing"}
         assert all(getattr(read, name) == getattr(taken, name) for name in same)
         assert [site.name for site in read.sites] == [site.name for site in taken.sites]
         assert [measured.summary for measured in read.spectra] == [measured.summary for measured in taken.spectra]
         sensitivities = [[each.candidate.sensitivity for each in survey.spectra] for survey in (taken, read)]
         assert sensitivities[0] == sensitivities[1] != [1.0] * len(sensitivities[0])
+        assert [sharing.sites for sharing in read.sharings] == [sharing.sites for sharing in taken.sharings] != []
         assert read.moments["layer.0/query"] is read.moments["layer.0/key"] is not read.moments["layer.0/ffn_in"]
         assert set(read.timing) == {"cache"} < set(taken.timing)
 
     @pytest.mark.usefixtures("sealed")
     def test_serves_every_budget(self, model: OnnxModel, cache: Path) -> None:
-        for options in ({"keep": 0.2}, {"above_break_even": "denoise"}, {"external_data": True}):
+        for options in ({"keep": 0.2}, {"above_break_even": "denoise"}, {"external_data": True}, {"joint_qkv": False}):
             cached_survey(cache, model, replace(QUICK, **options), calibration())
 
     @pytest.mark.usefixtures("sealed")

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, ValidateConfig, load_calibration, load_model, validate
-from squeeze_onnx.allocators import Allocator, GlobalBudget, Uniform
+from squeeze_onnx.allocators import Allocator, Alternative, GlobalBudget, Uniform
 from squeeze_onnx.companions import copy_companions
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.planning import make_plan
@@ -41,11 +41,15 @@ class Step:
     probed: bool = False
     refit: bool = False
     sliced: tuple[type, ...] = ()
+    shared: bool = False
 
     def allocator(self, survey: Survey, keep: float) -> Allocator:
         """Make the allocator of this step."""
         blocks = {name: block for name, block in survey.blocks.items() if isinstance(block, self.sliced)}
-        return GlobalBudget(keep, slicings_of(survey.spectra, blocks)) if self.budgeted else Uniform(keep)
+        alternatives: tuple[Alternative, ...] = slicings_of(survey.spectra, blocks)
+        if self.shared:
+            alternatives += survey.sharings
+        return GlobalBudget(keep, alternatives) if self.budgeted else Uniform(keep)
 
     def survey(self, survey: Survey) -> Survey:
         """Return ``survey`` without what this step does not know."""
@@ -63,11 +67,19 @@ STEPS = (
     Step("+ sequential refit, biases and drift corrected", budgeted=True, probed=True, refit=True),
     Step("+ neurons of feed-forward blocks sliced", budgeted=True, probed=True, refit=True, sliced=(Neurons,)),
     Step(
-        "+ heads of attention made thinner (`whiten`)",
+        "+ heads of attention made thinner",
         budgeted=True,
         probed=True,
         refit=True,
         sliced=(Neurons, Scores, Contexts),
+    ),
+    Step(
+        "+ left factors of query, key and value shared (`whiten`)",
+        budgeted=True,
+        probed=True,
+        refit=True,
+        sliced=(Neurons, Scores, Contexts),
+        shared=True,
     ),
 )
 

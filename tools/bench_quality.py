@@ -61,8 +61,8 @@ class Run:
         return self.options["method"], self.options.get("preset"), self.config.sliced
 
 
-TRUNCATION = {"method": "whiten", "slice_neurons": False, "thin_heads": False, "refit": False}
-"""`whiten` as a truncated SVD in another metric under one budget, with nothing sliced and nothing regressed."""
+TRUNCATION = {"method": "whiten", "slice_neurons": False, "thin_heads": False, "joint_qkv": False, "refit": False}
+"""`whiten` as a truncated SVD in another metric under one budget, with nothing sliced, shared or regressed."""
 
 RUNS = (
     Run("SQUEEZE to the letter: every weight at its 95 % edge", {"method": "squeeze"}),

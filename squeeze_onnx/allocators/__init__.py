@@ -4,11 +4,12 @@ Selectors look at one spectrum and propose; an allocator sees every site and dec
 line in `ALLOCATORS` and one test file.
 """
 
-from squeeze_onnx.allocators.base import Allocator, Candidate, Choice
+from squeeze_onnx.allocators.base import Allocator, Alternative, Candidate, Choice
 from squeeze_onnx.allocators.edge_distance import EdgeDistance
 from squeeze_onnx.allocators.effective_rank import EffectiveRankReduction
 from squeeze_onnx.allocators.global_budget import GlobalBudget
 from squeeze_onnx.allocators.independent import Independent
+from squeeze_onnx.allocators.sharing import ShareChoice, Sharing
 from squeeze_onnx.allocators.slicing import SliceChoice, Slicing
 from squeeze_onnx.allocators.uniform import Uniform
 
@@ -23,12 +24,15 @@ ALLOCATORS: dict[str, type[Allocator]] = {
 __all__ = [
     "ALLOCATORS",
     "Allocator",
+    "Alternative",
     "Candidate",
     "Choice",
     "EdgeDistance",
     "EffectiveRankReduction",
     "GlobalBudget",
     "Independent",
+    "ShareChoice",
+    "Sharing",
     "SliceChoice",
     "Slicing",
     "Uniform",

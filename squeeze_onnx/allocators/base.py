@@ -1,14 +1,17 @@
-"""The one-method protocol of an allocator, and what it sees of a site."""
+"""The one-method protocol of an allocator, and what it sees of a site and of several at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from squeeze_onnx.allocators.sharing import ShareChoice
 from squeeze_onnx.allocators.slicing import SliceChoice
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.selectors import RankChoice
 
-Choice = RankChoice | SliceChoice
+Choice = RankChoice | SliceChoice | ShareChoice
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,39 @@ class Candidate:
         """Parameters with ``rank`` components kept: those of two factors of rank ≥ 1, or of the dense weight if fewer."""
         rows, columns = self.spectrum.shape
         return min(max(rank + self.extra_rank, 1) * (rows + columns), self.dense_parameters)
+
+
+class Alternative(Protocol):
+    """One decision for several sites at once, instead of a rank for each."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Their names; several alternatives may be about the same site."""
+        ...
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """What there is to choose from, descending."""
+        ...
+
+    @property
+    def sizes_are_ranks(self) -> bool:
+        """Say whether sizes are matrix ranks."""
+        ...
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """Parameters of all its sites at each size."""
+        ...
+
+    @property
+    def damage(self) -> np.ndarray:
+        """What each size does to the model's output, in units of ``sensitivity`` · relative squared error."""
+        ...
+
+    def choices(self, size: int, reason: str) -> Mapping[str, Choice]:
+        """What it means for each site to choose ``size``."""
+        ...
 
 
 class Allocator(Protocol):

@@ -1,12 +1,12 @@
 """Global budget: one price per parameter for the whole model, dense where factors do not pay."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from squeeze_onnx.allocators.base import Allocator, Candidate, Choice, parameter_budget
-from squeeze_onnx.allocators.slicing import Slicing
+from squeeze_onnx.allocators.base import Allocator, Alternative, Candidate, Choice, parameter_budget
+from squeeze_onnx.allocators.covers import Cover, Curve, cheapest_curves, covers_of
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.selectors import RankChoice
 
@@ -14,36 +14,19 @@ BISECTIONS = 100
 
 
 @dataclass(frozen=True)
-class _Curve:
-    """What each choice costs and loses, at one site or one block, from cheap to dear; the last is dense and loses nothing."""
-
-    parameters: np.ndarray
-    error: np.ndarray
-    choices: Callable[[int], Mapping[str, Choice]]
-    """What the choice of this index is for each site."""
-
-    def cheapest(self, price: float) -> int:
-        """Index of the choice with the least error + price · parameters; the cheaper one of equals."""
-        return int(np.argmin(self.error + price * self.parameters))
-
-    def cost(self, price: float) -> float:
-        """The least error + price · parameters."""
-        return float(np.min(self.error + price * self.parameters))
-
-
-@dataclass(frozen=True)
 class GlobalBudget(Allocator):
     """Minimise the summed error of all sites under one parameter budget.
 
     Site i at rank r loses ``sensitivity``·Σ_{k>r} s_k²/Σ s_k²: its squared error relative to its own output, times how much that
-    matters to the model's output. A block of ``slicings`` may lose columns instead, where that is cheaper than lower ranks at
-    all its sites. The Lagrangian splits the problem by site and block (Everett 1963); its price is found by bisection, and what
-    the bisection leaves unspent goes to the best increments that still fit. Ranks are multiples of ``rank_multiple``; no site
-    falls under its ``floor``.
+    matters to the model's output. Sites of one of ``alternatives`` may lose columns or share a left factor instead, where that
+    is cheaper than lower ranks at all of them; of alternatives that overlap, the cheapest cover of their sites counts. The
+    Lagrangian splits the problem by covers (Everett 1963); its price is found by bisection. Where a cover changes at that price
+    there is a jump, so both sides of it are tried, each at the price that it can pay; what a bisection leaves unspent goes to
+    the best increments that still fit. Ranks are multiples of ``rank_multiple``; no site falls under its ``floor``.
     """
 
     keep: float
-    slicings: tuple[Slicing, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
     rank_multiple: int = 1
 
     def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, Choice]:
@@ -51,27 +34,18 @@ class GlobalBudget(Allocator):
 
         Raises OptionError if the floors and rank multiples cost more than that.
         """
-        floors = {candidate.name: candidate.floor for candidate in candidates}
-        by_rank = {candidate.name: self._by_rank(candidate) for candidate in candidates}
-        by_columns = [
-            (slicing.sites, self._by_columns(slicing, max(floors[site] for site in slicing.sites)))
-            for slicing in self.slicings
-        ]
+        by_name = {candidate.name: candidate for candidate in candidates}
+        together = (self._by_size(each, [by_name[site] for site in each.sites]) for each in self.alternatives)
+        curves = [*map(self._by_rank, candidates), *(curve for curve in together if curve.parameters.size)]
+        covers = covers_of(curves)
         budget = parameter_budget(candidates, self.keep)
-        low, high = 0.0, max(float(np.max(curve.error)) for curve in by_rank.values()) + 1.0
-        for _ in range(BISECTIONS):
-            price = (low + high) / 2
-            curves = _best_curves(by_rank, by_columns, price)
-            spent = sum(curve.parameters[curve.cheapest(price)] for curve in curves)
-            low, high = (price, high) if spent > budget else (low, price)
-        curves = _best_curves(by_rank, by_columns, high)
-        chosen = [curve.cheapest(high) for curve in curves]
-        _check_affordable(curves, chosen, candidates, self.keep)
-        _spend_the_rest(curves, chosen, budget)
-        made = (curve.choices(index) for curve, index in zip(curves, chosen, strict=True))
+        tried = [_allocate(cheapest_curves(covers, price), budget) for price in _bracket(covers, budget)]
+        best = min(tried, key=lambda allocation: (max(allocation.parameters, budget), allocation.error))
+        _check_affordable(best.parameters, candidates, self.keep)
+        made = (curve.choices(index) for curve, index in zip(best.curves, best.chosen, strict=True))
         return {site: choice for choices in made for site, choice in choices.items()}
 
-    def _by_rank(self, candidate: Candidate) -> _Curve:
+    def _by_rank(self, candidate: Candidate) -> Curve:
         energy = np.square(candidate.spectrum.singular_values)
         total = float(energy.sum())
         lost = (
@@ -92,41 +66,66 @@ class GlobalBudget(Allocator):
             reason = self._reason(parameters[index] / candidate.dense_parameters)
             return {candidate.name: RankChoice.leading(candidate.spectrum, int(ranks[index]), "global_budget", reason)}
 
-        return _Curve(parameters, candidate.sensitivity * np.append(lost[factored], 0.0), choices)
+        return Curve((candidate.name,), parameters, candidate.sensitivity * np.append(lost[factored], 0.0), choices)
 
-    def _by_columns(self, slicing: Slicing, floor: float) -> _Curve:
-        allowed = slicing.parameters >= floor * slicing.parameters[0]
+    def _by_size(self, alternative: Alternative, candidates: Sequence[Candidate]) -> Curve:
+        """Return the curve of ``alternative`` for its ``candidates``, of which the most demanding sets the floor."""
+        dense = sum(candidate.dense_parameters for candidate in candidates)
+        allowed = alternative.parameters >= max(candidate.floor for candidate in candidates) * dense
+        if alternative.sizes_are_ranks:
+            allowed &= alternative.sizes % self.rank_multiple == 0
         sizes, parameters, damage = (
-            array[allowed][::-1] for array in (slicing.sizes, slicing.parameters, slicing.damage)
+            array[allowed][::-1] for array in (alternative.sizes, alternative.parameters, alternative.damage)
         )
 
         def choices(index: int) -> Mapping[str, Choice]:
-            return slicing.choices(int(sizes[index]), self._reason(parameters[index] / parameters[-1]))
+            return alternative.choices(int(sizes[index]), self._reason(parameters[index] / dense))
 
-        return _Curve(parameters, damage, choices)
+        return Curve(alternative.sites, parameters, damage, choices)
 
     def _reason(self, share: float) -> str:
         return f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of all"
 
 
-def _best_curves(
-    by_rank: Mapping[str, _Curve], by_columns: Sequence[tuple[tuple[str, ...], _Curve]], price: float
-) -> list[_Curve]:
-    """Return a curve for each site, or one for a whole block that does better without some columns at this ``price``."""
-    sliced = [
-        (sites, curve)
-        for sites, curve in by_columns
-        if curve.cost(price) < sum(by_rank[site].cost(price) for site in sites)
-    ]
-    taken = {site for sites, _ in sliced for site in sites}
-    return [curve for site, curve in by_rank.items() if site not in taken] + [curve for _, curve in sliced]
+@dataclass(frozen=True)
+class _Allocation:
+    """Curves, and the index of what is chosen on each."""
+
+    curves: Sequence[Curve]
+    chosen: Sequence[int]
+
+    @property
+    def parameters(self) -> int:
+        """What it costs."""
+        return sum(int(curve.parameters[index]) for curve, index in zip(self.curves, self.chosen, strict=True))
+
+    @property
+    def error(self) -> float:
+        """What it loses."""
+        return sum(float(curve.error[index]) for curve, index in zip(self.curves, self.chosen, strict=True))
 
 
-def _check_affordable(
-    curves: Sequence[_Curve], chosen: Sequence[int], candidates: Sequence[Candidate], keep: float
-) -> None:
-    """Raise OptionError if what is ``chosen`` at the highest price, the least there can be, is more than ``keep`` of all."""
-    spent = sum(int(curve.parameters[index]) for curve, index in zip(curves, chosen, strict=True))
+def _bracket(covers: Sequence[Sequence[Cover]], budget: int) -> tuple[float, float]:
+    """Return the highest price at which the cheapest of ``covers`` cost more than ``budget``, and the lowest at which not."""
+    errors = {curve: float(np.max(curve.error)) for ways in covers for cover in ways for curve in cover}
+    low, high = 0.0, sum(errors.values()) + 1.0
+    for _ in range(BISECTIONS):
+        price = (low + high) / 2
+        spent = sum(int(curve.parameters[curve.cheapest(price)]) for curve in cheapest_curves(covers, price))
+        low, high = (price, high) if spent > budget else (low, price)
+    return low, high
+
+
+def _allocate(curves: Sequence[Curve], budget: int) -> _Allocation:
+    """Spend ``budget`` on ``curves``; what costs the least is chosen if that is too little."""
+    _, price = _bracket([[(curve,)] for curve in curves], budget)
+    chosen = [curve.cheapest(price) for curve in curves]
+    _spend_the_rest(curves, chosen, budget)
+    return _Allocation(curves, chosen)
+
+
+def _check_affordable(spent: int, candidates: Sequence[Candidate], keep: float) -> None:
+    """Raise OptionError if the least that can be ``spent`` is more than ``keep`` of all."""
     if spent > parameter_budget(candidates, keep):
         least = spent / sum(candidate.dense_parameters for candidate in candidates)
         raise OptionError(
@@ -135,7 +134,7 @@ def _check_affordable(
         )
 
 
-def _spend_the_rest(curves: Sequence[_Curve], chosen: list[int], budget: int) -> None:
+def _spend_the_rest(curves: Sequence[Curve], chosen: list[int], budget: int) -> None:
     """Raise the choices in ``chosen`` by the best error per parameter while something still fits."""
     left = budget - sum(int(curve.parameters[index]) for curve, index in zip(curves, chosen, strict=True))
     while True:

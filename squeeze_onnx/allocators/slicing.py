@@ -26,6 +26,7 @@ class Slicing:
     after: tuple[tuple[str, int], ...]
     sizes: np.ndarray
     damage: np.ndarray
+    sizes_are_ranks = False
 
     @property
     def sites(self) -> tuple[str, ...]:

@@ -55,6 +55,11 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
     help="Take dimensions out of attention heads where that costs less [default: with --calibration].",
 )
 @click.option(
+    "--joint-qkv/--no-joint-qkv",
+    default=True,
+    help="One left factor for two or all of query, key and value where that costs less [default: with --calibration].",
+)
+@click.option(
     "--refit/--no-refit",
     default=None,
     help="Regress every weight on what the squeezed model before it returns [default: with --calibration].",

@@ -55,7 +55,7 @@ def optimization_table(report: Report) -> Table:
             _layer(site),
             _shape(site["shape"]),
             "–" if site["kept_shape"] is None else _shape(site["kept_shape"]),
-            "–" if site["rank"] is None else str(site["rank"]),
+            _rank(site),
             str(site["break_even_rank"]),
             f"{site['spectrum']['energy_kept']:.3f}",
             f"{site['relative_error']:.3f}",
@@ -128,6 +128,11 @@ def fusion_table(report: Report) -> Table:
 
 def _layer(site: Report) -> str:
     return "–" if site["layer"] is None else str(site["layer"])
+
+
+def _rank(site: Report) -> str:
+    """Show the rank, and whether the left factor is one that sites share."""
+    return "–" if site["rank"] is None else f"{site['rank']}{' shared' if site['shares_left'] else ''}"
 
 
 def _shape(shape: list[int]) -> str:

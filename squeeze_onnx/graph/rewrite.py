@@ -5,12 +5,13 @@
     x ─► Gemm(W, bias) ─► y         x ─► MatMul(left) ─► h ─► Gemm(right, bias) ─► y
     ids ─► Gather(table) ─► y       ids ─► Gather(left) ─► h ─► MatMul(right) ─► y
 
-A product keeps its node, with its name, attributes and output; the new MatMul goes before it. A lookup has to stay first,
-so there the new MatMul follows it and takes over its name and its output. Where nothing else needs the old weight, it is
-removed with the Identity, Transpose, Cast and DequantizeLinear nodes around it.
+Several weights that read the same x may share left, and h. A product keeps its node, with its name, attributes and output; the
+new MatMul goes before it. A lookup has to stay first, so there the new MatMul follows it and takes over its name and its
+output. Where nothing else needs the old weight, it is removed with the Identity, Transpose, Cast and DequantizeLinear nodes
+around it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -51,27 +52,41 @@ class Rewriter:
         Raises OptionError if the shapes do not fit, if r is 0 (rank-1 factors of zeros say the same and are valid ONNX),
         or if an entry is not finite in the weight's type. The model is unchanged then.
         """
+        self.factor_jointly([site], left, [right])
+
+    def factor_jointly(self, sites: Sequence[MatMulSite], left: np.ndarray, rights: Sequence[np.ndarray]) -> None:
+        """Replace the weight of each of ``sites`` by ``left`` (in, r), which is stored once, @ its own right (r, out).
+
+        The first product is shared where sites share their input. Otherwise, and in what it raises, as `factor`.
+        """
         rank = left.shape[-1]
-        if rank == 0 or left.shape != (site.in_features, rank) or right.shape != (rank, site.out_features):
-            raise OptionError(
-                f"site {site.name!r} needs factors of shapes ({site.in_features}, r) and (r, {site.out_features}) "
-                f"with r > 0, not {left.shape} and {right.shape}"
-            )
-        left_tensor, right_tensor = _cast(site, left), _cast(site, right)
-        left_value = self._initializer(site, "left", left_tensor)
-        right_value = self._initializer(site, "right", right_tensor)
+        for site, right in zip(sites, rights, strict=True):
+            if rank == 0 or left.shape != (site.in_features, rank) or right.shape != (rank, site.out_features):
+                raise OptionError(
+                    f"site {site.name!r} needs factors of shapes ({site.in_features}, r) and (r, {site.out_features}) "
+                    f"with r > 0, not {left.shape} and {right.shape}"
+                )
+        first = sites[0]
+        left_tensor = _cast(first, left)
+        right_tensors = [_cast(site, right) for site, right in zip(sites, rights, strict=True)]
+        left_value = self._initializer(first, "left", left_tensor)
+        right_values: dict[ir.Node, ir.Value] = {}
+        for site, tensor in zip(sites, right_tensors, strict=True):
+            right_values |= dict.fromkeys(site.nodes, self._initializer(site, "right", tensor))
+        position = {node: index for index, node in enumerate(self._graph)}
         first_products: dict[ir.Value | None, ir.Value] = {}
-        for node in site.nodes:
+        for node in sorted(right_values, key=position.__getitem__):
             operator = WEIGHT_OPERATORS[op_of(node)]
             if operator.lookup:
-                self._multiply_after(site, node, left_value, right_value)
+                self._multiply_after(first, node, left_value, right_values[node])
                 continue
             rows = node.inputs[operator.rows]
             if rows not in first_products:
-                first_products[rows] = self._multiply_before(site, node, rows, left_value)
+                first_products[rows] = self._multiply_before(first, node, rows, left_value)
             node.replace_input_with(operator.rows, first_products[rows])
-            _set_weight(node, right_value)
-        _remove_old_weight(site)
+            _set_weight(node, right_values[node])
+        for site in sites:
+            _remove_old_weight(site)
 
     def replace(self, site: MatMulSite, weight: np.ndarray) -> None:
         """Replace the weight of ``site`` by ``weight`` (in, out), cast once to the weight's type.

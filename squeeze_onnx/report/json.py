@@ -130,6 +130,7 @@ def _optimized_site(planned: PlannedSite, measured: SiteSpectra, errors: Truncat
         "role": planned.role,
         "shape": list(planned.shape),
         "rank": planned.rank if planned.treatment == "factored" else None,
+        "shares_left": planned.shares_left,
         "kept_shape": None if planned.kept_shape is None else list(planned.kept_shape),
         "kept_parameters": planned.kept_parameters,
         "treatment": planned.treatment,

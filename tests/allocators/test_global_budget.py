@@ -1,5 +1,6 @@
 """Global budget: least summed error for the parameters, dense where factors do not pay."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeeze_onnx.allocators import Candidate, GlobalBudget, SliceChoice, Slicing, Uniform
+from squeeze_onnx.allocators import Candidate, Choice, GlobalBudget, ShareChoice, Sharing, SliceChoice, Slicing, Uniform
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.selectors import RankChoice
@@ -155,3 +156,81 @@ class TestBlocks:
         sites = (self.SITES[0], replace(self.SITES[1], floor=0.3), other)
         choices = GlobalBudget(0.5, (self.slicing(0.0),)).allocate(sites)
         assert {choice.shape for choice in choices.values() if isinstance(choice, SliceChoice)} == {(8, 12), (12, 8)}
+
+
+class TestSharing:
+    """Query, key, value and output (16, 16) of slow spectra; the first three may share a left factor."""
+
+    SITES = tuple(
+        Candidate(name, Spectrum(np.linspace(2, 1, 16), (16, 16), "identity"), edge=0.0)
+        for name in ("q", "k", "v", "o")
+    )
+    PAYS = 11
+
+    def sharing(self, damage: float, names: str = "qkv") -> Sharing:
+        """What stays of rank r loses ``damage`` for each of all `PAYS` ranks that pay."""
+        return Sharing(16, tuple((name, 16) for name in names), damage * (16 - np.arange(self.PAYS, 0, -1)))
+
+    def spent(self, choices: Mapping[str, Choice]) -> int:
+        """Parameters, the shared left factors counted once."""
+        left = {choice.first: choice.rank * 16 for choice in choices.values() if isinstance(choice, ShareChoice)}
+        shared = sum(choice.rank * 16 for choice in choices.values() if isinstance(choice, ShareChoice))
+        alone = sum(
+            site.parameters(choice.rank) for site in self.SITES if isinstance(choice := choices[site.name], RankChoice)
+        )
+        sliced = sum(int(np.prod(choice.shape)) for choice in choices.values() if isinstance(choice, SliceChoice))
+        return sum(left.values()) + shared + alone + sliced
+
+    def test_is_chosen_where_it_costs_less_than_ranks(self) -> None:
+        choices = GlobalBudget(0.5, (self.sharing(0.001),)).allocate(self.SITES)
+        shared = [choices[name] for name in "qkv"]
+        assert all(isinstance(choice, ShareChoice) and choice.first == "q" for choice in shared)
+        assert len({choice.rank for choice in shared if isinstance(choice, ShareChoice)}) == 1
+        assert isinstance(choices["o"], RankChoice)
+        assert 0.4 * 4 * 256 < self.spent(choices) <= 0.5 * 4 * 256
+
+    def test_is_not_where_ranks_cost_less(self) -> None:
+        choices = GlobalBudget(0.5, (self.sharing(1.0),)).allocate(self.SITES)
+        assert choices == GlobalBudget(0.5).allocate(self.SITES)
+
+    @settings(deadline=None, max_examples=40)
+    @given(damages=st.lists(st.floats(1e-4, 0.3), min_size=4, max_size=4), keep=st.floats(0.2, 0.9))
+    def test_of_choices_that_overlap_each_site_gets_one_and_all_stay_within_the_budget(
+        self, damages: list[float], keep: float
+    ) -> None:
+        sizes = np.arange(16, 0, -1)
+        alternatives = (
+            Slicing((("q", 16), ("k", 16)), (), sizes, damages[0] * (16 - sizes)),
+            Slicing((("v", 16),), (("o", 16),), sizes, damages[1] * (16 - sizes)),
+            self.sharing(damages[2]),
+            self.sharing(damages[3], "qk"),
+        )
+        choices = GlobalBudget(keep, alternatives).allocate(self.SITES)
+        assert choices.keys() == {"q", "k", "v", "o"}
+        assert self.spent(choices) <= keep * 4 * 256
+        for name, choice in choices.items():
+            if isinstance(choice, ShareChoice):
+                others = [other for other, their in choices.items() if their == choice]
+                assert "".join(others) in ("qkv", "qk")
+                assert choice.first == "q"
+                assert name in others
+
+    def test_is_used_at_the_budget_even_where_the_best_price_leaps_over_it(self) -> None:
+        """Above a price all but one dimension goes, for 48 parameters; below it rank 11 is shared, for 704 of 537 allowed."""
+        three = tuple((name, 16) for name in "qkv")
+        slicing = Slicing(three, (), np.array([16, 1]), np.array([0.0, 1.0]))
+        sharing = Sharing(16, three, np.array([0.0, 0.2, 0.35, 0.5, *[5.0] * 7]))
+        choices = GlobalBudget(0.7, (slicing, sharing)).allocate(self.SITES[:3])
+        assert {choice.rank for choice in choices.values() if isinstance(choice, ShareChoice)} == {8}
+
+    def test_has_ranks_that_are_multiples(self) -> None:
+        choices = GlobalBudget(0.5, (self.sharing(0.001),), rank_multiple=4).allocate(self.SITES)
+        assert {choice.rank % 4 for choice in choices.values() if isinstance(choice, ShareChoice)} == {0}
+
+    def test_is_no_way_around_a_floor(self) -> None:
+        """Of rank 11 the three keep 704 of 768 parameters."""
+        other = Candidate("x", Spectrum(np.ones(16), (16, 64), "identity"), edge=0.0)
+        for floor, type_of_choice in ((0.9, ShareChoice), (0.95, RankChoice)):
+            sites = (*self.SITES[:2], replace(self.SITES[2], floor=floor), self.SITES[3], other)
+            choices = GlobalBudget(0.7, (self.sharing(0.0),)).allocate(sites)
+            assert isinstance(choices["v"], type_of_choice)

@@ -187,6 +187,14 @@ class TestBudget:
             assert set(roles) & set(sliced)
             assert not [site for site in sites if site["role"] in roles and site["kept_shape"]]
 
+    def test_lets_no_weights_share_a_left_factor_if_asked(self, optimize: Callable[..., Path], work: Path) -> None:
+        options = ("--method", "whiten", "--keep", "0.3", "--calibration", work / "text", "--cache", work / "cache")
+        for option, shared in (("--joint-qkv", True), ("--no-joint-qkv", False)):
+            out = optimize(work / "model", *options, "--no-thin-heads", "--no-refit", option)
+            sites = read_json(out / "plan.json")["sites"]
+            assert any(site["shares_left"] for site in sites) == shared
+        assert len(list((work / "cache").iterdir())) == 1  # one survey serves both
+
     def test_of_everything_changes_nothing(self, optimize: Callable[..., Path], model: Path) -> None:
         np.testing.assert_allclose(outputs(optimize(model, "--keep", "1")), outputs(model), atol=1e-5)
 
@@ -295,6 +303,38 @@ class TestPlan:
         assert "only float weights lose columns, and by a method that looks at activations" in done.stderr.replace(
             "\n", " "
         )
+
+    def test_lets_query_key_and_value_share_a_left_factor(
+        self, run_cli: RunCli, optimize: Callable[..., Path], half: tuple[Path, str], work: Path, tmp_path: Path
+    ) -> None:
+        plan = read_json(half[0] / "plan.json")
+        for site in plan["sites"]:
+            site["rank"] = None
+        for site in plan["sites"][:3]:
+            site |= {"rank": 20, "shares_left": "layer.0/query", "sensitivity": 0.5}
+        (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+        out = optimize(work / "model", "--plan", tmp_path / "plan.json")
+        assert read_json(out / "plan.json") == plan
+        arrays = initializers(out)
+        assert {name: arrays[name].shape for name in arrays if name.startswith(("layer.0/query/", "layer.0/key/"))} == {
+            "layer.0/query/left": (HIDDEN, 20),
+            "layer.0/query/right": (20, HIDDEN),
+            "layer.0/key/right": (20, HIDDEN),
+        }
+        report = read_json(out / "report.json")
+        assert [site["kept_parameters"] for site in report["sites"][:3]] == [40 * HIDDEN, 20 * HIDDEN, 20 * HIDDEN]
+        size = report["size"]
+        assert (
+            size["baseline_parameters"] - size["optimized_parameters"]
+            == size["eligible_parameters"] - size["kept_eligible_parameters"]
+        )
+        assert 0 < np.abs(outputs(out) - outputs(work / "model")).max() < 1
+        plan["sites"][1]["rank"] = 19
+        (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+        done = run_cli("optimize", work / "model", "-o", tmp_path / "out", "--plan", tmp_path / "plan.json")
+        assert done.returncode == 2
+        assert "site layer.0/key rank 19 and layer.0/query rank 20, but they share" in done.stderr.replace("\n", " ")
+        assert not (tmp_path / "out").exists()
 
     def test_of_full_rank_changes_nothing(
         self, optimize: Callable[..., Path], half: tuple[Path, str], model: Path, tmp_path: Path

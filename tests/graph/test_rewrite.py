@@ -347,3 +347,45 @@ def test_full_rank_factors_reproduce_any_chain_of_products(chain: tuple[str, dic
     np.testing.assert_allclose(run(model, {"x0": X})[0], expected, rtol=1e-4, atol=1e-4)
     assert all(skip.reason.endswith("which uses it in another way") for skip in search.skipped)
     assert {site.weight.name for site in search.sites}.isdisjoint(model.graph.initializers)
+
+
+class TestFactoredJointly:
+    GRAPH = """g (float[B,S,4] x) => (float[B,S,6] a, float[B,S,6] b, float[B,S,3] c) {
+        h = Relu(x)
+        [a] a = MatMul(h, A)
+        [b] b = MatMul(h, Q)
+        [c] c = MatMul(h, C)
+    }"""
+    ROWS = random_weight(2, 5, 4, seed=1)
+    RIGHTS = (random_weight(2, 6, seed=4), random_weight(2, 6, seed=5), random_weight(2, 3, seed=6))
+
+    def model(self) -> ir.Model:
+        return tiny_model(self.GRAPH, A=W, Q=random_weight(4, 6, seed=7), C=random_weight(4, 3, seed=8))
+
+    @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)], ids=["in graph order", "backwards"])
+    def test_all_weights_are_products_with_one_left_factor(self, order: tuple[int, ...]) -> None:
+        model = self.model()
+        sites = find_sites(model).sites
+        Rewriter(model).factor_jointly([sites[i] for i in order], LEFT, [self.RIGHTS[i] for i in order])
+        onnx.checker.check_model(ir.to_proto(model), full_check=True)
+        assert operators(model) == ["Relu", *["MatMul"] * 4]
+        first = "abc"[order[0]]
+        assert initializer_names(model) == sorted([f"{first}/left", "a/right", "b/right", "c/right"])
+        for level in LEVELS:
+            for found, right in zip(run(model, {"x": self.ROWS}, level), self.RIGHTS, strict=True):
+                np.testing.assert_allclose(found, np.maximum(self.ROWS, 0) @ LEFT @ right, rtol=0, atol=1e-5)
+
+    def test_at_full_rank_the_outputs_stay(self) -> None:
+        model = self.model()
+        expected = run(model, {"x": self.ROWS})
+        sites = find_sites(model).sites
+        Rewriter(model).factor_jointly(sites, np.eye(4), [site.weight.numpy() for site in sites])
+        for found, output in zip(run(model, {"x": self.ROWS}), expected, strict=True):
+            np.testing.assert_allclose(found, output, rtol=0, atol=1e-5)
+
+    def test_a_right_factor_that_does_not_fit_is_refused_and_nothing_changes(self) -> None:
+        model = self.model()
+        before = ir.to_proto(model)
+        with pytest.raises(OptionError, match=r"site 'c' needs factors of shapes \(4, r\) and \(r, 3\)"):
+            Rewriter(model).factor_jointly(find_sites(model).sites, LEFT, [*self.RIGHTS[:2], self.RIGHTS[0]])
+        assert ir.to_proto(model) == before

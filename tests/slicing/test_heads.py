@@ -55,7 +55,7 @@ def slicing_of(survey: Survey, sites: tuple[str, ...]) -> Slicing:
 def plan_with(survey: Survey, shapes: dict[str, tuple[int, int]], *, refit: bool = False) -> Plan:
     """Return the plan that gives some sites of the first layer these shapes and leaves all else as it is."""
     plan = plan_for(model(), survey, CONFIG)
-    sites = tuple(replace(site, rank=None, kept_shape=shapes.get(site.name)) for site in plan.sites)
+    sites = tuple(replace(site, rank=None, shares_left=None, kept_shape=shapes.get(site.name)) for site in plan.sites)
     return replace(plan, sites=sites, refit=refit)
 
 
@@ -169,7 +169,7 @@ def test_real_exports_are_refitted_with_thinner_heads(model_cache: Path, export:
         "value": (HIDDEN, HIDDEN - HEADS),
         "attention_output": (HIDDEN - HEADS, HIDDEN),
     }
-    sites = tuple(replace(site, rank=None, kept_shape=thin.get(site.role)) for site in plan.sites)
+    sites = tuple(replace(site, rank=None, shares_left=None, kept_shape=thin.get(site.role)) for site in plan.sites)
     result = carry_out(dense, replace(plan, sites=sites, refit=True), survey, calibration)
     assert len(result.errors) == 2 * len(thin)
     expected, found = (run(each, feeds)[0] for each in (load_model(path).ir, result.model.ir))

@@ -42,7 +42,7 @@ def plan_with(survey: Survey, neurons: int, *, refit: bool) -> Plan:
     """Return the plan that takes neurons out of the first block and leaves all else as it is."""
     shapes = {"layer.0/ffn_in": (HIDDEN, neurons), "layer.0/ffn_out": (neurons, HIDDEN)}
     plan = plan_for(model(), survey, CONFIG)
-    sites = tuple(replace(site, rank=None, kept_shape=shapes.get(site.name)) for site in plan.sites)
+    sites = tuple(replace(site, rank=None, shares_left=None, kept_shape=shapes.get(site.name)) for site in plan.sites)
     return replace(plan, sites=sites, refit=refit)
 
 
