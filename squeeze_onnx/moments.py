@@ -1,7 +1,7 @@
 """What is known of the rows that meet a weight: second moments of activations, frequencies of tokens."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Protocol, Self
 
 import numpy as np
@@ -29,7 +29,7 @@ class Moments(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SecondMoment:
     """Rows are activations X (tokens, in): ``gram`` is XᵀX (in, in), ``total`` their sum (in,); float64, unnormalised.
 
@@ -60,21 +60,25 @@ class SecondMoment:
 
     def weigh(self, weight: np.ndarray) -> np.ndarray:
         """Multiply by the Cholesky root of the second moment; a singular one is damped, not refused."""
-        weighted: np.ndarray = self._root @ weight
+        weighted: np.ndarray = _root(self) @ weight
         return weighted
-
-    @cached_property
-    def _root(self) -> np.ndarray:
-        """Upper triangular L (in, in) with LᵀL = gram/tokens up to `DAMPING`; query, key and value share it."""
-        moment = self.gram / max(self.tokens, 1)
-        moment[np.diag_indices_from(moment)] += damping(moment)
-        root: np.ndarray = scipy.linalg.cholesky(moment, overwrite_a=True, check_finite=False)
-        return root
 
     def __add__(self, other: Self) -> "SecondMoment":
         """Second moment of both sets of rows together."""
         total = None if self.total is None or other.total is None else self.total + other.total
         return SecondMoment(self.gram + other.gram, self.tokens + other.tokens, total)
+
+
+@lru_cache(maxsize=1)
+def _root(moment: SecondMoment) -> np.ndarray:
+    """Upper triangular L (in, in) with LᵀL = gram/tokens up to `DAMPING`.
+
+    Query, key and value come one after the other and share it; to keep those of all sites would double what they take.
+    """
+    mean = moment.gram / max(moment.tokens, 1)
+    mean[np.diag_indices_from(mean)] += damping(mean)
+    root: np.ndarray = scipy.linalg.cholesky(mean, overwrite_a=True, check_finite=False)
+    return root
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ No gradient and no label is needed. A site's damage D at its probe rank, over th
 there, is its sensitivity: to second order the damage of any other rank is sensitivity · e(rank), and damages add up.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,14 +15,16 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.allocators import Uniform
-from squeeze_onnx.calibration import CalibrationBatch
+from squeeze_onnx.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.factoring import truncate
 from squeeze_onnx.graph.model import save_model
-from squeeze_onnx.graph.perturbation import PerturbableModel, perturbable
+from squeeze_onnx.graph.operators import rows_of
+from squeeze_onnx.graph.perturbation import perturbable
+from squeeze_onnx.graph.segments import Part, cut, extract
+from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.methods import WeightingOf
-from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.spectra import SiteSpectra, read_weight
 
 PROBE_TOKENS = 1024
@@ -36,7 +39,6 @@ def probe_sensitivities(
     spectra: Sequence[SiteSpectra],
     weighting_of: WeightingOf,
     probe: Uniform,
-    track: Track = silent,
 ) -> tuple[SiteSpectra, ...]:
     """Return ``spectra`` with the sensitivity of each candidate measured at the rank that ``probe`` gives it.
 
@@ -54,27 +56,116 @@ def probe_sensitivities(
 
     return tuple(
         replace(measured, candidate=replace(measured.candidate, sensitivity=sensitivity(measured)))
-        for measured in track(spectra, "Sensitivity")
+        for measured in spectra
     )
 
 
 @contextmanager
-def open_prober(model: ir.Model, batches: Sequence[CalibrationBatch], provider: str = "cpu") -> Iterator["Prober"]:
-    """Open a copy of ``model`` to disturb; a few of ``batches`` are enough."""
-    opened = perturbable(model)
+def open_prober(
+    model: ir.Model, sites: Sequence[MatMulSite], batches: Sequence[CalibrationBatch], provider: str = "cpu"
+) -> Iterator["Prober"]:
+    """Make ready to disturb ``sites`` of ``model``, which stays as it is; a few of ``batches`` are enough."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "perturbable.onnx"
-        save_model(opened.model, path)
-        yield Prober(open_session(path, provider), opened, _probe_batches(batches))
+        yield Prober(model, sites, _probe_batches(batches), provider, Path(folder))
 
 
 class Prober:
-    """The perturbable model, open, with its undisturbed outputs."""
+    """Disturbs a weight and sees the outputs move; only what lies behind the layer of that weight is run.
 
-    def __init__(self, session: Session, opened: PerturbableModel, batches: Sequence[CalibrationBatch]) -> None:
-        self._session = session
+    The rest of the model is opened once a layer, so ask layer by layer.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        sites: Sequence[MatMulSite],
+        batches: Sequence[CalibrationBatch],
+        provider: str,
+        folder: Path,
+    ) -> None:
+        self._model = model
+        self._provider = provider
+        self._folder = folder
+        self._starts = {name: start for start in _starts(model, sites) for name in start.sites}
+        self._batches = _run_to(self._starts.values(), model, batches, provider)
+        self._rest: _Rest | None = None
+
+    @property
+    def layers(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the sites that are disturbed in the same opened part, part by part."""
+        return tuple(dict.fromkeys(start.sites for start in self._starts.values()))
+
+    def damage(self, site: str, change: np.ndarray) -> float:
+        """Return the squared distance the outputs move, over their variance, if ``change`` (in, out) is added to the weight."""
+        start = self._starts[site]
+        if self._rest is None or self._rest.start is not start:
+            self._rest = None  # one open at a time
+            self._rest = _Rest(self._model, start, self._batches, self._provider, self._folder)
+        return self._rest.damage(site, change)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a run can start: the sites behind it that are disturbed from here, and the part of the graph that is left to run."""
+
+    sites: tuple[str, ...]
+    part: Part
+
+
+def _starts(model: ir.Model, sites: Sequence[MatMulSite]) -> Iterator[_Start]:
+    """Yield a start a layer, before the first node that one of its sites has in the graph."""
+    order = {node: index for index, node in enumerate(model.graph)}
+
+    def first(site: MatMulSite) -> int:
+        return min(order[node] for node in site.nodes)
+
+    outputs = [str(value.name) for value in model.graph.outputs]
+    for _, layer in groupby(sorted(sites, key=first), key=lambda site: site.layer):
+        group = tuple(layer)
+        node = min(group[0].nodes, key=order.__getitem__)
+        _, rest = cut(model.graph, [[str(rows_of(node).name)], outputs])
+        yield _Start(tuple(site.name for site in group), rest)
+
+
+def _run_to(
+    starts: Iterable[_Start], model: ir.Model, batches: Sequence[CalibrationBatch], provider: str
+) -> list[CalibrationBatch]:
+    """Return ``batches`` with the values from which ``starts`` go on beside the inputs of the model."""
+    inputs = {str(value.name) for value in model.graph.inputs}
+    names = sorted({name for start in starts for name in start.part.inputs} - inputs)
+    if not names:
+        return list(batches)
+    with session_showing(model, names, provider) as session:
+        return [
+            CalibrationBatch(
+                {**batch.feeds, **dict(zip(names, session.run(names, batch.feeds), strict=True))}, batch.mask
+            )
+            for batch in batches
+        ]
+
+
+class _Rest:
+    """What lies behind a start, open, with its undisturbed outputs."""
+
+    def __init__(
+        self,
+        model: ir.Model,
+        start: _Start,
+        batches: Sequence[CalibrationBatch],
+        provider: str,
+        folder: Path,
+    ) -> None:
+        opened = perturbable(model, start.sites)
+        types = {name: ir.DataType.from_numpy(batches[0].feeds[name].dtype) for name in start.part.inputs}
+        types |= {opened.inputs[site]: dtype for site, dtype in opened.dtypes.items()}
+        path = folder / "rest.onnx"
+        save_model(extract(opened.model, replace(start.part, inputs=tuple(types)), types), path)
+        self.start = start
+        self._session = open_session(path, provider)
         self._opened = opened
-        self._batches = batches
+        self._outputs_of_model = len(model.graph.outputs)
+        self._feeds = [{name: batch.feeds[name] for name in start.part.inputs} for batch in batches]
+        self._masks = [batch.mask for batch in batches]
         self._still = {
             opened.inputs[site]: np.zeros((1, 1), dtype=dtype.numpy()) for site, dtype in opened.dtypes.items()
         }
@@ -82,23 +173,20 @@ class Prober:
         self._variance = [float(np.square(rows - rows.mean(axis=0)).sum()) for rows in self._reference]
 
     def damage(self, site: str, change: np.ndarray) -> float:
-        """Return the squared distance the outputs move, over their variance, if ``change`` (in, out) is added to the weight."""
+        """See `Prober.damage`; an output that does not lie behind the start does not move."""
         moved = self._outputs({self._opened.inputs[site]: change.astype(self._opened.dtypes[site].numpy())})
-        return float(
-            np.mean(
-                [
-                    np.square(rows - reference).sum() / variance
-                    for rows, reference, variance in zip(moved, self._reference, self._variance, strict=True)
-                    if variance > 0
-                ]
-            )
+        distances = (
+            float(np.square(rows - reference).sum()) / variance
+            for rows, reference, variance in zip(moved, self._reference, self._variance, strict=True)
+            if variance > 0
         )
+        return sum(distances) / self._outputs_of_model
 
     def _outputs(self, changes: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Run all batches; each floating-point output as rows (sequences, features)."""
+        """Run all batches; each output as rows (sequences, features)."""
         runs = [
-            [_rows(output, batch.mask) for output in self._session.run(None, {**batch.feeds, **self._still, **changes})]
-            for batch in self._batches
+            [_rows(output, mask) for output in self._session.run(None, {**feeds, **self._still, **changes})]
+            for feeds, mask in zip(self._feeds, self._masks, strict=True)
         ]
         return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
 

@@ -17,7 +17,7 @@ from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import planned_sites_of
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.sensitivity import PROBE_KEEP, open_prober, probe_sensitivities
+from squeeze_onnx.sensitivity import PROBE_KEEP, Prober, open_prober, probe_sensitivities
 from squeeze_onnx.sharing import measure_sharings
 from squeeze_onnx.slicing import KINDS, Measurement, measure_blocks
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
@@ -81,14 +81,30 @@ def take_survey(
         spectra = measure_spectra(sites, weighting_of, config, track)
     sharings: tuple[Sharing, ...] = ()
     if plan is None and METHODS[method].probes:
-        with clock.stage("sensitivity"), open_prober(model.ir, calibration, config.provider) as prober:
-            spectra = probe_sensitivities(prober, spectra, weighting_of, Uniform(PROBE_KEEP), track)
-            blocks = {name: block.probed(prober) for name, block in blocks.items()}
+        with clock.stage("sensitivity"), open_prober(model.ir, sites, calibration, config.provider) as prober:
+            spectra, blocks = _probed(prober, spectra, blocks, weighting_of, track)
         with clock.stage("sharing"):
             sharings = measure_sharings(spectra, weighting_of)
     with clock.stage("objective"):
         objective = objective_of(model, sites, config, track)
     return Survey(method, spectra, skipped, moments, blocks, sharings, objective, clock.seconds)
+
+
+def _probed(
+    prober: Prober,
+    spectra: Sequence[SiteSpectra],
+    blocks: Mapping[str, Measurement],
+    weighting_of: WeightingOf,
+    track: Track,
+) -> tuple[tuple[SiteSpectra, ...], dict[str, Measurement]]:
+    """Return ``spectra`` and ``blocks`` with their sensitivities, measured layer by layer."""
+    site_of = {measured.site.name: measured for measured in spectra}
+    block_of = dict(blocks)
+    for layer in track(prober.layers, "Sensitivity"):
+        measured = probe_sensitivities(prober, [site_of[name] for name in layer], weighting_of, Uniform(PROBE_KEEP))
+        site_of |= {each.site.name: each for each in measured}
+        block_of |= {name: block_of[name].probed(prober) for name in layer if name in block_of}
+    return tuple(site_of.values()), block_of
 
 
 def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:

@@ -34,7 +34,7 @@ def calibration() -> CalibrationBatch:
 def probed(model: OnnxModel) -> tuple[SiteSpectra, ...]:
     sites = choose_eligible(find_sites(model.ir).sites).sites
     spectra = measure_spectra(sites, lambda _: Identity(), AnalyzeConfig(simulations=1))
-    with open_prober(model.ir, [calibration()]) as prober:
+    with open_prober(model.ir, sites, [calibration()]) as prober:
         return probe_sensitivities(prober, spectra, lambda _: Identity(), PROBE)
 
 

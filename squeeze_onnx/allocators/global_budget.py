@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from squeeze_onnx.allocators.base import Allocator, Alternative, Candidate, Choice
-from squeeze_onnx.allocators.covers import Curve, cheapest_curves, covers_of
+from squeeze_onnx.allocators.covers import Curve, covers_of
+from squeeze_onnx.allocators.lagrangian import spend
 from squeeze_onnx.allocators.objective import PARAMETERS, Objective, ParameterCount
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.selectors import RankChoice
-
-BISECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -20,9 +19,8 @@ class GlobalBudget(Allocator):
 
     Site i at rank r loses ``sensitivity``·Σ_{k>r} s_k²/Σ s_k²: its squared error relative to its own output, times how much that
     matters to the model's output. Sites of one of ``alternatives`` may lose columns or share a left factor instead, where that
-    is cheaper than lower ranks at all of them; of alternatives that overlap, the cheapest cover of their sites counts. The
-    Lagrangian splits the problem by covers (Everett 1963); its price is found by bisection, and what the bisection leaves
-    unspent goes to the best increments that still fit. No site falls under its ``floor`` of parameters.
+    is cheaper than lower ranks at all of them; of alternatives that overlap, the cheapest cover of their sites counts. See
+    `lagrangian` for how the budget is spent. No site falls under its ``floor`` of parameters.
     """
 
     keep: float
@@ -37,20 +35,16 @@ class GlobalBudget(Allocator):
         by_name = {candidate.name: candidate for candidate in candidates}
         together = (self._by_size(each, [by_name[site] for site in each.sites]) for each in self.alternatives)
         curves = [*map(self._by_rank, candidates), *(curve for curve in together if curve.costs.size)]
-        covers = covers_of(curves)
         fixed = self.objective.fixed
         whole = fixed + sum(candidate.dense_cost(self.objective.cost) for candidate in candidates)
-        low, high = 0.0, sum(float(np.max(curve.error)) for curve in curves) + 1.0
-        for _ in range(BISECTIONS):
-            price = (low + high) / 2
-            spent = fixed + sum(curve.costs[curve.cheapest(price)] for curve in cheapest_curves(covers, price))
-            low, high = (price, high) if spent > self.keep * whole else (low, price)
-        best = cheapest_curves(covers, high)
-        chosen = [curve.cheapest(high) for curve in best]
-        spent = fixed + sum(curve.costs[index] for curve, index in zip(best, chosen, strict=True))
-        self._check_affordable(spent / whole)
-        _spend_the_rest(best, chosen, self.keep * whole - spent)
-        made = (curve.choices(index) for curve, index in zip(best, chosen, strict=True))
+        budget = self.keep * whole - fixed
+        best = spend(covers_of(curves), budget)
+        if best.cost > budget:
+            raise OptionError(
+                f"--keep {self.keep} is too little: with the floors asked for, at least {(fixed + best.cost) / whole:.4f} of "
+                f"{self.objective.name} stays; give more to --keep or less to --floor"
+            )
+        made = (curve.choices(index) for curve, index in zip(best.curves, best.chosen, strict=True))
         return {site: choice for choices in made for site, choice in choices.items()}
 
     def _by_rank(self, candidate: Candidate) -> Curve:
@@ -105,14 +99,6 @@ class GlobalBudget(Allocator):
     def _reason(self, share: float) -> str:
         return f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of {self.objective.name}"
 
-    def _check_affordable(self, least: float) -> None:
-        """Raise OptionError if the ``least`` that can stay of all is more than is to be kept."""
-        if least > self.keep:
-            raise OptionError(
-                f"--keep {self.keep} is too little: with the floors asked for, at least {least:.4f} of {self.objective.name} "
-                "stays; give more to --keep or less to --floor"
-            )
-
 
 def _frontier(
     sites: tuple[str, ...],
@@ -126,22 +112,3 @@ def _frontier(
     least = np.minimum.accumulate(np.append(np.inf, errors[order]))[:-1]
     best = order[errors[order] < least]
     return Curve(sites, costs[best], errors[best], lambda index: choice(int(sizes[best[index]])))
-
-
-def _spend_the_rest(curves: Sequence[Curve], chosen: list[int], left: float) -> None:
-    """Raise the choices in ``chosen`` by the best error per cost while something still fits in what is ``left``."""
-    while True:
-        best, best_gain = None, 0.0
-        for site, (curve, index) in enumerate(zip(curves, chosen, strict=True)):
-            extra = curve.costs[index + 1 :] - curve.costs[index]
-            affordable = int(np.searchsorted(extra, left, side="right"))
-            if affordable:
-                gains = (curve.error[index] - curve.error[index + 1 :][:affordable]) / extra[:affordable]
-                step = int(np.argmax(gains))
-                if gains[step] > best_gain:
-                    best, best_gain = (site, index + 1 + step), float(gains[step])
-        if best is None:
-            return
-        site, index = best
-        left -= float(curves[site].costs[index] - curves[site].costs[chosen[site]])
-        chosen[site] = index

@@ -1,6 +1,6 @@
 """A copy of a graph whose weights can be disturbed from outside: each site's weight becomes weight + an input."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -12,7 +12,7 @@ from squeeze_onnx.graph.sites import MatMulSite, find_sites
 
 @dataclass(frozen=True)
 class PerturbableModel:
-    """The copy, and for each site by name the graph input that is added to its weight (in, out), and its type.
+    """The copy, and for each open site by name the graph input that is added to its weight (in, out), and its type.
 
     An input of shape (1, 1) that is zero leaves the weight as it is.
     """
@@ -22,12 +22,12 @@ class PerturbableModel:
     dtypes: Mapping[str, ir.DataType]
 
 
-def perturbable(model: ir.Model) -> PerturbableModel:
-    """Copy ``model`` (weights are shared, not copied) and open the weight of every site to a perturbation."""
+def perturbable(model: ir.Model, sites: Collection[str]) -> PerturbableModel:
+    """Copy ``model`` (weights are shared, not copied) and open the weights of ``sites``, by name, to a perturbation."""
     copy = model.clone()
     taken = names_in(copy)
     inputs, dtypes = {}, {}
-    for site in find_sites(copy).sites:
+    for site in (site for site in find_sites(copy).sites if site.name in sites):
         name = free_name(f"{site.name}/perturbation", taken)
         taken.add(name)
         _open(copy.graph, site, name)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+from scipy.linalg.blas import dsyrk
+from scipy.linalg.lapack import dpotri
 
 RIDGE = 0.01
 """Added to the diagonal of the second moment, relative to its mean."""
@@ -44,26 +46,45 @@ def eliminate(moment: np.ndarray, weight: np.ndarray) -> Elimination:
     """Take out neuron after neuron, given their second moment (neurons, neurons) and ``weight`` (neurons, out), float64."""
     neurons = len(moment)
     step = STEP if neurons >= WIDE else 1
-    inverse = scipy.linalg.inv(damped(moment), overwrite_a=True, check_finite=False)
-    left = np.arange(neurons)
+    inverse = _inverse(damped(moment))
+    names, left = np.arange(neurons), np.arange(neurons)
     weight = weight.copy()
     order: list[int] = []
     sizes, errors = [neurons], [0.0]
     while len(left) > step:
         size = (len(left) - max(len(left) // ROUNDS, 1)) // step * step
-        costs = np.square(weight).sum(axis=1) / np.diagonal(inverse)
-        goes = np.argsort(costs, kind="stable")[: len(left) - size]
-        stays = np.setdiff1d(np.arange(len(left)), goes)
-        root = scipy.linalg.cho_factor(inverse[np.ix_(goes, goes)], check_finite=False)
-        refit = scipy.linalg.cho_solve(root, weight[goes], check_finite=False)
-        order.extend(left[goes])
+        costs = np.square(weight[left]).sum(axis=1) / np.diagonal(inverse)[left]
+        goes, left = np.split(left[np.argsort(costs, kind="stable")], [len(left) - size])
+        left.sort()
+        across = _columns(inverse, goes)
+        root = scipy.linalg.cholesky(across[goes], lower=True, check_finite=False)
+        others, outputs = (
+            scipy.linalg.solve_triangular(root, right, lower=True, check_finite=False)
+            for right in (across.T, weight[goes])
+        )
+        order.extend(names[goes])
         sizes.append(size)
-        errors.append(errors[-1] + float(np.vdot(weight[goes], refit)))
-        across = inverse[np.ix_(stays, goes)]
-        weight = weight[stays] - across @ refit
-        inverse = inverse[np.ix_(stays, stays)] - across @ scipy.linalg.cho_solve(root, across.T, check_finite=False)
-        left = left[stays]
-    return Elimination(np.array([*order, *left]), np.array(sizes), np.array(errors))
+        errors.append(errors[-1] + float(np.vdot(outputs, outputs)))
+        weight -= others.T @ outputs
+        inverse = dsyrk(-1.0, others, trans=1, beta=1.0, c=inverse, overwrite_c=True)
+        if 2 * size < len(names):
+            names, weight, inverse = names[left], weight[left], np.asfortranarray(inverse[np.ix_(left, left)])
+            left = np.arange(size)
+    return Elimination(np.array([*order, *names[left]]), np.array(sizes), np.array(errors))
+
+
+def _inverse(moment: np.ndarray) -> np.ndarray:
+    """Return the upper triangle of the inverse of ``moment``, positive definite; Fortran order, as BLAS updates it in place."""
+    root = scipy.linalg.cholesky(moment, overwrite_a=True, check_finite=False)
+    inverse, _ = dpotri(np.asfortranarray(root), overwrite_c=True)
+    return np.asfortranarray(inverse)
+
+
+def _columns(upper: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return some ``columns`` of a symmetric matrix of which the ``upper`` triangle is known."""
+    is_below = np.arange(len(upper))[:, None] > columns
+    found: np.ndarray = np.where(is_below, upper[columns].T, upper[:, columns])
+    return found
 
 
 def compensate(moment: np.ndarray, weight: np.ndarray, kept: np.ndarray) -> np.ndarray:

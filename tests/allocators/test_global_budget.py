@@ -225,6 +225,14 @@ class TestSharing:
                 assert choice.first == "q"
                 assert name in others
 
+    def test_is_used_at_the_budget_even_where_the_best_price_leaps_over_it(self) -> None:
+        """Above a price all but one dimension goes, for 48 parameters; below it rank 11 is shared, for 704 of 537 allowed."""
+        three = tuple((name, 16) for name in "qkv")
+        slicing = Slicing(three, (), np.array([16, 1]), np.array([0.0, 1.0]))
+        sharing = Sharing(16, three, np.array([0.0, 0.2, 0.35, 0.5, *[5.0] * 7]))
+        choices = GlobalBudget(0.7, (slicing, sharing)).allocate(self.SITES[:3])
+        assert {choice.rank for choice in choices.values() if isinstance(choice, ShareChoice)} == {8}
+
     def test_has_ranks_that_are_multiples(self) -> None:
         choices = GlobalBudget(0.5, (self.sharing(0.001),), objective=Objective(rank_multiple=4)).allocate(self.SITES)
         assert {choice.rank % 4 for choice in choices.values() if isinstance(choice, ShareChoice)} == {0}

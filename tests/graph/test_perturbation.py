@@ -44,7 +44,7 @@ IDS = helper.make_tensor_value_info("x", onnx.TensorProto.INT64, [2])
 def test_what_is_fed_in_is_added_to_the_weight(
     node: onnx.NodeProto, weight: np.ndarray, feed: onnx.ValueInfoProto, rows: np.ndarray
 ) -> None:
-    opened = perturbable(model(node, weight, feed))
+    opened = perturbable(model(node, weight, feed), ["site"])
     name = opened.inputs["site"]
 
     def expected(matrix: np.ndarray) -> np.ndarray:
@@ -59,5 +59,11 @@ def test_what_is_fed_in_is_added_to_the_weight(
 def test_the_original_is_left_as_it_was() -> None:
     original = model(helper.make_node("MatMul", ["x", "W"], ["y"], name="site"), WEIGHT, X)
     before = ir.to_proto(original).SerializeToString(deterministic=True)
-    perturbable(original)
+    perturbable(original, ["site"])
     assert ir.to_proto(original).SerializeToString(deterministic=True) == before
+
+
+def test_only_the_sites_asked_for_are_opened() -> None:
+    whole = model(helper.make_node("MatMul", ["x", "W"], ["y"], name="site"), WEIGHT, X)
+    opened = perturbable(whole, [])
+    assert (opened.inputs, [value.name for value in opened.model.graph.inputs]) == ({}, ["x"])
