@@ -18,6 +18,7 @@ COMMANDS = {
     "bench": "Time models in turns: speed-ups with intervals, memory, size.",
     "package": "Pack a model with tokenizer, manifest and run.py for a device.",
     "verify": "Check a bundle file by file, and run its model once.",
+    "run": "Carry out a squeeze.toml: optimize, validate, gate, package.",
     "demo": "Fetch a small trained BERT, squeeze it and show what happened.",
 }
 """Name → one line. Each command lives in the module of its name, imported only when it runs, so that help is fast."""
@@ -61,6 +62,8 @@ def cli(context: click.Context) -> None:
     squeeze-onnx validate model/ small/ --task sst2 --data glue/ --max-drop 1
     squeeze-onnx bench    model/ small/ --against int8    is it faster, and by how much?
     squeeze-onnx package  small/ -o small.zip             one file for a device
+    squeeze-onnx verify   small.zip                       is it whole, and does it run?
+    squeeze-onnx run      squeeze.toml                    all of that, as one reviewed file
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
