@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": "Check a bundle file by file, and run its model once.",
     "run": "Carry out a squeeze.toml: optimize, validate, gate, package.",
     "demo": "Fetch a small trained BERT, squeeze it and show what happened.",
+    "doctor": "Say what this machine has, and what is missing for what.",
 }
 """Name → one line. Each command lives in the module of its name, imported only when it runs, so that help is fast."""
 
@@ -64,6 +65,7 @@ def cli(context: click.Context) -> None:
     squeeze-onnx package  small/ -o small.zip             one file for a device
     squeeze-onnx verify   small.zip                       is it whole, and does it run?
     squeeze-onnx run      squeeze.toml                    all of that, as one reviewed file
+    squeeze-onnx doctor                                   what does this machine have?
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
