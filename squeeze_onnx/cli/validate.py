@@ -97,6 +97,9 @@ def validate(
     write_reports(report, json_path, html_path, render_validation)
     if junit_path is not None:
         write_text(junit_path, junit_xml(gates_of(report)))
-    print_validation(report, output_console(quiet=quiet or str(json_path) == "-"), verbose=verbose)
+    console = output_console(quiet=quiet or str(json_path) == "-")
+    print_validation(report, console, verbose=verbose)
     if not report["passed"]:
+        console.print("Next: squeeze-onnx optimize with a larger --keep, or with --max-drop", style="dim")
         context.exit(1)
+    console.print(f"Next: squeeze-onnx package {candidate} -o BUNDLE", style="dim")
