@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from squeeze_onnx.gate import GateConfig as GateConfig
     from squeeze_onnx.graph.model import load_model as load_model
     from squeeze_onnx.graph.model import save_model as save_model
+    from squeeze_onnx.packaging.bundle import PackageConfig as PackageConfig
+    from squeeze_onnx.packaging.bundle import package as package
+    from squeeze_onnx.packaging.verification import verify as verify
     from squeeze_onnx.pipeline import analyze as analyze
     from squeeze_onnx.pipeline import optimize as optimize
     from squeeze_onnx.plan import Plan as Plan
@@ -40,6 +43,7 @@ _HOME = {
     "GateConfig": "gate",
     "GateError": "errors",
     "OptimizeConfig": "config",
+    "PackageConfig": "packaging.bundle",
     "Plan": "plan",
     "SqueezeError": "errors",
     "SqueezeResult": "squeezing",
@@ -50,10 +54,12 @@ _HOME = {
     "load_model": "graph.model",
     "optimize": "pipeline",
     "optimize_within": "search",
+    "package": "packaging.bundle",
     "read_plan": "plan",
     "save_model": "graph.model",
     "squeeze": "squeezing",
     "validate": "validation",
+    "verify": "packaging.verification",
 }
 
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604 - all of them are strings

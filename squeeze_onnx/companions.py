@@ -3,6 +3,9 @@
 import shutil
 from pathlib import Path
 
+LICENCES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.txt")
+"""What most licences ask to be passed on."""
+
 COMPANIONS = (
     "config.json",
     "generation_config.json",
@@ -23,6 +26,7 @@ COMPANIONS = (
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
     "1_Pooling/config.json",
+    *LICENCES,
 )
 """Relative paths, as optimum, transformers and sentence-transformers write them."""
 

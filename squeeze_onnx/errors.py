@@ -6,6 +6,7 @@
     │   ├── TokenizerError      tokenizer.json missing, or of another vocabulary
     │   ├── DataError           a data set, a row of it, a calibration file
     │   ├── OptionError         an option, a plan or a config value
+    │   ├── BundleError         a bundle that is not whole, or not what was packaged
     │   └── OutputError         OUT exists, cannot be written, disk full
     ├── GateError               no model passes the gate: exit status 1
     └── MachineError            this machine lacks something: exit status 2
@@ -38,6 +39,10 @@ class DataError(InputError):
 
 class OptionError(InputError):
     """An option, plan or configuration value is out of range or contradictory."""
+
+
+class BundleError(InputError):
+    """A bundle is cut off, was tampered with, or is none."""
 
 
 class OutputError(InputError):

@@ -16,7 +16,11 @@ COMMANDS = {
     "optimize": "Write a smaller model: MatMuls become two thin MatMuls.",
     "validate": "Score a candidate against a baseline: task metrics, fidelity, latency, size.",
     "bench": "Time models in turns: speed-ups with intervals, memory, size.",
+    "package": "Pack a model with tokenizer, manifest and run.py for a device.",
+    "verify": "Check a bundle file by file, and run its model once.",
+    "run": "Carry out a squeeze.toml: optimize, validate, gate, package.",
     "demo": "Fetch a small trained BERT, squeeze it and show what happened.",
+    "doctor": "Say what this machine has, and what is missing for what.",
 }
 """Name → one line. Each command lives in the module of its name, imported only when it runs, so that help is fast."""
 
@@ -58,6 +62,10 @@ def cli(context: click.Context) -> None:
     squeeze-onnx optimize model/ -o small/ --keep 0.75    make it smaller
     squeeze-onnx validate model/ small/ --task sst2 --data glue/ --max-drop 1
     squeeze-onnx bench    model/ small/ --against int8    is it faster, and by how much?
+    squeeze-onnx package  small/ -o small.zip             one file for a device
+    squeeze-onnx verify   small.zip                       is it whole, and does it run?
+    squeeze-onnx run      squeeze.toml                    all of that, as one reviewed file
+    squeeze-onnx doctor                                   what does this machine have?
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

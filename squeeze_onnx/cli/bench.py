@@ -46,4 +46,8 @@ def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, verbose
     report = run(models, BenchConfig(**options), progress_track(quiet=quiet)).to_json()
     if json_path is not None:
         write_json(report, json_path)
-    print_benchmark(report, output_console(quiet=quiet or str(json_path) == "-"), verbose=verbose)
+    console = output_console(quiet=quiet or str(json_path) == "-")
+    print_benchmark(report, console, verbose=verbose)
+    first, *others = models
+    candidate = f"validate {first} {others[0]}" if others else f"optimize {first} -o OUT"
+    console.print(f"Next: squeeze-onnx {candidate}", style="dim")

@@ -102,6 +102,9 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
     "--fuse", metavar="NAME", help="Fuse operators for ONNX Runtime on cpu or cuda; it runs nowhere else then."
 )
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+@click.option(
+    "--json", "json_path", type=PATH, metavar="FILE", help="Write report.json there too; - is standard output."
+)
 @spectrum_options
 @verbosity_options
 def optimize(
@@ -120,6 +123,7 @@ def optimize(
     checkpoint_minutes: float,
     cache: Path | None,
     force: bool,
+    json_path: Path | None,
     quiet: bool,
     verbose: bool,
     **options: Any,
@@ -139,6 +143,7 @@ def optimize(
         size_table,
         skipped_table,
     )
+    from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json
     from squeeze_onnx.config import OptimizeConfig
     from squeeze_onnx.errors import OptionError
     from squeeze_onnx.gate import GateConfig
@@ -166,6 +171,7 @@ def optimize(
         raise OptionError(
             f"--data {data} is read for a task only; name it with --task, or give --calibration glue:TASK"
         )
+    refuse_overwriting_models([model] if json_path else [], json_path)
     config = OptimizeConfig(**options)
     state = CheckpointConfig((checkpoint or out.parent) / f"{out.name}.distillation.npz", checkpoint_minutes)
     reading: dict[str, Any] = {"max_tokens": max_tokens, "tokenizer": tokenizer}
@@ -178,7 +184,7 @@ def optimize(
         "force": force,
         "track": progress_track(quiet=quiet),
     }
-    console = output_console(quiet=quiet)
+    console = output_console(quiet=quiet or str(json_path) == "-")
     if gate is None:
         report = run(
             model,
@@ -192,6 +198,8 @@ def optimize(
         report = optimize_within(
             model, out, gate, config, tell=lambda *seen: console.print(grade_line(*seen)), **shared
         )
+    if json_path is not None:
+        write_json(report, json_path)
     if verbose:
         console.print(optimization_table(report))
         console.print(skipped_table(report))

@@ -11,6 +11,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 
+JUNIT = click.option(
+    "--junit", "junit_path", type=PATH, metavar="FILE", help="Write the gates as JUnit XML, for a CI server."
+)
+
 
 def apply(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     """Several options as one decorator, in the order they are shown."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
-from squeeze_onnx.cli.options import PATH
+from squeeze_onnx.cli.options import JUNIT, PATH
 
 
 @click.command()
@@ -31,6 +31,7 @@ from squeeze_onnx.cli.options import PATH
 )
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
 @click.option("--html", "html_path", type=PATH, metavar="FILE", help="Write a self-contained page.")
+@JUNIT
 @click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one, for both models.")
 @click.option("--batch-size", default=32, show_default=True, help="Sequences run at once.")
 @click.option("--max-length", "max_tokens", default=128, show_default=True, help="Tokens a sequence is cut to.")
@@ -52,6 +53,7 @@ def validate(
     max_drop: float | None,
     json_path: Path | None,
     html_path: Path | None,
+    junit_path: Path | None,
     tokenizer: Path | None,
     batch_size: int,
     max_tokens: int,
@@ -68,8 +70,10 @@ def validate(
     status 1 says that the gate (--max-drop) failed.
     """
     from squeeze_onnx.cli.validation_tables import print_validation
-    from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports
+    from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports, write_text
+    from squeeze_onnx.errors import OptionError
     from squeeze_onnx.report.html import render_validation
+    from squeeze_onnx.report.junit import gates_of, junit_xml
     from squeeze_onnx.validation import ValidateConfig
     from squeeze_onnx.validation import validate as run
 
@@ -86,9 +90,16 @@ def validate(
         seed=seed,
         limit=limit,
     )
-    refuse_overwriting_models([baseline, candidate], json_path, html_path)
+    if junit_path is not None and max_drop is None:
+        raise OptionError("--junit tells of gates, and there is none; set one with --max-drop")
+    refuse_overwriting_models([baseline, candidate], json_path, html_path, junit_path)
     report = run(baseline, candidate, config, progress_track(quiet=quiet)).to_json()
     write_reports(report, json_path, html_path, render_validation)
-    print_validation(report, output_console(quiet=quiet or str(json_path) == "-"), verbose=verbose)
+    if junit_path is not None:
+        write_text(junit_path, junit_xml(gates_of(report)))
+    console = output_console(quiet=quiet or str(json_path) == "-")
+    print_validation(report, console, verbose=verbose)
     if not report["passed"]:
+        console.print("Next: squeeze-onnx optimize with a larger --keep, or with --max-drop", style="dim")
         context.exit(1)
+    console.print(f"Next: squeeze-onnx package {candidate} -o BUNDLE", style="dim")

@@ -33,7 +33,7 @@ def write_reports(
     if json_path is not None:
         write_json(report, json_path)
     if html_path is not None:
-        _write(html_path, render(report))
+        write_text(html_path, render(report))
 
 
 def write_json(report: Mapping[str, Any], path: Path) -> None:
@@ -42,9 +42,10 @@ def write_json(report: Mapping[str, Any], path: Path) -> None:
     if str(path) == "-":
         click.echo(text, nl=False)
     else:
-        _write(path, text)
+        write_text(path, text)
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, whole or not at all."""
     with staged_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
 
 from squeeze_onnx.errors import ModelError, OutputError
+from squeeze_onnx.graph.declarations import initializers_undeclared
 from squeeze_onnx.graph.external_data import (
     external_files,
     read_from_files,
@@ -94,7 +95,7 @@ def save_model(model: ir.Model, path: str | Path, *, external_data: bool = False
     """
     path = Path(path).absolute()
     data_path = path.with_name(f"{path.name}.data")
-    with weights_embedded(model):
+    with weights_embedded(model), initializers_undeclared(model):
         sources = {os.path.realpath(file) for file in external_files(model)}
         for target in (path, data_path):
             if os.path.realpath(target) in sources:

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,14 +55,19 @@ class Session:
             results: list[np.ndarray] = self.ort.run(output_names, dict(feeds))
         return results
 
-    @contextmanager
-    def errors_told_in_one_line(self) -> Iterator[None]:
+    def errors_told_in_one_line(self) -> AbstractContextManager[None]:
         """Turn what onnxruntime raises in the block into a ModelError."""
-        errors: tuple[type[Exception], ...] = (*_ort_errors(), RuntimeError, ValueError)
-        try:
-            yield
-        except errors as error:
-            raise ModelError(f"{self.label} does not run on {self.provider}: {_reason(error)}") from error
+        return reported_errors(f"{self.label} does not run on {self.provider}")
+
+
+@contextmanager
+def reported_errors(what: str) -> Iterator[None]:
+    """Turn what onnxruntime raises in the block into a ModelError: ``what`` failed, and its reason in one line."""
+    errors: tuple[type[Exception], ...] = (*_ort_errors(), RuntimeError, ValueError)
+    try:
+        yield
+    except errors as error:
+        raise ModelError(f"{what}: {_reason(error)}") from error
 
 
 def open_session(

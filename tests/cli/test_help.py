@@ -69,3 +69,12 @@ def test_help_waits_for_no_numeric_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_the_shell_completes_commands_and_options(run_cli: RunCli) -> None:
+    def completed(words: str, number: int) -> list[str]:
+        asked = {"_SQUEEZE_ONNX_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(number)}
+        return run_cli(**asked).stdout.split()
+
+    assert completed("squeeze-onnx opt", 1) == ["plain,optimize"]
+    assert completed("squeeze-onnx verify --sha", 2) == ["plain,--sha256"]

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from squeeze_onnx.errors import ModelError, OutputError
 from squeeze_onnx.graph.model import load_model, locate_model, refuse_overwriting_input, save_model
-from tests.tiny_models import WEIGHT, external_tensor, full_model, matmul_model, value, write
+from tests.tiny_models import WEIGHT, external_tensor, full_model, matmul_model, write
 
 LAZY_BYTES = WEIGHT.tobytes()
 
@@ -317,7 +317,6 @@ def test_values_of_every_kind_survive(tmp_path: Path) -> None:
     sequence = helper.make_sequence_type_proto(helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, ["b", None]))
     proto.graph.input.append(helper.make_value_info("s", sequence))
     proto.graph.input.append(helper.make_value_info("o", helper.make_optional_type_proto(sequence)))
-    proto.graph.value_info.append(value("W", [8, 4]))
     annotation = proto.graph.quantization_annotation.add(tensor_name="W")
     annotation.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="scale")
     model = load_model(write(proto, tmp_path / "m.onnx"))

@@ -1,0 +1,60 @@
+"""``squeeze-onnx package``."""
+
+from pathlib import Path
+
+import click
+
+from squeeze_onnx.cli.console import output_console, readable_bytes, verbosity_options
+from squeeze_onnx.cli.options import PATH
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option(
+    "-o", "--output", "out", type=PATH, required=True, metavar="BUNDLE", help="Folder to write; an archive if *.zip."
+)
+@click.option("--target", default="edge", show_default=True, metavar="NAME", help="What it is for: edge.")
+@click.option(
+    "--form", default="both", show_default=True, metavar="NAME", help="onnx, ort (ONNX Runtime's own format) or both."
+)
+@click.option("--licence", metavar="TEXT", help="Licence of the source model [default: as its model card says].")
+@click.option(
+    "--measured",
+    type=PATH,
+    multiple=True,
+    metavar="FILE",
+    help="JSON of optimize, validate or bench on this model, for the manifest; may be given several times.",
+)
+@click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one.")
+@click.option("--force", is_flag=True, help="Replace BUNDLE if it exists.")
+@verbosity_options
+def package(
+    model: Path,
+    out: Path,
+    target: str,
+    form: str,
+    licence: str | None,
+    measured: tuple[Path, ...],
+    tokenizer: Path | None,
+    force: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Pack MODEL for a device: ONNX and .ort with its required operators, tokenizer, manifest.json and run.py.
+
+    MODEL is an .onnx file or a folder with model.onnx; its precision stays what it is. run.py answers a text with onnxruntime,
+    tokenizers and numpy alone. Equal input gives equal bytes.
+    """
+    from squeeze_onnx.cli.bundle_tables import files_table
+    from squeeze_onnx.packaging.bundle import PackageConfig
+    from squeeze_onnx.packaging.bundle import package as run
+
+    config = PackageConfig(target=target, form=form, licence=licence, measured=measured, tokenizer=tokenizer)  # type: ignore[arg-type]
+    bundle = run(model, out, config, force=force)
+    console = output_console(quiet=quiet)
+    if verbose:
+        console.print(files_table(bundle))
+    console.print(f"{out}: {len(bundle.manifest.files) + 1} files, {readable_bytes(bundle.bytes)}")
+    if bundle.manifest.document["licence"] is None:
+        console.print("Licence of the source model unknown: --licence says it to those who get the bundle", style="dim")
+    console.print(f"Next: squeeze-onnx verify {out} --sha256 {bundle.sha256}", style="dim")

@@ -1,0 +1,42 @@
+"""``squeeze-onnx verify``."""
+
+from pathlib import Path
+
+import click
+
+from squeeze_onnx.cli.console import output_console, readable_bytes, verbosity_options
+from squeeze_onnx.cli.options import PATH
+
+
+@click.command()
+@click.argument("bundle", type=PATH)
+@click.option(
+    "--sha256", metavar="HEX", help="What `package` printed: vouches for the manifest, as that for the files."
+)
+@click.option("--unpack", "into", type=PATH, metavar="DIR", help="Folder to unpack an archive to, if all is well.")
+@click.option("--force", is_flag=True, help="Replace DIR if it exists.")
+@verbosity_options
+def verify(bundle: Path, sha256: str | None, into: Path | None, force: bool, quiet: bool, verbose: bool) -> None:
+    """Check every file of BUNDLE, a folder or a .zip, against its manifest, and ask its model once.
+
+    Exit status 2 says that it is cut off, was tampered with or does not run. No code in BUNDLE is run.
+    """
+    from squeeze_onnx.cli.bundle_tables import files_table
+    from squeeze_onnx.packaging.verification import verify as run
+
+    checked = run(bundle, sha256=sha256, into=into, force=force)
+    console = output_console(quiet=quiet)
+    if verbose:
+        console.print(files_table(checked))
+    names = " and ".join(answer.model for answer in checked.answers)
+    console.print(
+        f"{bundle}: {len(checked.manifest.files)} files, {readable_bytes(checked.bytes)}, all as manifest.json says; "
+        f"answered by {names}"
+    )
+    if sha256 is None:
+        console.print(f"SHA-256 of manifest.json: {checked.sha256}; --sha256 compares it", style="dim")
+    where = into or bundle
+    if where.is_dir():
+        console.print(f"Next: python {where / 'run.py'} 'a text'", style="dim")
+    else:
+        console.print(f"Next: squeeze-onnx verify {bundle} --unpack DIR", style="dim")

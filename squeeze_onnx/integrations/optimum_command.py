@@ -1,0 +1,92 @@
+"""``optimum-cli export squeeze``: export a model and squeeze it, or squeeze one that is exported.
+
+optimum-cli imports this at every start, so whatever is heavy is imported when the command runs.
+"""
+
+import tempfile
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
+
+from squeeze_onnx.errors import SqueezeError
+
+_CONFIG_OPTIONS = ("keep", "method", "fuse", "seed")
+
+
+class SqueezeExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
+    """The command; optimum creates it with a parser, and once more with the arguments."""
+
+    COMMAND = CommandInfo(
+        name="squeeze", help="Export to ONNX and squeeze: fewer parameters by low rank, no retraining."
+    )
+
+    @staticmethod
+    def parse_args(parser: ArgumentParser) -> None:
+        """Declare the options; those not given keep squeeze-onnx's defaults."""
+        add = parser.add_argument
+        add(
+            "-m",
+            "--model",
+            required=True,
+            help="Model ID on a hub, or a folder: of a model, or of ONNX that is exported.",
+        )
+        add("output", type=Path, help="Folder to write; it must not exist.")
+        add("--keep", type=float, help="Fraction of the eligible parameters that stays (0.75).")
+        add("--method", help="auto, squeeze, svd or whiten (auto: whiten with --calibration, else svd).")
+        add("--calibration", help="Text without labels: a file, a sentence a line; glue:TASK with --data; or an .npz.")
+        add("--data", help="GLUE splits for --calibration glue:TASK: a folder, or a hub name.")
+        add("--calibration-rows", type=int, default=1024, help="Sentences or pairs to calibrate on (1024).")
+        add("--fuse", help="Fuse operators for ONNX Runtime on cpu or cuda.")
+        add("--seed", type=int, help="Seed of all random numbers.")
+        add("--task", default="auto", help="Of the export: what the model is for (auto).")
+        add("--opset", type=int, help="Of the export: ONNX opset.")
+        add(
+            "--trust-remote-code",
+            action="store_true",
+            help="Of the export: run code that the model's repository holds.",
+        )
+        add("--force", action="store_true", help="Replace the output folder if it exists.")
+
+    def run(self) -> None:
+        """Squeeze, exporting first if need be; bad input is exit status 2 and one sentence."""
+        try:
+            self._run()
+        except SqueezeError as error:
+            self.parser.exit(2, f"optimum-cli export squeeze: error: {' '.join(str(error).split())}\n")
+
+    def _run(self) -> None:
+        from squeeze_onnx.calibration_source import CalibrationConfig  # noqa: PLC0415
+        from squeeze_onnx.config import OptimizeConfig  # noqa: PLC0415
+        from squeeze_onnx.integrations.optimum import ORTSqueezer  # noqa: PLC0415
+
+        given = {name: getattr(self.args, name) for name in _CONFIG_OPTIONS}
+        config = OptimizeConfig.from_json({name: value for name, value in given.items() if value is not None})
+        calibration = None
+        if self.args.calibration is not None:
+            calibration = CalibrationConfig(
+                self.args.calibration, self.args.data, self.args.calibration_rows, seed=config.seed
+            )
+        with tempfile.TemporaryDirectory(prefix="squeeze-onnx-") as folder:
+            source = _exported(self.args, Path(folder))
+            squeezer = ORTSqueezer.from_pretrained(source)
+            squeezer.squeeze(config, save_dir=self.args.output, calibration=calibration, force=self.args.force)
+
+
+def _exported(arguments: Any, folder: Path) -> Path:
+    """Return the folder of the ONNX model: the one named if it holds one, else ``folder``, exported to."""
+    named = Path(arguments.model)
+    if named.is_dir() and any(named.glob("*.onnx")):
+        return named
+    from optimum.exporters.onnx import main_export  # noqa: PLC0415
+
+    main_export(
+        arguments.model,
+        output=folder,
+        task=arguments.task,
+        opset=arguments.opset,
+        trust_remote_code=arguments.trust_remote_code,
+        do_validation=False,  # the squeezed model is what counts
+    )
+    return folder
