@@ -27,7 +27,7 @@ from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.regression import DriftMoments, InputMoments, NormalMatrix, Regression, normal_matrix, regress
+from squeeze_onnx.regression import RIDGE, DriftMoments, InputMoments, NormalMatrix, Regression, normal_matrix, regress
 from squeeze_onnx.runtime.sessions import Session, open_session
 from squeeze_onnx.spectra import read_weight
 from squeeze_onnx.weightings import Whitening
@@ -80,6 +80,7 @@ def refit_sites(
     *,
     weighting_of: WeightingOf,
     decomposer: Decomposer,
+    ridge: float = RIDGE,
     provider: str = "cpu",
     track: Track = silent,
 ) -> dict[str, TruncationErrors]:
@@ -111,7 +112,10 @@ def refit_sites(
                 sums.add(expected, found, batch.mask)
                 before[index], after[index] = _only(dense_part.kept, expected), _only(part.kept, found)
         inputs = sums.inputs()
-        normals = {centred: normal_matrix(inputs, centred=centred) for centred in {*map(_is_centred, stage.groups)}}
+        normals = {
+            centred: normal_matrix(inputs, centred=centred, ridge=ridge)
+            for centred in {*map(_is_centred, stage.groups)}
+        }
         for jobs in stage.groups:
             errors |= _refit(rewriter, jobs, normals[_is_centred(jobs)], sums, decomposer)
     return errors

@@ -26,6 +26,7 @@ from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import make_plan, planned_sites_of
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.regression import RIDGE
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.selectors import TracyWidomEdge
@@ -128,6 +129,7 @@ def carry_out(
     survey: Survey,
     calibration: Sequence[CalibrationBatch] = (),
     *,
+    ridge: float = RIDGE,
     provider: str = "cpu",
     track: Track = silent,
 ) -> SqueezeResult:
@@ -152,6 +154,7 @@ def carry_out(
                 _required(calibration),
                 weighting_of=weighting_of,
                 decomposer=decomposer,
+                ridge=ridge,
                 provider=provider,
                 track=track,
             )

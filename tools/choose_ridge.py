@@ -1,0 +1,78 @@
+"""The ridge of the refit, chosen on text that neither the calibration nor a score looks at.
+
+    python -m tools.choose_ridge --glue DIR [--model minilm-l6 …] [--keep 0.5 …] [--ridge 0.1 …]
+
+Every reference model is squeezed with each ridge, on 1,024 rows of train text; what the table shows is how far its answers
+move on 512 other rows of train text, without labels. Writes models/NAME/results/ridge.json.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
+from squeeze_onnx.calibration import CalibrationBatch
+from squeeze_onnx.calibration_source import calibration_rows
+from squeeze_onnx.graph.model import OnnxModel
+from squeeze_onnx.squeezing import carry_out, certificate_of, plan_for
+from squeeze_onnx.survey import take_survey
+from tools.bench_quality import ROOT, TASKS
+
+HELD_OUT = 512
+
+
+@click.command()
+@click.option("--glue", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of GLUE splits.")
+@click.option(
+    "--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models", show_default=True
+)
+@click.option("--model", "names", multiple=True, type=click.Choice(list(TASKS)), default=["minilm-l6"])
+@click.option("--keep", "keeps", multiple=True, type=float, default=[0.5, 0.33])
+@click.option("--ridge", "ridges", multiple=True, type=float, default=[0.01, 0.03, 0.1, 0.3, 1.0])
+def main(glue: Path, models: Path, names: Sequence[str], keeps: Sequence[float], ridges: Sequence[float]) -> None:
+    """Measure, print, and write models/NAME/results/ridge.json."""
+    for name in names:
+        results = ROOT / "models" / name / "results" / "ridge.json"
+        rows: list[dict[str, Any]] = []
+        for row in measure(models / name / "onnx", TASKS[name], glue, list(product(keeps, ridges))):
+            rows.append(row)
+            command = f"python -m tools.choose_ridge --glue DIR --model {name}"
+            results.write_text(json.dumps({"text": "train", "command": command, "rows": rows}, indent=1) + "\n")
+            click.echo(f"{name}: {row}")
+
+
+def measure(path: Path, task: str, glue: Path, settings: Sequence[tuple[float, float]]) -> Iterator[dict[str, Any]]:
+    """Yield what each of ``settings``, (keep, ridge), does to the answers on held-out text."""
+    dense = load_model(path)
+    calibration = load_calibration(dense, CalibrationConfig(f"glue:{task}", glue))
+    held_out = _held_out(dense, task, glue)
+    config = OptimizeConfig(method="whiten", simulations=1)
+    survey = take_survey(dense, config, calibration)
+    for keep, ridge in settings:
+        model = load_model(path)
+        plan = plan_for(model, survey, OptimizeConfig(method="whiten", keep=keep))
+        squeezed = carry_out(model, plan, survey, calibration, ridge=ridge).model.ir
+        certificate = certificate_of(dense, squeezed, held_out).to_json()
+        yield {"keep": keep, "ridge": ridge, "measure": certificate["measure"], **certificate["measured"]}
+
+
+def _held_out(model: OnnxModel, task: str, glue: Path) -> Sequence[CalibrationBatch]:
+    """Return batches of rows that calibration does not draw, none of whose texts it reads."""
+    source = f"glue:{task}"
+    drawn = CalibrationConfig(source, glue)
+    seen = {text for row in calibration_rows(drawn) for text in row}
+    rows = calibration_rows(CalibrationConfig(source, glue, rows=drawn.rows + 4 * HELD_OUT))
+    texts = [text for row in rows if seen.isdisjoint(row) for text in row]
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "held-out.txt"
+        file.write_text("\n".join(" ".join(text.split()) for text in texts), encoding="utf-8")
+        return load_calibration(model, CalibrationConfig(str(file), rows=HELD_OUT))
+
+
+if __name__ == "__main__":
+    main()
