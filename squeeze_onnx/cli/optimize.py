@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from squeeze_onnx.cli.console import output_console, progress_track, readable_bytes, verbosity_options
+from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
 from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spectrum_options
 
 
@@ -134,15 +134,8 @@ def optimize(
     report.json and report.html. Exit status 1 says that no smaller model passes --max-drop; then nothing is written.
     """
     from squeeze_onnx.calibration_source import TASK_PREFIX, CalibrationConfig
-    from squeeze_onnx.cli.search_lines import grade_line, search_verdict
-    from squeeze_onnx.cli.tables import (
-        certificate_line,
-        distillation_line,
-        fusion_table,
-        optimization_table,
-        size_table,
-        skipped_table,
-    )
+    from squeeze_onnx.cli.optimization_lines import optimization_lines
+    from squeeze_onnx.cli.search_lines import grade_line
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json
     from squeeze_onnx.config import OptimizeConfig
     from squeeze_onnx.errors import OptionError
@@ -152,20 +145,8 @@ def optimize(
     from squeeze_onnx.plan import read_plan
     from squeeze_onnx.search import optimize_within
 
-    if target_latency is not None:
-        if options["keep"] is not None or options["objective"] == "size":
-            raise OptionError(
-                f"--target-latency {target_latency} is a budget by itself; leave out --keep and --objective"
-            )
-        options |= {"objective": "latency", "keep": target_latency}
-    decided = [option for option in ("keep", "floor", "preset", "include", "exclude") if options[option]]
-    decided += ["max-drop"] if max_drop is not None else []
-    if checkpoint is not None and options["distill"] is None:
-        raise OptionError(
-            f"--checkpoint {checkpoint} is where --distill keeps its state; add --distill, or leave it out"
-        )
-    if plan_path is not None and (decided or options["method"] != "auto"):
-        raise OptionError(f"--plan already says what becomes of each site; leave out --{[*decided, 'method'][0]}")
+    options = _with_target_latency(options, target_latency)
+    _refuse_contradictions(options, max_drop=max_drop, plan=plan_path, checkpoint=checkpoint)
     source = calibration or (f"{TASK_PREFIX}{task}" if task else None)
     if data is not None and source is None:
         raise OptionError(
@@ -200,22 +181,37 @@ def optimize(
         )
     if json_path is not None:
         write_json(report, json_path)
-    if verbose:
-        console.print(optimization_table(report))
-        console.print(skipped_table(report))
-    console.print(size_table(report))
-    if report["fused"] is not None:
-        console.print(fusion_table(report))
-    size = report["size"]
-    console.print(
-        f"{out}: {readable_bytes(size['baseline_bytes'])} → {readable_bytes(size['optimized_bytes'])}, "
-        f"method {report['method']}"
-    )
-    if report["distillation"] is not None:
-        console.print(distillation_line(report["distillation"]))
-    if "search" in report:
-        console.print(search_verdict(report["search"]))
-    if report["certificate"] is not None:
-        console.print(certificate_line(report["certificate"]))
+    for line in optimization_lines(report, out, verbose=verbose):
+        console.print(line)
     where = f"--task {task} --data {data}" if task else "--task NAME --data DIR"
     console.print(f"Next: squeeze-onnx validate {model} {out} {where}", style="dim")
+
+
+def _with_target_latency(options: dict[str, Any], target: float | None) -> dict[str, Any]:
+    """Return ``options`` with what ``--target-latency`` is short for."""
+    from squeeze_onnx.errors import OptionError
+
+    if target is None:
+        return options
+    if options["keep"] is not None or options["objective"] == "size":
+        raise OptionError(f"--target-latency {target} is a budget by itself; leave out --keep and --objective")
+    return options | {"objective": "latency", "keep": target}
+
+
+def _refuse_contradictions(
+    options: dict[str, Any], *, max_drop: float | None, plan: Path | None, checkpoint: Path | None
+) -> None:
+    """Raise OptionError for options of which one makes another pointless."""
+    from squeeze_onnx.config import DEFAULT_OBJECTIVE
+    from squeeze_onnx.errors import OptionError
+
+    if checkpoint is not None and options["distill"] is None:
+        raise OptionError(
+            f"--checkpoint {checkpoint} is where --distill keeps its state; add --distill, or leave it out"
+        )
+    decided = [option for option in ("keep", "floor", "preset", "include", "exclude") if options[option]]
+    decided += ["max-drop"] if max_drop is not None else []
+    decided += ["objective"] if options["objective"] != DEFAULT_OBJECTIVE else []
+    decided += ["method"] if options["method"] != "auto" else []
+    if plan is not None and decided:
+        raise OptionError(f"--plan already says what becomes of each site; leave out --{decided[0]}")

@@ -110,6 +110,16 @@ def certificate_line(certificate: Report) -> str:
     return f"Certificate: on {certificate['texts']} calibration texts, {told}{limit}"
 
 
+def latency_line(latency: Report) -> str:
+    """Say in a line what was predicted of the time of a run, and what was measured."""
+    low, high = latency["measured_interval"]
+    return (
+        f"Latency at {latency['batch_size']} × {latency['sequence_length']} tokens: {latency['baseline_p50_ms']:.2f} ms → "
+        f"{latency['optimized_p50_ms']:.2f} ms, predicted {100 * latency['predicted_ratio']:.1f} %, measured "
+        f"{100 * latency['measured_ratio']:.1f} % ({100 * low:.1f} … {100 * high:.1f})"
+    )
+
+
 def skipped_table(report: Report) -> Table:
     """One row per site left alone, with the reason."""
     table = plain_table("Left alone", ["site", "why"], [])

@@ -1,0 +1,39 @@
+"""What ``optimize`` says when it is done."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from squeeze_onnx.cli.console import readable_bytes
+from squeeze_onnx.cli.search_lines import search_verdict
+from squeeze_onnx.cli.tables import (
+    certificate_line,
+    distillation_line,
+    fusion_table,
+    latency_line,
+    optimization_table,
+    size_table,
+    skipped_table,
+)
+
+
+def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -> Iterator[str | Table]:
+    """Yield what there is to say of ``report``, the content of ``report.json`` in the folder ``out``."""
+    if verbose:
+        yield optimization_table(report)
+        yield skipped_table(report)
+    yield size_table(report)
+    if report["fused"] is not None:
+        yield fusion_table(report)
+    before, after = (readable_bytes(report["size"][f"{which}_bytes"]) for which in ("baseline", "optimized"))
+    yield f"{out}: {before} → {after}, method {report['method']}"
+    # What was not asked for is null, or not there.
+    told = {
+        "latency": latency_line,
+        "distillation": distillation_line,
+        "search": search_verdict,
+        "certificate": certificate_line,
+    }
+    yield from (line(report[part]) for part, line in told.items() if report.get(part) is not None)
