@@ -17,6 +17,7 @@ from squeeze_onnx.calibration import CalibrationBatch, without_padding
 from squeeze_onnx.decompositions import Decomposer
 from squeeze_onnx.errors import ModelError
 from squeeze_onnx.factoring import TruncationErrors, rewrite_sites, truncate
+from squeeze_onnx.fisher import Fisher
 from squeeze_onnx.graph.dataflow import joins
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.graph.operators import MIXERS, WEIGHT_OPERATORS, op_of, rows_of
@@ -24,13 +25,12 @@ from squeeze_onnx.graph.outlets import Bias, find_bias, find_residual
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.segments import Part, ancestors, cut, extract
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
-from squeeze_onnx.methods import WeightingOf
+from squeeze_onnx.methods import NO_FISHER, WeightingOf, refit_weighting
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.regression import DriftMoments, InputMoments, regress
 from squeeze_onnx.runtime.sessions import Session, open_session
 from squeeze_onnx.spectra import read_weight
-from squeeze_onnx.weightings import Whitening
 
 Values = dict[str, np.ndarray]
 
@@ -75,12 +75,14 @@ def refit_sites(
     *,
     weighting_of: WeightingOf,
     decomposer: Decomposer,
+    fisher: Mapping[str, Fisher] = NO_FISHER,
     provider: str = "cpu",
     track: Track = silent,
 ) -> dict[str, TruncationErrors]:
     """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place, with regressed weights.
 
-    ``dense`` is the model to come close to; in ``model`` it may have lost columns already. Lookups, tied weights and quantized
+    ``dense`` is the model to come close to; in ``model`` it may have lost columns already. ``fisher`` by site name weighs the
+    outputs of what is truncated, where it is known. Lookups, tied weights and quantized
     weights that stay are not regressed. Returns the errors of the sites whose rank changed, by name: for a regressed one
     those of its truncation, not of the regression.
     """
@@ -107,7 +109,7 @@ def refit_sites(
                 before[index], after[index] = _only(dense_part.kept, expected), _only(part.kept, found)
         inputs = sums.inputs()
         for job in stage.jobs:
-            errors |= _refit(rewriter, job, inputs, sums.drift(job), decomposer)
+            errors |= _refit(rewriter, job, inputs, sums.drift(job), decomposer, fisher=fisher.get(job.site.name))
     return errors
 
 
@@ -226,7 +228,13 @@ class _Sums:
 
 
 def _refit(
-    rewriter: Rewriter, job: _Job, inputs: InputMoments, drift: DriftMoments | None, decomposer: Decomposer
+    rewriter: Rewriter,
+    job: _Job,
+    inputs: InputMoments,
+    drift: DriftMoments | None,
+    decomposer: Decomposer,
+    *,
+    fisher: Fisher | None,
 ) -> dict[str, TruncationErrors]:
     site, planned = job.site, job.planned
     weight = read_weight(site)
@@ -238,7 +246,8 @@ def _refit(
         new = regression.weight
         rewriter.replace(site, new)
     else:
-        factors, errors[site.name] = truncate(regression.weight, planned.rank, Whitening(regression.metric), decomposer)
+        weighting = refit_weighting(regression.metric, fisher)
+        factors, errors[site.name] = truncate(regression.weight, planned.rank, weighting, decomposer)
         new = factors.product()
         if planned.treatment == "factored":
             rewriter.factor(site, factors.left, factors.right)

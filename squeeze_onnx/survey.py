@@ -1,15 +1,17 @@
 """The survey: everything that is learned of a model before a budget is set. One survey serves any number of budgets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from squeeze_onnx.allocators import Uniform
 from squeeze_onnx.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible
 from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.fisher import Fisher
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite, find_sites
+from squeeze_onnx.learning.fisher import collect_fisher
 from squeeze_onnx.methods import METHODS, WeightingOf
 from squeeze_onnx.moments import Moments
 from squeeze_onnx.plan import Plan
@@ -17,9 +19,10 @@ from squeeze_onnx.planning import planned_sites_of
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.sensitivity import PROBE_KEEP, open_prober, probe_sensitivities
-from squeeze_onnx.slicing import KINDS, Measurement, measure_blocks
+from squeeze_onnx.slicing import KINDS, Measurement, Seen, measure_blocks
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.stopwatch import Stopwatch
+from squeeze_onnx.tasks.model_head import head_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Survey:
 
     ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others. ``moments`` and ``blocks`` know sites
     by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
-    blocks that may lose columns, by their names. ``timing`` is in seconds per stage.
+    blocks that may lose columns, by their names. ``fisher`` is empty for a method without gradients. ``timing`` is in seconds per
+    stage.
     """
 
     method: str
@@ -37,6 +41,7 @@ class Survey:
     moments: Mapping[str, Moments]
     blocks: Mapping[str, Measurement]
     timing: Mapping[str, float]
+    fisher: Mapping[str, Fisher] = field(default_factory=dict)
 
     @property
     def sites(self) -> tuple[MatMulSite, ...]:
@@ -46,7 +51,7 @@ class Survey:
     @property
     def weighting_of(self) -> WeightingOf:
         """The weighting through which the method sees each site."""
-        return METHODS[self.method].weighting_of(self.moments)
+        return METHODS[self.method].weighting_of(self.moments, self.fisher)
 
 
 def take_survey(
@@ -68,17 +73,19 @@ def take_survey(
         sites, skipped = choose_sites(model, config, plan)
     with clock.stage("calibration"):
         moments = _moments(method, model, sites, calibration, provider=config.provider, track=track)
-    weighting_of = METHODS[method].weighting_of(moments)
+    with clock.stage("fisher"):
+        fisher = _fisher(method, model, sites, calibration, seed=config.seed, provider=config.provider, track=track)
+    weighting_of = METHODS[method].weighting_of(moments, fisher)
     with clock.stage("blocks"):
         kinds = KINDS if plan else config.sliced
-        blocks = measure_blocks(_sites_to_slice(sites, plan), moments, kinds, track) if moments else {}
+        blocks = measure_blocks(_sites_to_slice(sites, plan), Seen.of(moments, fisher), kinds, track) if moments else {}
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
     if plan is None and METHODS[method].probes:
         with clock.stage("sensitivity"), open_prober(model.ir, calibration, config.provider) as prober:
             spectra = probe_sensitivities(prober, spectra, weighting_of, Uniform(PROBE_KEEP), track)
             blocks = {name: block.probed(prober) for name, block in blocks.items()}
-    return Survey(method, spectra, skipped, moments, blocks, clock.seconds)
+    return Survey(method, spectra, skipped, moments, blocks, clock.seconds, fisher)
 
 
 def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:
@@ -150,3 +157,20 @@ def _moments(
             f"--method {method} looks at activations; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
     return collect_moments(model.ir, sites, calibration, provider=provider, track=track)
+
+
+def _fisher(
+    method: str,
+    model: OnnxModel,
+    sites: Sequence[MatMulSite],
+    calibration: Sequence[CalibrationBatch],
+    *,
+    seed: int,
+    provider: str,
+    track: Track,
+) -> dict[str, Fisher]:
+    """Return the Fisher information at ``sites``, by name; nothing for a method that does not look at gradients."""
+    kind = METHODS[method].fisher
+    if kind is None:
+        return {}
+    return collect_fisher(model.ir, sites, calibration, head_of(model), kind, seed=seed, provider=provider, track=track)
