@@ -90,7 +90,7 @@ class TestASurveyThatIsRead:
         taken = cached_survey(cache, model, QUICK, calibration())
         read = cached_survey(cache, load_model(folder), QUICK, calibration())
         same = {"method", "skipped"}
-        assert {field.name for field in fields(Survey)} == same | {"spectra", "moments", "blocks", "timing"}
+        assert {field.name for field in fields(Survey)} == same | {"spectra", "moments", "blocks", "timing", "fisher"}
         assert all(getattr(read, name) == getattr(taken, name) for name in same)
         assert [site.name for site in read.sites] == [site.name for site in taken.sites]
         assert [measured.summary for measured in read.spectra] == [measured.summary for measured in taken.spectra]

@@ -49,15 +49,16 @@ class DrawnScore:
 
     value: str
     weight: float = 1.0
-    axes = 2
+    axes = 1
 
     def draw(self, rng: np.random.Generator, sequences: int, features: int) -> np.ndarray:
-        """Return Gaussian noise (sequences, 1)."""
-        return rng.standard_normal((sequences, features), np.float32)
+        """Return Gaussian noise (sequences,)."""
+        return rng.standard_normal(sequences, np.float32)
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead; of the square only what has a gradient."""
-        return emit("ReduceSum", emit("Mul", student, teacher), keepdims=0)
+        score = emit("ReduceSum", student, emit.axes(-1), keepdims=0)
+        return emit("ReduceSum", emit("Mul", score, teacher), keepdims=0)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ the Fisher information itself; with a data set's labels in place of the draw it 
 arXiv 1905.12558). One answer is drawn a sequence, and gradients are those of single sequences, never of a batch's mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of, product_scale,
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.learning.draws import drawn_loss
 from squeeze_onnx.learning.fisher_sums import SUMS
-from squeeze_onnx.learning.gradients import differentiate_by_values
+from squeeze_onnx.learning.gradients import GradientGraph, differentiate_by_values
 from squeeze_onnx.learning.losses import LOSS, MASK, attach_losses, full_mask
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.tasks.heads import Head
@@ -26,10 +26,10 @@ from squeeze_onnx.tasks.heads import Head
 
 @dataclass(frozen=True)
 class _Use:
-    """One node that uses a weight: what it reads and returns, what it multiplies the product with, and whether it picks rows."""
+    """One node that uses a weight: what it reads, the gradient by what it returns, its factor, and whether it picks rows."""
 
     rows: str
-    product: str
+    gradient: str
     scale: float
     is_lookup: bool
 
@@ -57,55 +57,59 @@ def collect_fisher(
     (target,) = graph.targets.values()
     with session_showing(model, [head.output], provider) as session:
         features = session.run([head.output], batches[0].feeds)[0].shape[-1]
-    rng = np.random.default_rng(seed)
 
-    def feeds(batch: CalibrationBatch) -> dict[str, np.ndarray]:
+    def feeds(batch: CalibrationBatch, rng: np.random.Generator) -> dict[str, np.ndarray]:
         mask = full_mask(batch.feeds, batch.mask)
         return {**batch.feeds, MASK: mask, target: loss.draw(rng, len(mask), features)}
 
-    uses = {site.name: _uses(site) for site in sites}
-    products = [use.product for each in uses.values() for use in each]
-    adjoint = differentiate_by_values(graph.model, products, LOSS, feeds(max(batches, key=_size)))
-    for site in sites:
-        if any(use.product not in adjoint.gradients for use in uses[site.name]):
-            raise OptionError(
-                f"the model's answer does not depend on {site.name}: leave it out with --exclude {site.name}"
-            )
+    products = [str(node.outputs[0].name) for site in sites for node in site.nodes]
+    example = feeds(max(batches, key=_size), np.random.default_rng(seed))
+    adjoint = differentiate_by_values(graph.model, products, LOSS, example)
+    uses = _uses(sites, adjoint)
     sums = {site.name: SUMS[kind](site) for site in sites}
-    wanted = list(dict.fromkeys([*adjoint.gradients.values(), *(use.rows for each in uses.values() for use in each)]))
+    wanted = list(dict.fromkeys(value for each in uses.values() for use in each for value in (use.gradient, use.rows)))
+    rng = np.random.default_rng(seed)
     with session_showing(adjoint.model, wanted, provider) as session:
         for batch in track(batches, "Fisher information"):
-            values = dict(zip(wanted, session.run(wanted, feeds(batch)), strict=True))
+            values = dict(zip(wanted, session.run(wanted, feeds(batch, rng)), strict=True))
             text = full_mask(batch.feeds, batch.mask)
             for name, each in uses.items():
-                seen = [
-                    _by_sequence(name, use, values[use.rows], values[adjoint.gradients[use.product]], text)
-                    for use in each
-                ]
+                seen = [_by_sequence(name, use, values, text) for use in each]
                 rows, gradients, counted = (np.concatenate(parts, axis=1) for parts in zip(*seen, strict=True))
                 sums[name].add(rows, gradients, counted)
     return {name: total.fisher() for name, total in sums.items()}
 
 
-def _uses(site: MatMulSite) -> list[_Use]:
-    return [
-        _Use(
-            str(rows_of(node).name),
-            str(node.outputs[0].name),
-            product_scale(node),
-            WEIGHT_OPERATORS[op_of(node)].lookup,
-        )
-        for node in site.nodes
-    ]
+def _uses(sites: Sequence[MatMulSite], adjoint: GradientGraph) -> dict[str, list[_Use]]:
+    """Find the nodes that use each site in the graph of the gradients, where what they read may have got another name."""
+    producers = {str(output.name): node for node in adjoint.model.graph for output in node.outputs}
+    uses: dict[str, list[_Use]] = {}
+    for site in sites:
+        products = [str(node.outputs[0].name) for node in site.nodes]
+        if any(product not in adjoint.gradients for product in products):
+            raise OptionError(
+                f"the model's answer does not depend on {site.name}: leave it out with --exclude {site.name}"
+            )
+        uses[site.name] = [
+            _Use(
+                str(rows_of(producers[product]).name),
+                adjoint.gradients[product],
+                product_scale(producers[product]),
+                WEIGHT_OPERATORS[op_of(producers[product])].lookup,
+            )
+            for product in products
+        ]
+    return uses
 
 
 def _by_sequence(
-    name: str, use: _Use, rows: np.ndarray, gradients: np.ndarray, text: np.ndarray
+    name: str, use: _Use, values: Mapping[str, np.ndarray], text: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows (sequences, tokens, in), gradients (sequences, tokens, out), 0 at padding, and which tokens are text.
 
     What does not run over all positions (a pooler's input) has no padding, as in `calibration.without_padding`.
     """
+    rows, gradients = values[use.rows], values[use.gradient]
     sequences, features = len(text), gradients.shape[-1]
     count = gradients.size // features
     if count not in (sequences, text.size):

@@ -92,7 +92,8 @@ def differentiate_by_values(
     copy = _prepared(model)
     known = {str(output.name): output for node in copy.graph for output in node.outputs}
     shapes = trace_shapes(copy, feeds)
-    found = _Differentiation(copy, {name: known[name] for name in values}, Emitter(copy, "gradient", shapes)).run(loss)
+    sources = {name: known[name] for name in values if name in known}  # what no output depends on is gone
+    found = _Differentiation(copy, sources, Emitter(copy, "gradient", shapes)).run(loss)
     for name, gradient in found.items():
         _return(copy.graph, gradient, [None] * len(shapes[name]))
     return GradientGraph(copy, {}, {name: str(gradient.name) for name, gradient in found.items()})
