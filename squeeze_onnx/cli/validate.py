@@ -39,7 +39,8 @@ from squeeze_onnx.cli.options import PATH
     "--tf32/--no-tf32", default=True, show_default=True, help="On CUDA: multiply fp32 in TF32, as by default."
 )
 @click.option("--limit", type=int, metavar="N", help="Ask only the first N rows of a split, for a quick look.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--robustness", is_flag=True, help="Also: agreement by confidence, calibration error, perturbed texts.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap and of the perturbations.")
 @verbosity_options
 @click.pass_context
 def validate(
@@ -58,6 +59,7 @@ def validate(
     threads: int | None,
     tf32: bool,
     limit: int | None,
+    robustness: bool,
     seed: int,
     quiet: bool,
     verbose: bool,
@@ -85,6 +87,7 @@ def validate(
         tf32=tf32,
         seed=seed,
         limit=limit,
+        robustness=robustness,
     )
     refuse_overwriting_models([baseline, candidate], json_path, html_path)
     report = run(baseline, candidate, config, progress_track(quiet=quiet)).to_json()
