@@ -33,7 +33,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Likeness:
-    """How like the baseline the candidate answers, by tenths of the texts: ``by`` names what sorts them, ``measure`` what is compared.
+    """How like the baseline the candidate answers, by tenths of the texts: sorted by ``by``, compared by ``measure``.
 
     Classes: the fraction of equal predictions, by the baseline's confidence. Scores: the mean absolute difference, by the
     baseline's score. Embeddings have no confidence: the mean cosine, by the cosine itself, so that the worst tenth shows.

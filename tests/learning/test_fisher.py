@@ -26,7 +26,8 @@ ENCODER = TokenEmbeddings("last_hidden_state")
 
 
 def model_of(head: Head) -> ir.Model:
-    return ir.from_proto(encoder_model(classifier=head.output == "logits"))
+    model: ir.Model = ir.from_proto(encoder_model(classifier=head.output == "logits"))
+    return model
 
 
 def calibration(copies: int = 1) -> list[CalibrationBatch]:
@@ -141,7 +142,8 @@ def pooled_model(features: int) -> ir.Model:
         [numpy_helper.from_array(LINEAR[:, :features].copy(), "W")],
     )
     opset = [onnx.helper.make_opsetid("", 17)]
-    return ir.from_proto(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8))
+    model: ir.Model = ir.from_proto(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8))
+    return model
 
 
 def rows_batch() -> CalibrationBatch:

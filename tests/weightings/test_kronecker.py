@@ -59,7 +59,7 @@ def test_outputs_that_matter_little_lose_more() -> None:
     gradients = rng.standard_normal((99, 12)) * np.array([10.0] * 4 + [0.1] * 8)
 
     def errors(weighting: Weighting) -> np.ndarray:
-        return np.linalg.norm(weight - truncated(weighting, weight, 6).product(), axis=0)
+        return np.asarray(np.linalg.norm(weight - truncated(weighting, weight, 6).product(), axis=0))
 
     weighted, whitened = errors(Kronecker(moments, fisher_of(gradients))), errors(Whitening(moments))
     assert weighted[:4].max() < 0.5 * whitened[:4].min()
