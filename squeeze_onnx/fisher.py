@@ -14,31 +14,23 @@ import scipy.linalg
 from squeeze_onnx.moments import damping
 
 SHRINKAGE = 0.1
-"""How much of the Fisher information of outputs is replaced by its mean on the diagonal: one draw a sequence estimates it."""
+"""How much of the Fisher information of outputs is replaced by its mean on the diagonal: one draw a sequence estimates it.
+
+MiniLM, keep 0.5, truncation only, cosine of embeddings of held-out train text: 0.9188 at 0.01, 0.9190 at 0.1, 0.9066 at 0.5.
+"""
 
 
 @dataclass(frozen=True)
 class OutputFisher:
-    """``gram`` is Σ g gᵀ (out, out) of the gradients g of ℓ by each row (a token) that a weight returns.
-
-    ``rows`` counts them, ``sequences`` the texts they came from.
-    """
+    """``gram`` is Σ g gᵀ (out, out) of the gradients g of ℓ by each row (a token) that a weight returns; ``rows`` counts them."""
 
     gram: np.ndarray
     rows: int
-    sequences: int
 
     def weigh(self, weight: np.ndarray) -> np.ndarray:
         """Return W R (in, out) for ``weight`` W and some R with R Rᵀ = E[g gᵀ], shrunk by `SHRINKAGE` and never singular."""
         weighted: np.ndarray = weight @ self._root
         return weighted
-
-    def divergence(self, squared_error: float) -> float:
-        """Return the divergence a sequence that an error of ‖L ΔW R‖² = ``squared_error`` stands for, LᵀL = E[x xᵀ].
-
-        E[(x gᵀ) ⊗ (x gᵀ)] ≈ E[x xᵀ] ⊗ E[g gᵀ], and rows count as independent (K-FAC, Martens & Grosse 2015, arXiv 1503.05671).
-        """
-        return 0.5 * squared_error * self.rows / max(self.sequences, 1)
 
     @cached_property
     def _root(self) -> np.ndarray:

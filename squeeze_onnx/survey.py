@@ -1,6 +1,6 @@
 """The survey: everything that is learned of a model before a budget is set. One survey serves any number of budgets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from squeeze_onnx.allocators import Uniform
@@ -77,8 +77,8 @@ def take_survey(
         fisher = _fisher(method, model, sites, calibration, seed=config.seed, provider=config.provider, track=track)
     weighting_of = METHODS[method].weighting_of(moments, fisher)
     with clock.stage("blocks"):
-        kinds = KINDS if plan else config.sliced
-        blocks = measure_blocks(_sites_to_slice(sites, plan), Seen.of(moments, fisher), kinds, track) if moments else {}
+        kinds = _kinds_to_slice(method, config, plan)
+        blocks = measure_blocks(_sites_to_slice(sites, plan), Seen.of(moments, fisher), kinds, track)
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
     if plan is None and METHODS[method].probes:
@@ -131,6 +131,13 @@ def choose_sites(
     if not eligibility.sites:
         raise nothing_to_do(model, skipped)
     return eligibility.sites, skipped
+
+
+def _kinds_to_slice(method: str, config: OptimizeConfig, plan: Plan | None) -> Collection[str]:
+    """Return what may lose columns: what a plan says, or what can be weighed against ranks, which takes sensitivities."""
+    if plan is not None:
+        return KINDS if METHODS[method].needs_calibration else ()
+    return config.sliced if METHODS[method].probes else ()
 
 
 def _sites_to_slice(sites: Sequence[MatMulSite], plan: Plan | None) -> Sequence[MatMulSite]:

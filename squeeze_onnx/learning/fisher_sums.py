@@ -31,16 +31,15 @@ class FisherSum(Protocol):
 class _OutputSum:
     def __init__(self, site: MatMulSite) -> None:
         self._gram = np.zeros((site.out_features, site.out_features))
-        self._rows = self._sequences = 0
+        self._rows = 0
 
     def add(self, rows: np.ndarray, gradients: np.ndarray, text: np.ndarray) -> None:
         flat = gradients.reshape(-1, gradients.shape[-1])
         self._gram += flat.T @ flat  # NumPy leaves this to a symmetric product
         self._rows += int(np.count_nonzero(text))
-        self._sequences += len(gradients)
 
     def fisher(self) -> OutputFisher:
-        return OutputFisher(self._gram, self._rows, self._sequences)
+        return OutputFisher(self._gram, self._rows)
 
 
 class _RowSum:

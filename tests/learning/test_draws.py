@@ -24,7 +24,9 @@ def test_every_head_has_a_distribution(head: Head, loss: object, shape: tuple[in
     found = drawn_loss(head)
     assert found == loss
     noise = found.draw(np.random.default_rng(0), 5, 3)
-    assert (noise.shape, noise.dtype, noise.ndim) == (shape, np.float32, found.axes)
+    assert noise.shape == shape
+    assert noise.dtype == np.float32
+    assert noise.ndim == found.axes
 
 
 def test_gumbel_noise_draws_classes_by_their_probability() -> None:

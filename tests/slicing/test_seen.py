@@ -25,7 +25,7 @@ def blocks(sites: tuple[MatMulSite, ...], gram: np.ndarray | None) -> dict[str, 
     ids = np.random.default_rng(0).integers(5, VOCABULARY, (30, 9))
     batch = CalibrationBatch({"input_ids": ids, "attention_mask": np.ones_like(ids)}, None)
     moments = collect_moments(ir.from_proto(encoder_model()), sites, [batch])
-    fisher = {} if gram is None else dict.fromkeys((FFN_OUT, OUTPUT), OutputFisher(gram, 1, 1))
+    fisher = {} if gram is None else dict.fromkeys((FFN_OUT, OUTPUT), OutputFisher(gram, 1))
     return measure_blocks(sites, Seen.of(moments, fisher), ("neurons", "heads"))
 
 

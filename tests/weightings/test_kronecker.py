@@ -21,7 +21,7 @@ def moments_of(inputs: np.ndarray) -> SecondMoment:
 
 
 def fisher_of(gradients: np.ndarray) -> OutputFisher:
-    return OutputFisher(gradients.T @ gradients, len(gradients), len(gradients) // 4)
+    return OutputFisher(gradients.T @ gradients, len(gradients))
 
 
 def shrunk(gradients: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ def test_singular_moments_are_no_error(rows: int, gradients: int) -> None:
 
 def test_an_answer_without_gradient_is_no_error() -> None:
     weight = np.random.default_rng(4).standard_normal((5, 4))
-    weighting = Kronecker(moments_of(np.eye(5)), OutputFisher(np.zeros((4, 4)), 10, 2))
+    weighting = Kronecker(moments_of(np.eye(5)), OutputFisher(np.zeros((4, 4)), 10))
     assert np.isfinite(truncated(weighting, weight, 2).product()).all()
 
 
