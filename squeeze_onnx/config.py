@@ -91,8 +91,8 @@ class OptimizeConfig(AnalyzeConfig):
     ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks, ``thin_heads``
     dimensions out of attention heads; ``joint_qkv`` lets query, key and value, or two of them, share
     one left factor.
-    ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
-    activations. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
+    ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method has
+    it so. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
     normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
     steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text.
     """

@@ -119,5 +119,5 @@ def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSit
                 f"{site.in_features} × {site.out_features}; a plan fits models of the same architecture only"
             )
     found = tuple(by_name[planned.name] for planned in plan.sites)
-    check_sharing(found, plan.sites)
+    check_sharing(found, plan)
     return found

@@ -17,6 +17,7 @@ from squeeze_onnx.calibration import CalibrationBatch, without_padding
 from squeeze_onnx.decompositions import Decomposer
 from squeeze_onnx.errors import ModelError
 from squeeze_onnx.factoring import TruncationErrors, by_left, put_factors, rewrite_sites, truncate_planned
+from squeeze_onnx.fisher import Fisher
 from squeeze_onnx.graph.dataflow import joins
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.graph.operators import MIXERS, WEIGHT_OPERATORS, op_of, rows_of
@@ -24,13 +25,13 @@ from squeeze_onnx.graph.outlets import Bias, find_bias, find_residual
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.segments import Part, ancestors, cut, extract
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
-from squeeze_onnx.methods import WeightingOf
+from squeeze_onnx.methods import NO_FISHER, WeightingOf, refit_weighting
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.regression import RIDGE, DriftMoments, InputMoments, NormalMatrix, Regression, normal_matrix, regress
 from squeeze_onnx.runtime.sessions import Session, open_session
 from squeeze_onnx.spectra import read_weight
-from squeeze_onnx.weightings import Whitening
+from squeeze_onnx.weightings import Weighting
 
 Values = dict[str, np.ndarray]
 
@@ -81,12 +82,14 @@ def refit_sites(
     weighting_of: WeightingOf,
     decomposer: Decomposer,
     ridge: float = RIDGE,
+    fisher: Mapping[str, Fisher] = NO_FISHER,
     provider: str = "cpu",
     track: Track = silent,
 ) -> dict[str, TruncationErrors]:
     """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place, with regressed weights.
 
-    ``dense`` is the model to come close to; in ``model`` it may have lost columns already. Lookups, tied weights and quantized
+    ``dense`` is the model to come close to; in ``model`` it may have lost columns already. ``fisher`` by site name weighs the
+    outputs of what is truncated, where it is known. Lookups, tied weights and quantized
     weights that stay are not regressed. Returns the errors of the sites whose rank changed, by name: for a regressed one
     those of its truncation, not of the regression.
     """
@@ -117,7 +120,11 @@ def refit_sites(
             for centred in {*map(_is_centred, stage.groups)}
         }
         for jobs in stage.groups:
-            errors |= _refit(rewriter, jobs, normals[_is_centred(jobs)], sums, decomposer)
+            normal, [first, *others] = normals[_is_centred(jobs)], jobs
+            # Sites that share a left factor are never weighed by their outputs, see `squeeze_onnx.sharing`.
+            weighting = refit_weighting(normal.metric, None if others else fisher.get(first.site.name))
+            regressions = [_regress(job, normal, sums.drift(job)) for job in jobs]
+            errors |= _refit(rewriter, jobs, regressions, weighting, decomposer)
     return errors
 
 
@@ -241,17 +248,20 @@ def _is_centred(jobs: Sequence[_Job]) -> bool:
 
 
 def _refit(
-    rewriter: Rewriter, jobs: Sequence[_Job], normal: NormalMatrix, sums: _Sums, decomposer: Decomposer
+    rewriter: Rewriter,
+    jobs: Sequence[_Job],
+    regressions: Sequence[Regression],
+    weighting: Weighting,
+    decomposer: Decomposer,
 ) -> dict[str, TruncationErrors]:
-    """Regress the sites of ``jobs``, which share a left factor or are one site that does not."""
+    """Put what was regressed in the place of ``jobs``, which share a left factor or are one site that does not."""
     sites, planned = [job.site for job in jobs], [job.planned for job in jobs]
-    regressions = [_regress(job, normal, sums.drift(job)) for job in jobs]
     weights = [regression.weight for regression in regressions]
     errors: dict[str, TruncationErrors] = {}
     if planned[0].rank is None:
         rewriter.replace(sites[0], weights[0])
     else:
-        factors, lost = truncate_planned(weights, planned, Whitening(normal.metric), decomposer)
+        factors, lost = truncate_planned(weights, planned, weighting, decomposer)
         put_factors(rewriter, sites, planned, factors)
         errors = {site.name: each for site, each in zip(sites, lost, strict=True)}
         weights = [each.product() for each in factors]

@@ -10,8 +10,8 @@ from squeeze_onnx.errors import OptionError
 from squeeze_onnx.factoring import by_left, loss_scales
 from squeeze_onnx.graph.shared_rows import find_projections, read_the_same
 from squeeze_onnx.graph.sites import MatMulSite
-from squeeze_onnx.methods import WeightingOf
-from squeeze_onnx.plan import PlannedSite, break_even_rank
+from squeeze_onnx.methods import METHODS, WeightingOf
+from squeeze_onnx.plan import Plan, PlannedSite, break_even_rank
 from squeeze_onnx.spectra import SiteSpectra, read_weight
 
 
@@ -36,11 +36,16 @@ def _measure(sites: Sequence[MatMulSite], candidates: Sequence[Candidate], weigh
     return Sharing(sites[0].in_features, after, lost[-largest - 1 : -1])
 
 
-def check_sharing(sites: Sequence[MatMulSite], plan: Sequence[PlannedSite]) -> None:
+def check_sharing(sites: Sequence[MatMulSite], plan: Plan) -> None:
     """Raise OptionError, naming the site, unless left factors are shared in ``plan`` as ``sites`` (same order) allow."""
-    by_name = {planned.name: site for site, planned in zip(sites, plan, strict=True)}
-    for group in by_left(plan, lambda planned: planned):
+    by_name = {planned.name: site for site, planned in zip(sites, plan.sites, strict=True)}
+    for group in by_left(plan.sites, lambda planned: planned):
         if any(planned.shares_left for planned in group):
+            if METHODS[plan.method].fisher is not None:
+                raise OptionError(
+                    f'the plan gives site {group[0].name} a "shares_left", but method {plan.method} sees each site in a metric '
+                    "of its own outputs: set it to null"
+                )
             _check_group(group, [by_name[planned.name] for planned in group])
 
 

@@ -28,16 +28,13 @@ from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.regression import RIDGE
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
-from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.selectors import TracyWidomEdge
 from squeeze_onnx.sequential import refit_sites
 from squeeze_onnx.slicing import slice_sites, slicings_of
 from squeeze_onnx.spectra import SiteSpectra
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, take_survey
-from squeeze_onnx.tasks.head_choice import choose_head
-from squeeze_onnx.tasks.heads import Head
-from squeeze_onnx.tasks.model_config import read_model_config
+from squeeze_onnx.tasks.model_head import head_of
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
         budget=_budget(config, survey.method),
         above_break_even=config.above_break_even,
         skipped=survey.skipped,
-        refit=METHODS[survey.method].needs_calibration if config.refit is None else config.refit,
+        refit=METHODS[survey.method].refits if config.refit is None else config.refit,
     )
 
 
@@ -155,6 +152,7 @@ def carry_out(
                 weighting_of=weighting_of,
                 decomposer=decomposer,
                 ridge=ridge,
+                fisher=survey.fisher,
                 provider=provider,
                 track=track,
             )
@@ -178,7 +176,7 @@ def distilled(
         outcome = distill(
             result.model.ir,
             dense,
-            imitation_losses(dense, _head_of(result.model)),
+            imitation_losses(dense, head_of(result.model)),
             calibration,
             DistillConfig(steps=None if config.distill == "auto" else config.distill, seed=config.seed),
             provider=config.provider,
@@ -214,16 +212,11 @@ def certificate_of(
 ) -> Certificate:
     """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear."""
     try:
-        head = _head_of(dense)
+        head = head_of(dense)
     except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
         texts = sum(len(next(iter(batch.feeds.values()))) for batch in calibration)
         return Certificate(texts, (f"Nothing was measured: {error}.",))
     return certify(dense.ir, squeezed, head, calibration, provider=provider, track=track)
-
-
-def _head_of(model: OnnxModel) -> Head:
-    """Return how the model in the file that ``model`` was loaded from answers; ModelError if nothing is known of that."""
-    return choose_head(open_session(model.path), read_model_config(model.folder), None)
 
 
 def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:

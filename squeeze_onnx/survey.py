@@ -1,15 +1,17 @@
 """The survey: everything that is learned of a model before a budget is set. One survey serves any number of budgets."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from squeeze_onnx.allocators import Objective, Sharing, Uniform
 from squeeze_onnx.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.config import DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible
 from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.fisher import Fisher
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite, find_sites
+from squeeze_onnx.learning.fisher import collect_fisher
 from squeeze_onnx.methods import METHODS, WeightingOf
 from squeeze_onnx.moments import Moments
 from squeeze_onnx.objectives import objective_of
@@ -19,9 +21,10 @@ from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.sensitivity import PROBE_KEEP, Prober, open_prober, probe_sensitivities
 from squeeze_onnx.sharing import measure_sharings
-from squeeze_onnx.slicing import KINDS, Measurement, measure_blocks
+from squeeze_onnx.slicing import KINDS, Measurement, Seen, measure_blocks
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.stopwatch import Stopwatch
+from squeeze_onnx.tasks.model_head import head_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Survey:
     ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others. ``moments`` and ``blocks`` know sites
     by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
     blocks that may lose columns, by their names. So do ``sharings``, the sites that may share a left factor; like sensitivities
-    only a new plan needs them. ``objective`` is what budgets are of. ``timing`` is in seconds per stage.
+    only a new plan needs them. ``fisher`` is empty for a method without gradients. ``objective`` is what budgets are of.
+    ``timing`` is in seconds per stage.
     """
 
     method: str
@@ -42,6 +46,7 @@ class Survey:
     sharings: tuple[Sharing, ...]
     objective: Objective
     timing: Mapping[str, float]
+    fisher: Mapping[str, Fisher] = field(default_factory=dict)
 
     @property
     def sites(self) -> tuple[MatMulSite, ...]:
@@ -51,7 +56,7 @@ class Survey:
     @property
     def weighting_of(self) -> WeightingOf:
         """The weighting through which the method sees each site."""
-        return METHODS[self.method].weighting_of(self.moments)
+        return METHODS[self.method].weighting_of(self.moments, self.fisher)
 
 
 def take_survey(
@@ -73,21 +78,24 @@ def take_survey(
         sites, skipped = choose_sites(model, config, plan)
     with clock.stage("calibration"):
         moments = _moments(method, model, sites, calibration, provider=config.provider, track=track)
-    weighting_of = METHODS[method].weighting_of(moments)
+    with clock.stage("fisher"):
+        fisher = _fisher(method, model, sites, calibration, seed=config.seed, provider=config.provider, track=track)
+    weighting_of = METHODS[method].weighting_of(moments, fisher)
     with clock.stage("blocks"):
-        kinds = KINDS if plan else config.sliced
-        blocks = measure_blocks(_sites_to_slice(sites, plan), moments, kinds, track) if moments else {}
+        kinds = _kinds_to_slice(method, config, plan)
+        blocks = measure_blocks(_sites_to_slice(sites, plan), Seen.of(moments, fisher), kinds, track)
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
     sharings: tuple[Sharing, ...] = ()
     if plan is None and METHODS[method].probes:
         with clock.stage("sensitivity"), open_prober(model.ir, sites, calibration, config.provider) as prober:
             spectra, blocks = _probed(prober, spectra, blocks, weighting_of, track)
-        with clock.stage("sharing"):
-            sharings = measure_sharings(spectra, weighting_of)
+        if METHODS[method].fisher is None:  # one left factor is found in one metric of all outputs: that of the inputs
+            with clock.stage("sharing"):
+                sharings = measure_sharings(spectra, weighting_of)
     with clock.stage("objective"):
         objective = objective_of(model, sites, config, track)
-    return Survey(method, spectra, skipped, moments, blocks, sharings, objective, clock.seconds)
+    return Survey(method, spectra, skipped, moments, blocks, sharings, objective, clock.seconds, fisher)
 
 
 def _probed(
@@ -153,6 +161,13 @@ def choose_sites(
     return eligibility.sites, skipped
 
 
+def _kinds_to_slice(method: str, config: OptimizeConfig, plan: Plan | None) -> Collection[str]:
+    """Return what may lose columns: what a plan says, or what can be weighed against ranks, which takes sensitivities."""
+    if plan is not None:
+        return KINDS if METHODS[method].needs_calibration else ()
+    return config.sliced if METHODS[method].probes else ()
+
+
 def _sites_to_slice(sites: Sequence[MatMulSite], plan: Plan | None) -> Sequence[MatMulSite]:
     """Return the sites whose columns may go: all, or those the plan takes some from."""
     if plan is None:
@@ -177,3 +192,20 @@ def _moments(
             f"--method {method} looks at activations; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
     return collect_moments(model.ir, sites, calibration, provider=provider, track=track)
+
+
+def _fisher(
+    method: str,
+    model: OnnxModel,
+    sites: Sequence[MatMulSite],
+    calibration: Sequence[CalibrationBatch],
+    *,
+    seed: int,
+    provider: str,
+    track: Track,
+) -> dict[str, Fisher]:
+    """Return the Fisher information at ``sites``, by name; nothing for a method that does not look at gradients."""
+    kind = METHODS[method].fisher
+    if kind is None:
+        return {}
+    return collect_fisher(model.ir, sites, calibration, head_of(model), kind, seed=seed, provider=provider, track=track)

@@ -23,6 +23,7 @@ from squeeze_onnx.allocators import Candidate, Sharing
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import DataError, InputError, OptionError
+from squeeze_onnx.fisher import ElementFisher, OutputFisher, RowFisher
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.methods import METHODS
@@ -58,8 +59,8 @@ _DOCUMENT = "document"
 _KINDS = {
     kind.__name__: kind
     for kind in (
-        *(Candidate, Contexts, Elimination, Neurons, NoiseCut, ScoreBases),
-        *(Scores, SecondMoment, Sharing, Spectrum, SpectrumSummary, TokenFrequency),
+        *(Candidate, Contexts, ElementFisher, Elimination, Neurons, NoiseCut, OutputFisher, RowFisher),
+        *(ScoreBases, Scores, SecondMoment, Sharing, Spectrum, SpectrumSummary, TokenFrequency),
     )
 }
 """What a file may hold besides plain values and arrays."""

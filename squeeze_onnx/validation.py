@@ -16,7 +16,9 @@ from squeeze_onnx.tasks.bootstrap import Interval
 from squeeze_onnx.tasks.evaluation import Comparison, Questions, Subject, compare
 from squeeze_onnx.tasks.glue import find_task
 from squeeze_onnx.tasks.model_config import ModelConfig, read_model_config
+from squeeze_onnx.tasks.open_model import OpenModel
 from squeeze_onnx.tasks.readers import own_sentences, read_sentences, read_validation
+from squeeze_onnx.tasks.robustness import Robustness, measure_robustness
 from squeeze_onnx.tasks.tokenization import DEFAULT_MAX_TOKENS, TextEncoder, load_text_encoder
 from squeeze_onnx.tasks.vocabulary import embedding_rows
 
@@ -30,7 +32,8 @@ class ValidateConfig:
     ``data`` is a folder of GLUE splits or a hub name for ``task``; without a task it is a text file with a sentence a
     line, or None for the sentences of this package. ``max_drop`` is the gate, in points of the task's primary metric.
     ``tokenizer`` overrides the tokenizer.json beside the models. ``threads`` and ``tf32`` are onnxruntime's (None: its
-    choice). ``limit`` asks only the first rows of each split, for a quick look.
+    choice). ``limit`` asks only the first rows of each split, for a quick look. ``robustness`` looks beyond the clean metric
+    too (`squeeze_onnx.tasks.robustness`).
     """
 
     task: str | None = None
@@ -45,6 +48,7 @@ class ValidateConfig:
     seed: int = 0
     limit: int | None = None
     latency_rounds: int = 20
+    robustness: bool = False
 
     def __post_init__(self) -> None:
         if self.task is not None:
@@ -68,7 +72,7 @@ class ValidateConfig:
 
 @dataclass(frozen=True)
 class Validation:
-    """A candidate held against a baseline on every provider asked for."""
+    """A candidate held against a baseline on every provider asked for; ``robustness`` by provider, empty if not asked for."""
 
     config: ValidateConfig
     baseline: Subject
@@ -76,6 +80,7 @@ class Validation:
     questions: Questions
     encoder: TextEncoder
     comparisons: tuple[Comparison, ...]
+    robustness: Mapping[str, Robustness]
 
     @property
     def passed(self) -> bool:
@@ -130,6 +135,7 @@ class Validation:
 
     def _provider_entry(self, comparison: Comparison) -> dict[str, Any]:
         primary = None if self.questions.task is None else self.questions.task.primary_metric
+        robustness = self.robustness.get(comparison.provider)
         return {
             "metrics": {
                 name: {
@@ -143,6 +149,7 @@ class Validation:
             "drop_points": None if primary is None else comparison.drop_points(primary),
             "drop_interval": None if primary is None else _pair(comparison.drops[primary]),
             **asdict(comparison.fidelity),
+            "robustness": None if robustness is None else robustness.to_json(),
             "passed": self._passes(comparison),
         }
 
@@ -164,6 +171,7 @@ def validate(
     subjects = _subjects(locate_model(baseline), locate_model(candidate))
     encoder = _encoder(subjects, config)
     comparisons = []
+    robustness = {}
     for provider in config.providers:
         first, second = (
             open_session(subject.path, provider, threads=config.threads, use_tf32=config.tf32) for subject in subjects
@@ -180,7 +188,19 @@ def validate(
                 track=track,
             )
         )
-    return Validation(config, *subjects, questions, encoder, tuple(comparisons))
+        if config.robustness:
+            robustness[provider] = measure_robustness(
+                (
+                    OpenModel.of("baseline", first, subjects[0].config, questions.task),
+                    OpenModel.of("candidate", second, subjects[1].config, questions.task),
+                ),
+                questions,
+                encoder,
+                batch_size=config.batch_size,
+                seed=config.seed,
+                track=track,
+            )
+    return Validation(config, *subjects, questions, encoder, tuple(comparisons), robustness)
 
 
 def _questions(config: ValidateConfig) -> Questions:

@@ -90,7 +90,8 @@ class TestASurveyThatIsRead:
         taken = cached_survey(cache, model, QUICK, calibration())
         read = cached_survey(cache, load_model(folder), QUICK, calibration())
         same = {"method", "skipped"}
-        assert {field.name for field in fields(Survey)} == same | {"spectra", "moments", "blocks", "sharings", "timing"}
+        new = {"spectra", "moments", "blocks", "sharings", "objective", "timing", "fisher"}
+        assert {field.name for field in fields(Survey)} == same | new
         assert all(getattr(read, name) == getattr(taken, name) for name in same)
         assert [site.name for site in read.sites] == [site.name for site in taken.sites]
         assert [measured.summary for measured in read.spectra] == [measured.summary for measured in taken.spectra]

@@ -12,7 +12,13 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
 @click.command()
 @click.argument("model", type=PATH)
 @click.option("-o", "--output", "out", type=PATH, required=True, metavar="OUT", help="Folder to write.")
-@click.option("--method", default="auto", show_default=True, metavar="NAME", help="auto, squeeze, svd or whiten.")
+@click.option(
+    "--method",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="auto, squeeze, svd, whiten, fisher, fwsvd or tfwsvd.",
+)
 @click.option("--keep", type=float, metavar="F", help="Fraction of the eligible parameters that stays.")
 @click.option(
     "--objective",

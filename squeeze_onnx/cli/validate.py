@@ -40,7 +40,8 @@ from squeeze_onnx.cli.options import JUNIT, PATH
     "--tf32/--no-tf32", default=True, show_default=True, help="On CUDA: multiply fp32 in TF32, as by default."
 )
 @click.option("--limit", type=int, metavar="N", help="Ask only the first N rows of a split, for a quick look.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--robustness", is_flag=True, help="Also: agreement by confidence, calibration error, perturbed texts.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap and of the perturbations.")
 @verbosity_options
 @click.pass_context
 def validate(
@@ -60,6 +61,7 @@ def validate(
     threads: int | None,
     tf32: bool,
     limit: int | None,
+    robustness: bool,
     seed: int,
     quiet: bool,
     verbose: bool,
@@ -89,6 +91,7 @@ def validate(
         tf32=tf32,
         seed=seed,
         limit=limit,
+        robustness=robustness,
     )
     if junit_path is not None and max_drop is None:
         raise OptionError("--junit tells of gates, and there is none; set one with --max-drop")

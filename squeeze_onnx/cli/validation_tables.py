@@ -8,16 +8,17 @@ from rich.table import Table
 from rich.text import Text
 
 from squeeze_onnx.cli.console import plain_table, readable_bytes
+from squeeze_onnx.cli.robustness_tables import robustness_tables
 
 Report = Mapping[str, Any]
 
 
 def print_validation(report: Report, console: Console, *, verbose: bool = False) -> None:
-    """Print metrics (if a task was given), fidelity, latency and size, then the verdict."""
+    """Print metrics (if a task was given), fidelity, latency, robustness (if asked for) and size, then the verdict."""
     tables = [fidelity_table(report), latency_table(report)]
     if report["task"] is not None:
         tables.insert(0, metrics_table(report))
-    for table in tables:
+    for table in (*tables, *robustness_tables(report)):
         console.print(table, end="\n\n")
     size = report["size"]
     console.print(

@@ -73,6 +73,12 @@ def rows_of(node: ir.Node) -> ir.Value:
     return value
 
 
+def product_scale(node: ir.Node) -> float:
+    """Return what ``node``, one of `WEIGHT_OPERATORS`, multiplies the product of rows and weight with."""
+    scale = node.attributes.get("alpha") if "alpha" in WEIGHT_OPERATORS[op_of(node)].scales else None
+    return 1.0 if scale is None else scale.as_float()
+
+
 # Of these, what computes nothing but the product: no bias, no activation, no attention.
 BARE_PRODUCTS = frozenset({"MatMul", "Gather"})
 

@@ -33,6 +33,7 @@ _WITHOUT_SLOPE = frozenset(
         "Floor",
         "Greater",
         "GreaterOrEqual",
+        "Hardmax",
         "IsInf",
         "IsNaN",
         "Less",
@@ -67,6 +68,38 @@ def differentiate(
     Raises ModelError for an operator between the parameters and the loss that has no rule, OptionError for a parameter that is
     no float32 initializer or that the loss does not depend on.
     """
+    copy = _prepared(model)
+    values = {name: _open_parameter(copy.graph, name) for name in parameters}
+    inputs = {str(value.name): value for value in copy.graph.inputs}
+    shapes = trace_shapes(copy, {**feeds, **values})
+    sources = {name: inputs[name] for name in parameters}
+    found = _Differentiation(copy, sources, Emitter(copy, "gradient", shapes)).run(loss)
+    for name in parameters:
+        if name not in found:
+            raise OptionError(f"the loss does not depend on parameter {name!r}: leave it out")
+        _return(copy.graph, found[name], values[name].shape)
+    return GradientGraph(copy, values, {name: str(gradient.name) for name, gradient in found.items()})
+
+
+def differentiate_by_values(
+    model: ir.Model, values: Sequence[str], loss: str, feeds: Mapping[str, np.ndarray]
+) -> GradientGraph:
+    """Return a copy of ``model`` that also computes the gradient of its scalar output ``loss`` by ``values`` inside it.
+
+    A value is what a node returns, and its gradient has its shape; one that the loss does not depend on has none. ``feeds`` and
+    the errors are those of `differentiate`.
+    """
+    copy = _prepared(model)
+    known = {str(output.name): output for node in copy.graph for output in node.outputs}
+    shapes = trace_shapes(copy, feeds)
+    sources = {name: known[name] for name in values if name in known}  # what no output depends on is gone
+    found = _Differentiation(copy, sources, Emitter(copy, "gradient", shapes)).run(loss)
+    for name, gradient in found.items():
+        _return(copy.graph, gradient, [None] * len(shapes[name]))
+    return GradientGraph(copy, {}, {name: str(gradient.name) for name, gradient in found.items()})
+
+
+def _prepared(model: ir.Model) -> ir.Model:
     copy = model.clone()
     # Spelled out, a Gelu takes five passes over the widest values and ten backwards; as one operator it takes one and nine.
     fuse_exact_gelu(Inserter(copy))
@@ -74,44 +107,41 @@ def differentiate(
     opset = copy.graph.opset_imports.get("", 0)
     if opset < OLDEST_OPSET:
         raise ModelError(f"learning needs opset {OLDEST_OPSET} or later, the model has {opset}: export it again")
-    values = {name: _open_parameter(copy.graph, name) for name in parameters}
-    shapes = trace_shapes(copy, {**feeds, **values})
-    found = _Differentiation(copy, parameters, Emitter(copy, "gradient", shapes)).run(loss)
-    for name, gradient in found.items():
-        gradient.type = ir.TensorType(ir.DataType.FLOAT)
-        gradient.shape = ir.Shape(values[name].shape)
-    copy.graph.outputs.extend(found.values())
-    return GradientGraph(copy, values, {name: str(gradient.name) for name, gradient in found.items()})
+    return copy
+
+
+def _return(graph: ir.Graph, gradient: ir.Value, shape: Sequence[int | None]) -> None:
+    gradient.type, gradient.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(shape)
+    graph.outputs.append(gradient)
 
 
 class _Differentiation:
-    """One walk from the loss to the parameters."""
+    """One walk from the loss to the ``sources``: parameters, or values on the way."""
 
-    def __init__(self, model: ir.Model, parameters: Sequence[str], emit: Emitter) -> None:
+    def __init__(self, model: ir.Model, sources: Mapping[str, ir.Value], emit: Emitter) -> None:
         self._emit = emit
         self._nodes = list(model.graph)
         self._outputs = {str(value.name): value for value in model.graph.outputs}
-        inputs = {str(value.name): value for value in model.graph.inputs}
-        self._parameters = {name: inputs[name] for name in parameters}
-        self._varying = self._reached_by_parameters()
+        self._sources = sources
+        self._varying = self._reached_by_sources()
         self._contributions: dict[ir.Value, list[ir.Value]] = defaultdict(list)
+        self._gradients: dict[ir.Value, ir.Value | None] = {}
 
     def run(self, loss: str) -> dict[str, ir.Value]:
-        """Return the gradient of each parameter."""
+        """Return the gradient of each source that the loss depends on."""
         self._contributions[self._outputs[loss]] = [self._emit.constant(1)]
         for node in reversed(self._nodes):
             wanted = frozenset(index for index in data_operands(node) if node.inputs[index] in self._varying)
             gradients = [self._gradient_of(output) for output in node.outputs]
             if wanted and any(gradient is not None for gradient in gradients):
                 self._pass_on(node, gradients, wanted)
-        found = {}
-        for name, value in self._parameters.items():
-            gradient = self._gradient_of(value)
-            if gradient is None:
-                raise OptionError(f"the loss does not depend on parameter {name!r}: leave it out")
-            # What two parameters share is handed out twice: each has an output of its own.
-            found[name] = self._emit("Identity", gradient)
-        return found
+        gradients_by_name = {name: self._gradient_of(value) for name, value in self._sources.items()}
+        # What two sources share is handed out twice: each has an output of its own.
+        return {
+            name: self._emit("Identity", gradient)
+            for name, gradient in gradients_by_name.items()
+            if gradient is not None
+        }
 
     def _pass_on(self, node: ir.Node, gradients: Sequence[ir.Value | None], wanted: frozenset[int]) -> None:
         rule = RULES.get(op_of(node))
@@ -126,15 +156,15 @@ class _Differentiation:
             self._contributions[operand].append(gradient)
 
     def _gradient_of(self, value: ir.Value) -> ir.Value | None:
-        """Return the sum of what has come back to ``value``; all its readers are behind us."""
-        parts = self._contributions.pop(value, [])
-        if not parts:
-            return None
-        return parts[0] if len(parts) == 1 else self._emit("Sum", *parts)
+        """Return the sum of what has come back to ``value``, if anything has; all its readers are behind us."""
+        if value not in self._gradients:
+            parts = self._contributions.pop(value, [])
+            self._gradients[value] = self._emit("Sum", *parts) if len(parts) > 1 else next(iter(parts), None)
+        return self._gradients[value]
 
-    def _reached_by_parameters(self) -> set[ir.Value]:
-        """Return the values that change, smoothly, with a parameter."""
-        reached = set(self._parameters.values())
+    def _reached_by_sources(self) -> set[ir.Value]:
+        """Return the values that change, smoothly, with a source."""
+        reached = set(self._sources.values())
         for node in self._nodes:
             if op_of(node) in _WITHOUT_SLOPE or _casts_to_integers(node):
                 continue

@@ -33,7 +33,7 @@ class LossHead(Protocol):
 
     @property
     def axes(self) -> int:
-        """How many axes it has."""
+        """How many axes the teacher's value has."""
         ...
 
     @property
@@ -71,9 +71,9 @@ class EmbeddingCosine:
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
-        s, t = (_pooled(emit, value, mask, self.axes) for value in (student, teacher))
-        norms = emit("Sqrt", emit("Mul", _row_dot(emit, s, s), _row_dot(emit, t, t)))
-        cosine = emit("Div", _row_dot(emit, s, t), emit("Add", norms, emit.constant(_TINY)))
+        s, t = (pooled(emit, value, mask, self.axes) for value in (student, teacher))
+        norms = emit("Sqrt", emit("Mul", row_dot(emit, s, s), row_dot(emit, t, t)))
+        cosine = emit("Div", row_dot(emit, s, t), emit("Add", norms, emit.constant(_TINY)))
         return emit("Sub", emit.constant(1), emit("ReduceMean", cosine, keepdims=0))
 
 
@@ -87,7 +87,7 @@ class EmbeddingError:
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
-        s, t = (_pooled(emit, value, mask, self.axes) for value in (student, teacher))
+        s, t = (pooled(emit, value, mask, self.axes) for value in (student, teacher))
         return emit("Div", _square_sum(emit, emit("Sub", s, t)), _square_sum(emit, t))
 
 
@@ -167,7 +167,7 @@ def _input(graph: ir.Graph, name: str, axes: int) -> ir.Value:
     return value
 
 
-def _pooled(emit: Emitter, value: ir.Value, mask: ir.Value, axes: int) -> ir.Value:
+def pooled(emit: Emitter, value: ir.Value, mask: ir.Value, axes: int) -> ir.Value:
     """Return (sequences, features): the mean over the tokens that are text, if there are tokens."""
     if axes == 2:
         return value
@@ -175,7 +175,8 @@ def _pooled(emit: Emitter, value: ir.Value, mask: ir.Value, axes: int) -> ir.Val
     return emit("Div", total, emit("ReduceSum", mask, emit.axes(1), keepdims=0))
 
 
-def _row_dot(emit: Emitter, left: ir.Value, right: ir.Value) -> ir.Value:
+def row_dot(emit: Emitter, left: ir.Value, right: ir.Value) -> ir.Value:
+    """Return the inner products of rows, (sequences,)."""
     return emit("ReduceSum", emit("Mul", left, right), emit.axes(-1), keepdims=0)
 
 

@@ -4,7 +4,7 @@ A kind of block is one file here and one line in `stage.KINDS`: the neurons of f
 key, and of value and output, in the heads of an attention.
 """
 
-from squeeze_onnx.slicing.base import Block, Kind, Measurement
+from squeeze_onnx.slicing.base import Block, Kind, Measurement, Seen
 from squeeze_onnx.slicing.stage import KINDS, measure_blocks, slice_sites, slicings_of
 
-__all__ = ["KINDS", "Block", "Kind", "Measurement", "measure_blocks", "slice_sites", "slicings_of"]
+__all__ = ["KINDS", "Block", "Kind", "Measurement", "Seen", "measure_blocks", "slice_sites", "slicings_of"]

@@ -4,12 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, Self, TypeVar
 
+import numpy as np
+
 from squeeze_onnx.allocators import Candidate, Slicing
 from squeeze_onnx.factoring import TruncationErrors
+from squeeze_onnx.fisher import Fisher, OutputFisher
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.sites import MatMulSite
-from squeeze_onnx.moments import SecondMoment
+from squeeze_onnx.moments import Moments, SecondMoment
 from squeeze_onnx.sensitivity import Prober
+from squeeze_onnx.spectra import read_weight
 
 
 class Block(Protocol):
@@ -74,9 +78,33 @@ class Carve(Protocol[_B_contra, _M_contra]):
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What is known of each site by name: the second moment of what it reads, and what its outputs do to the answer.
+
+    A method that weighs outputs by ``fisher`` counts errors in that metric, those of slices too; for others it is empty.
+    """
+
+    moments: Mapping[str, SecondMoment]
+    fisher: Mapping[str, OutputFisher]
+
+    @classmethod
+    def of(cls, moments: Mapping[str, Moments], fisher: Mapping[str, Fisher]) -> Self:
+        """Leave out what no block has (lookups), and Fisher information that says nothing of outputs."""
+        return cls(
+            {name: each for name, each in moments.items() if isinstance(each, SecondMoment)},
+            {name: each for name, each in fisher.items() if isinstance(each, OutputFisher)},
+        )
+
+    def weight(self, site: MatMulSite) -> np.ndarray:
+        """Return the weight of ``site`` (in, out), its columns changed so that plain errors of the output are what counts."""
+        weight = read_weight(site)
+        return self.fisher[site.name].weigh(weight) if site.name in self.fisher else weight
+
+
+@dataclass(frozen=True)
 class Kind(Generic[B, M]):
-    """One kind of block: how to find it, to measure it given the moments of its sites by name, and to slice it."""
+    """One kind of block: how to find it, to measure it given what is known of its sites, and to slice it."""
 
     find: Callable[[Sequence[MatMulSite]], Sequence[B]]
-    measure: Callable[[B, Mapping[str, SecondMoment]], M]
+    measure: Callable[[B, Seen], M]
     carve: Carve[B, M]

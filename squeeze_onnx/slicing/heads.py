@@ -14,7 +14,7 @@ from squeeze_onnx.graph.outlets import find_bias
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.moments import SecondMoment
 from squeeze_onnx.sensitivity import Prober
-from squeeze_onnx.slicing.base import Kind
+from squeeze_onnx.slicing.base import Kind, Seen
 from squeeze_onnx.slicing.elimination import damped
 from squeeze_onnx.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
 from squeeze_onnx.slicing.head_bases import ScoreBases, context_bases, context_errors, score_bases, thin_weight
@@ -54,12 +54,12 @@ class Scores:
         return Slicing(self.before, (), len(self.bases.query) * widths, self.sensitivity * self.bases.lost[widths])
 
 
-def measure_scores(block: QueryKey, moments: Mapping[str, SecondMoment]) -> Scores:
+def measure_scores(block: QueryKey, seen: Seen) -> Scores:
     """Measure query and key of one attention."""
     query, key = block.before
     bases = score_bases(
-        _head_blocks(_output_moment(query, moments[query.site.name]), block.heads),
-        _head_blocks(_output_covariance(key, moments[key.site.name]), block.heads),
+        _head_blocks(_output_moment(query, seen.moments[query.site.name]), block.heads),
+        _head_blocks(_output_covariance(key, seen.moments[key.site.name]), block.heads),
     )
     weight = read_weight(key.site)
     before = tuple((each.site.name, each.site.in_features) for each in block.before)
@@ -115,18 +115,18 @@ class Contexts:
         return Slicing((self.before,), (self.after,), len(self.bases) * widths, damage)
 
 
-def measure_contexts(block: ValueOutput, moments: Mapping[str, SecondMoment]) -> Contexts:
+def measure_contexts(block: ValueOutput, seen: Seen) -> Contexts:
     """Measure value and output of one attention."""
     (value,), (output,) = block.before, block.after
-    weight, moment = read_weight(output), moments[output.name]
-    seen = damped(seen_moment(moment, find_bias(output)))
-    bases = context_bases(_head_blocks(seen, block.heads), weight.reshape(block.heads, value.width, -1))
+    weight, moment = seen.weight(output), seen.moments[output.name]
+    rows = damped(seen_moment(moment, find_bias(output)))
+    bases = context_bases(_head_blocks(rows, block.heads), weight.reshape(block.heads, value.width, -1))
     return Contexts(
         (value.site.name, value.site.in_features),
         (output.name, output.out_features),
         moment,
         bases,
-        context_errors(seen, weight, bases),
+        context_errors(rows, weight, bases),
     )
 
 

@@ -13,7 +13,7 @@ from squeeze_onnx.graph.outlets import find_bias
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.moments import SecondMoment
 from squeeze_onnx.sensitivity import Prober
-from squeeze_onnx.slicing.base import Kind
+from squeeze_onnx.slicing.base import Kind, Seen
 from squeeze_onnx.slicing.elimination import Elimination, compensate, eliminate
 from squeeze_onnx.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
 from squeeze_onnx.spectra import read_weight
@@ -38,11 +38,11 @@ class Neurons:
         return Slicing(self.before, (self.after,), self.elimination.sizes, damage)
 
 
-def measure_neurons(block: FeedForward, moments: Mapping[str, SecondMoment]) -> Neurons:
+def measure_neurons(block: FeedForward, seen: Seen) -> Neurons:
     """Measure one block."""
     after = block.after
-    moment = moments[after.name]
-    elimination = eliminate(seen_moment(moment, find_bias(after)), read_weight(after))
+    moment = seen.moments[after.name]
+    elimination = eliminate(seen_moment(moment, find_bias(after)), seen.weight(after))
     before = tuple((site.name, site.in_features) for site in block.before)
     return Neurons(before, (after.name, after.out_features), moment, elimination)
 

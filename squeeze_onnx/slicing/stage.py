@@ -10,10 +10,9 @@ from squeeze_onnx.errors import OptionError
 from squeeze_onnx.factoring import TruncationErrors
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.sites import MatMulSite
-from squeeze_onnx.moments import Moments, SecondMoment
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.slicing.base import Block, Kind, Measurement
+from squeeze_onnx.slicing.base import Block, Kind, Measurement, Seen
 from squeeze_onnx.slicing.heads import CONTEXTS, SCORES
 from squeeze_onnx.slicing.neurons import NEURONS
 from squeeze_onnx.spectra import SiteSpectra
@@ -23,15 +22,12 @@ KINDS: dict[str, tuple[Kind[Any, Any], ...]] = {"neurons": (NEURONS,), "heads": 
 
 
 def measure_blocks(
-    sites: Sequence[MatMulSite], moments: Mapping[str, Moments], kinds: Collection[str], track: Track = silent
+    sites: Sequence[MatMulSite], seen: Seen, kinds: Collection[str], track: Track = silent
 ) -> dict[str, Measurement]:
     """Measure every block of ``kinds`` (names in `KINDS`) among ``sites``, by name.
 
     Blocks with a quantized weight are left out: what is left of it would be float, and larger.
     """
-    seen = {
-        name: moment for name, moment in moments.items() if isinstance(moment, SecondMoment)
-    }  # no lookup is in a block
     blocks = [
         (kind, block) for kind, block in _find(sites, kinds) if not any(site.weight.decoding for site in block.sites)
     ]
@@ -39,7 +35,7 @@ def measure_blocks(
 
 
 def slicings_of(spectra: Sequence[SiteSpectra], blocks: Mapping[str, Measurement]) -> tuple[Slicing, ...]:
-    """Return ``blocks`` as an allocator sees them, next to the whitened ``spectra`` of their sites."""
+    """Return ``blocks`` as an allocator sees them, next to the ``spectra`` of their sites, in the same metric as they."""
     candidates = {each.site.name: each.candidate for each in spectra}
     return tuple(block.slicing(candidates) for block in blocks.values())
 

@@ -7,7 +7,20 @@ factors of W itself. A new weighting is one file here, one line in `squeeze_onnx
 
 from squeeze_onnx.weightings.activations import ActivationScale, Whitening
 from squeeze_onnx.weightings.base import WeightedMatrix, Weighting
+from squeeze_onnx.weightings.element_wise import ElementWise
+from squeeze_onnx.weightings.fisher_rows import FisherRows
 from squeeze_onnx.weightings.identity import Identity
+from squeeze_onnx.weightings.kronecker import Kronecker
 from squeeze_onnx.weightings.standardization import Standardization
 
-__all__ = ["ActivationScale", "Identity", "Standardization", "WeightedMatrix", "Weighting", "Whitening"]
+__all__ = [
+    "ActivationScale",
+    "ElementWise",
+    "FisherRows",
+    "Identity",
+    "Kronecker",
+    "Standardization",
+    "WeightedMatrix",
+    "Weighting",
+    "Whitening",
+]

@@ -12,6 +12,7 @@ import numpy as np
 
 from squeeze_onnx.decompositions import Decomposition, Factors
 from squeeze_onnx.moments import Moments
+from squeeze_onnx.weightings.base import balanced
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,7 @@ class ActivationWeightedMatrix:
     def factors(self, decomposition: Decomposition, rank: int) -> Factors:
         """Factors W V_r D⁻¹ (in, rank) and D V_rᵀ (rank, out); the diagonal D gives both sides the same column norms."""
         right = decomposition.right_vectors[:rank]
-        left = self.weight @ right.T
-        norms = np.linalg.norm(left, axis=0)
-        # A component outside the row space of W has an empty left side; nothing can be balanced there.
-        balance = np.sqrt(np.where(norms > 0, norms, 1.0))
-        return Factors(left / balance, balance[:, None] * right)
+        return balanced(self.weight @ right.T, right)
 
 
 @dataclass(frozen=True)

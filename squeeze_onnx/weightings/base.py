@@ -31,3 +31,11 @@ class Weighting(Protocol):
     def apply(self, weight: np.ndarray) -> WeightedMatrix:
         """See ``weight`` (in, out) through this weighting."""
         ...
+
+
+def balanced(left: np.ndarray, right: np.ndarray) -> Factors:
+    """Return ``left`` (in, r) and ``right`` (r, out) as factors of the same product, each column as long as the row it meets."""
+    lengths = np.linalg.norm(left, axis=0), np.linalg.norm(right, axis=1)
+    # Where a component is empty on a side nothing can be balanced.
+    balance = np.sqrt(np.divide(*lengths, out=np.ones(len(right)), where=lengths[0] * lengths[1] > 0))
+    return Factors(left / balance, balance[:, None] * right)

@@ -162,14 +162,14 @@ class TestOutput:
 
 class TestBudget:
     @pytest.mark.parametrize("keep", ["0.25", "0.75"])
-    @pytest.mark.parametrize("method", ["squeeze", "svd", "whiten"])
+    @pytest.mark.parametrize("method", ["squeeze", "svd", "whiten", "fisher", "tfwsvd"])
     def test_is_kept_and_nearly_spent(self, optimize: Callable[..., Path], work: Path, method: str, keep: str) -> None:
         out = optimize(work / "model", "--method", method, "--keep", keep, "--calibration", work / "text")
         size = read_json(out / "report.json")["size"]
         assert 0.85 * float(keep) < size["kept_eligible_parameters"] / size["eligible_parameters"] <= float(keep)
         removed = size["eligible_parameters"] - size["kept_eligible_parameters"]
         biases = (
-            LAYERS * (INTERMEDIATE + 3 * HIDDEN) if method == "whiten" else 0
+            LAYERS * (INTERMEDIATE + 3 * HIDDEN) if method in {"whiten", "fisher"} else 0
         )  # they go with their neurons and heads
         assert 0 <= size["baseline_parameters"] - size["optimized_parameters"] - removed <= biases
         assert np.isfinite(outputs(out)).all()

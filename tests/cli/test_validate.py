@@ -83,6 +83,19 @@ def test_json_on_standard_output_is_all_there_is(run_cli: RunCli, work: Path) ->
     assert done.stderr == ""
 
 
+def test_robustness_is_in_the_table_the_json_and_the_page(run_cli: RunCli, work: Path) -> None:
+    done = run_cli(
+        *("validate", work / "baseline", work / "candidate", "--task", "sst2", "--data", work / "glue"),
+        *("--robustness", "--json", work / "v.json", "--html", work / "v.html"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "agreement by confidence" in done.stdout
+    assert "Expected calibration error" in done.stdout
+    assert "swap characters" in done.stdout
+    assert json.loads((work / "v.json").read_text(encoding="utf-8"))["robustness"]["perturbed"]
+    assert "swap characters" in (work / "v.html").read_text(encoding="utf-8")
+
+
 def test_quiet_prints_nothing(run_cli: RunCli, work: Path) -> None:
     done = run_cli("validate", work / "baseline", work / "candidate", "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,101 @@
+"""Answers drawn from a model's own distribution, as losses: their negative log-likelihood, summed over the sequences.
+
+What is fed is noise only; the graph turns it into an answer, so that one run is forward and backward in one. The gradient of the
+sum by anything that belongs to one sequence is the gradient of that sequence's own term.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.errors import ModelError
+from squeeze_onnx.learning.emitter import Emitter
+from squeeze_onnx.learning.losses import LossHead, pooled, row_dot
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+
+
+class DrawnLoss(LossHead, Protocol):
+    """A loss whose target is noise."""
+
+    def draw(self, rng: np.random.Generator, sequences: int, features: int) -> np.ndarray:
+        """Return the noise of one answer a sequence, float32, if the output has so many ``features``."""
+        ...
+
+
+@dataclass(frozen=True)
+class DrawnClass:
+    """−log p(y) for a class y drawn by p = softmax of the logits: their argmax after Gumbel noise is added (Gumbel 1954)."""
+
+    value: str
+    weight: float = 1.0
+    axes = 2
+
+    def draw(self, rng: np.random.Generator, sequences: int, features: int) -> np.ndarray:
+        """Return Gumbel noise (sequences, classes)."""
+        return rng.gumbel(size=(sequences, features)).astype(np.float32)
+
+    def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
+        """See LossHead."""
+        drawn = emit("Hardmax", emit("Add", student, teacher), axis=-1)
+        likelihood = emit("Mul", drawn, emit("LogSoftmax", student, axis=-1))
+        return emit("Mul", emit("ReduceSum", likelihood, keepdims=0), emit.constant(-1))
+
+
+@dataclass(frozen=True)
+class DrawnScore:
+    """½(y − f)² for a score y ~ N(f, 1) around the model's f: its gradient is that of −ε f with ε = y − f ~ N(0, 1)."""
+
+    value: str
+    weight: float = 1.0
+    axes = 1
+
+    def draw(self, rng: np.random.Generator, sequences: int, features: int) -> np.ndarray:
+        """Return Gaussian noise (sequences,)."""
+        return rng.standard_normal(sequences, np.float32)
+
+    def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
+        """See LossHead; of the square only what has a gradient."""
+        score = emit("ReduceSum", student, emit.axes(-1), keepdims=0)
+        return emit("ReduceSum", emit("Mul", score, teacher), keepdims=0)
+
+
+@dataclass(frozen=True)
+class DrawnEmbedding:
+    """½‖y − u‖² for y ~ N(u, I) around the direction u = f/‖f‖ of an embedding f, a mean over tokens if it has 3 ``value_axes``.
+
+    An embedding has no likelihood of its own. With this one the Fisher information is JᵀJ, J the Jacobian of u, so a change
+    counts by ½‖Δu‖², which is the 1 − cosine that embeddings are compared by, as a change of a score counts by ½Δ². The gradient
+    is −Jᵀε with ε = y − u ~ N(0, I): one random direction a sequence estimates JᵀJ without bias.
+    """
+
+    value: str
+    value_axes: int = 3
+    weight: float = 1.0
+    axes = 2
+
+    def draw(self, rng: np.random.Generator, sequences: int, features: int) -> np.ndarray:
+        """Return Gaussian noise (sequences, features)."""
+        return rng.standard_normal((sequences, features), np.float32)
+
+    def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
+        """See LossHead; of the square only what has a gradient."""
+        embedding = pooled(emit, student, mask, self.value_axes)
+        norm = emit("Sqrt", row_dot(emit, embedding, embedding))
+        return emit("ReduceSum", emit("Div", row_dot(emit, embedding, teacher), norm), keepdims=0)
+
+
+def drawn_loss(head: Head) -> DrawnLoss:
+    """Return the loss of an answer drawn from what ``head`` reads. Raises ModelError for a kind of head that has none."""
+    match head:
+        case ClassLogits():
+            return DrawnClass(head.output)
+        case Regression():
+            return DrawnScore(head.output)
+        case TokenEmbeddings():
+            return DrawnEmbedding(head.output, value_axes=3)
+        case SentenceEmbedding():
+            return DrawnEmbedding(head.output, value_axes=2)
+        case _:
+            raise ModelError(f"output {head.output!r} is of the kind {head.kind}, from which no answer can be drawn")

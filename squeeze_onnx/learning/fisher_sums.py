@@ -1,0 +1,92 @@
+"""The sums behind each kind of Fisher information: rows X and gradients G of one batch in, float64 all the way.
+
+The gradient of a weight (in, out) on one sequence is Σ_t x_t g_tᵀ = XᵀG; that is squared, and then averaged over sequences.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from squeeze_onnx.fisher import ElementFisher, Fisher, OutputFisher, RowFisher
+from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.sites import MatMulSite
+
+
+class FisherSum(Protocol):
+    """The sum for one site."""
+
+    def add(self, rows: np.ndarray, gradients: np.ndarray, text: np.ndarray) -> None:
+        """Take in one batch: ``rows`` (sequences, tokens, in), or the numbers (sequences, tokens) that are looked up.
+
+        ``gradients`` (sequences, tokens, out) are 0 where ``text`` (sequences, tokens) is, at padding.
+        """
+        ...
+
+    def fisher(self) -> Fisher:
+        """Return what was summed."""
+        ...
+
+
+class _OutputSum:
+    def __init__(self, site: MatMulSite) -> None:
+        self._gram = np.zeros((site.out_features, site.out_features))
+        self._rows = 0
+
+    def add(self, rows: np.ndarray, gradients: np.ndarray, text: np.ndarray) -> None:
+        flat = gradients.reshape(-1, gradients.shape[-1])
+        self._gram += flat.T @ flat  # NumPy leaves this to a symmetric product
+        self._rows += int(np.count_nonzero(text))
+
+    def fisher(self) -> OutputFisher:
+        return OutputFisher(self._gram, self._rows)
+
+
+class _RowSum:
+    """Σ_j (XᵀG)²_ij is the diagonal of Xᵀ(GGᵀ)X, so the gradient itself is never formed."""
+
+    def __init__(self, site: MatMulSite) -> None:
+        self._sum = np.zeros(site.in_features)
+        self._is_lookup = WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup
+        self._sequences = 0
+
+    def add(self, rows: np.ndarray, gradients: np.ndarray, text: np.ndarray) -> None:
+        likeness = gradients @ gradients.swapaxes(-1, -2)
+        for row, like in zip(rows, likeness, strict=True):
+            if self._is_lookup:
+                together = row[:, np.newaxis] == row
+                np.add.at(self._sum, row, (like * together).sum(axis=1))
+            else:
+                self._sum += np.einsum("ti,ti->i", row, like @ row)
+        self._sequences += len(gradients)
+
+    def fisher(self) -> RowFisher:
+        return RowFisher(self._sum / max(self._sequences, 1))
+
+
+class _ElementSum:
+    def __init__(self, site: MatMulSite) -> None:
+        self._sum = np.zeros((site.in_features, site.out_features))
+        self._is_lookup = WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup
+        self._sequences = 0
+
+    def add(self, rows: np.ndarray, gradients: np.ndarray, text: np.ndarray) -> None:
+        for row, gradient in zip(rows, gradients, strict=True):
+            if self._is_lookup:
+                used, place = np.unique(row, return_inverse=True)
+                collected = np.zeros((len(used), gradient.shape[-1]))
+                np.add.at(collected, place, gradient)
+                self._sum[used] += np.square(collected)
+            else:
+                self._sum += np.square(row.T @ gradient)
+        self._sequences += len(gradients)
+
+    def fisher(self) -> ElementFisher:
+        return ElementFisher(self._sum / max(self._sequences, 1))
+
+
+SUMS: dict[type[Fisher], Callable[[MatMulSite], FisherSum]] = {
+    OutputFisher: _OutputSum,
+    RowFisher: _RowSum,
+    ElementFisher: _ElementSum,
+}
