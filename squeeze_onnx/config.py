@@ -84,10 +84,10 @@ class OptimizeConfig(AnalyzeConfig):
     site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
     ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks, ``thin_heads``
     dimensions out of attention heads.
-    ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
-    activations. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
-    normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
-    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text.
+    ``refit`` regresses every weight on what the squeezed model before it returns; None leaves that to the method. ``provider``
+    runs the model where activations are looked at. ``fuse`` names the provider for which attention, normalization and activation
+    are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many steps the squeezed model then learns
+    to imitate the dense one; ``auto`` goes by the amount of text.
     """
 
     method: str = "auto"

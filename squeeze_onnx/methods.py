@@ -36,6 +36,16 @@ class Method(Protocol):
         ...
 
     @property
+    def learns(self) -> bool:
+        """Say whether which components stay is learned on the calibration data (`squeeze_onnx.learning.soco`)."""
+        ...
+
+    @property
+    def refits(self) -> bool:
+        """Say whether a plan of it is refitted unless somebody says otherwise."""
+        ...
+
+    @property
     def heeds_floors(self) -> bool:
         """Say whether the allocator keeps each candidate's floor."""
         ...
@@ -58,6 +68,8 @@ class DataFree:
     spend: Callable[[float], Allocator]
     needs_calibration = False
     probes = False
+    learns = False
+    refits = False
     heeds_floors = False
 
     def allocator(self, keep: float, slicings: tuple[Slicing, ...]) -> Allocator:
@@ -77,6 +89,8 @@ class DataAware:
     weighting: Callable[[Moments], Weighting]
     spend: Callable[[float, tuple[Slicing, ...]], Allocator]
     probes: bool = False
+    learns: bool = False
+    refits: bool = True
     needs_calibration = True
     heeds_floors = True
 
@@ -98,5 +112,12 @@ METHODS: dict[str, Method] = {
     "svd": DataFree("truncated SVD, the same fraction of every weight", Identity(), Uniform),
     "whiten": DataAware(
         "SVD of the outputs, one budget by what each weight does to the result", Whitening, GlobalBudget, probes=True
+    ),
+    "soco": DataAware(
+        "learn through the model which components stay, one budget by what each is worth",
+        Whitening,
+        GlobalBudget,
+        learns=True,
+        refits=False,
     ),
 }

@@ -20,23 +20,20 @@ from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
-from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.objectives import head_of, imitation_losses
+from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import make_plan, planned_sites_of
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
-from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.selectors import TracyWidomEdge
 from squeeze_onnx.sequential import refit_sites
 from squeeze_onnx.slicing import slice_sites, slicings_of
 from squeeze_onnx.spectra import SiteSpectra
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, take_survey
-from squeeze_onnx.tasks.head_choice import choose_head
-from squeeze_onnx.tasks.heads import Head
-from squeeze_onnx.tasks.model_config import read_model_config
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class SqueezeResult:
     """A squeezed model, the plan that was carried out, the spectra behind it, and what each rewritten site lost.
 
     ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name, as they were before ``distillation``.
-    Without calibration data there is no ``certificate``.
+    ``stages`` are those of a method that learns. Without calibration data there is no ``certificate``.
     """
 
     model: OnnxModel
@@ -52,6 +49,7 @@ class SqueezeResult:
     spectra: tuple[SiteSpectra, ...]
     errors: Mapping[str, TruncationErrors]
     timing: Mapping[str, float]
+    stages: tuple[StageRecord, ...] = ()
     distillation: Distillation | None = None
     certificate: Certificate | None = None
 
@@ -118,7 +116,7 @@ def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
         budget=_budget(config, survey.method),
         above_break_even=config.above_break_even,
         skipped=survey.skipped,
-        refit=METHODS[survey.method].needs_calibration if config.refit is None else config.refit,
+        refit=METHODS[survey.method].refits if config.refit is None else config.refit,
     )
 
 
@@ -157,7 +155,7 @@ def carry_out(
             )
         else:
             errors |= rewrite_sites(model.ir, sites, plan.sites, weighting_of, decomposer=decomposer, track=track)
-    return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds})
+    return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds}, survey.stages)
 
 
 def distilled(
@@ -175,7 +173,7 @@ def distilled(
         outcome = distill(
             result.model.ir,
             dense,
-            imitation_losses(dense, _head_of(result.model)),
+            imitation_losses(dense, head_of(result.model)),
             calibration,
             DistillConfig(steps=None if config.distill == "auto" else config.distill, seed=config.seed),
             provider=config.provider,
@@ -211,16 +209,11 @@ def certificate_of(
 ) -> Certificate:
     """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear."""
     try:
-        head = _head_of(dense)
+        head = head_of(dense)
     except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
         texts = sum(len(next(iter(batch.feeds.values()))) for batch in calibration)
         return Certificate(texts, (f"Nothing was measured: {error}.",))
     return certify(dense.ir, squeezed, head, calibration, provider=provider, track=track)
-
-
-def _head_of(model: OnnxModel) -> Head:
-    """Return how the model in the file that ``model`` was loaded from answers; ModelError if nothing is known of that."""
-    return choose_head(open_session(model.path), read_model_config(model.folder), None)
 
 
 def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:

@@ -1,15 +1,19 @@
 """The survey: everything that is learned of a model before a budget is set. One survey serves any number of budgets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from squeeze_onnx.allocators import Uniform
 from squeeze_onnx.calibration import CalibrationBatch, collect_moments
-from squeeze_onnx.config import OptimizeConfig
+from squeeze_onnx.config import DEFAULT_KEEP, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible
 from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.floors import with_floors
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite, find_sites
+from squeeze_onnx.learning.objectives import head_of, imitation_losses
+from squeeze_onnx.learning.soco.learn import SocoConfig, SpectrumLearning, learn_spectra
+from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS, WeightingOf
 from squeeze_onnx.moments import Moments
 from squeeze_onnx.plan import Plan
@@ -20,6 +24,7 @@ from squeeze_onnx.sensitivity import PROBE_KEEP, open_prober, probe_sensitivitie
 from squeeze_onnx.slicing import KINDS, Measurement, measure_blocks
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.stopwatch import Stopwatch
+from squeeze_onnx.weightings import LearnedSpectrum, Weighting
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Survey:
 
     ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others. ``moments`` and ``blocks`` know sites
     by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
-    blocks that may lose columns, by their names. ``timing`` is in seconds per stage.
+    blocks that may lose columns, by their names. ``learned`` are the components of each site if the method learns, in ``stages``.
+    ``timing`` is in seconds per stage.
     """
 
     method: str
@@ -37,6 +43,8 @@ class Survey:
     moments: Mapping[str, Moments]
     blocks: Mapping[str, Measurement]
     timing: Mapping[str, float]
+    learned: Mapping[str, LearnedSpectrum] = field(default_factory=dict)
+    stages: tuple[StageRecord, ...] = ()
 
     @property
     def sites(self) -> tuple[MatMulSite, ...]:
@@ -45,8 +53,13 @@ class Survey:
 
     @property
     def weighting_of(self) -> WeightingOf:
-        """The weighting through which the method sees each site."""
-        return METHODS[self.method].weighting_of(self.moments)
+        """The weighting through which the method sees each site: what was learned of it, if anything was."""
+        unlearned = METHODS[self.method].weighting_of(self.moments)
+
+        def weighting(site: MatMulSite) -> Weighting:
+            return self.learned[site.name] if site.name in self.learned else unlearned(site)
+
+        return weighting
 
 
 def take_survey(
@@ -59,7 +72,7 @@ def take_survey(
 ) -> Survey:
     """Measure what ``config.method`` wants to know of ``model``, which stays as it is.
 
-    With a ``plan`` its method and sites count, and sensitivities, which only a new plan needs, are not probed.
+    With a ``plan`` its method and sites count; what only a new plan needs is neither probed nor learned.
     Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
     """
     clock = Stopwatch()
@@ -70,7 +83,8 @@ def take_survey(
         moments = _moments(method, model, sites, calibration, provider=config.provider, track=track)
     weighting_of = METHODS[method].weighting_of(moments)
     with clock.stage("blocks"):
-        kinds = KINDS if plan else config.sliced
+        # What a block of columns is worth is not in the currency of what was learned.
+        kinds = KINDS if plan else () if METHODS[method].learns else config.sliced
         blocks = measure_blocks(_sites_to_slice(sites, plan), moments, kinds, track) if moments else {}
     with clock.stage("spectra"):
         spectra = measure_spectra(sites, weighting_of, config, track)
@@ -78,7 +92,35 @@ def take_survey(
         with clock.stage("sensitivity"), open_prober(model.ir, calibration, config.provider) as prober:
             spectra = probe_sensitivities(prober, spectra, weighting_of, Uniform(PROBE_KEEP), track)
             blocks = {name: block.probed(prober) for name, block in blocks.items()}
-    return Survey(method, spectra, skipped, moments, blocks, clock.seconds)
+    if plan is not None or not METHODS[method].learns:
+        return Survey(method, spectra, skipped, moments, blocks, clock.seconds)
+    with clock.stage("learning"):
+        learning = _learn(model, spectra, weighting_of, config, calibration, track=track)
+        pairs = zip(spectra, learning.candidates, strict=True)
+        spectra = tuple(replace(measured, candidate=candidate) for measured, candidate in pairs)
+    return Survey(method, spectra, skipped, moments, blocks, clock.seconds, learning.spectra, learning.stages)
+
+
+def _learn(
+    model: OnnxModel,
+    spectra: Sequence[SiteSpectra],
+    weighting_of: WeightingOf,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch],
+    *,
+    track: Track,
+) -> SpectrumLearning:
+    return learn_spectra(
+        model.ir,
+        with_floors(spectra, config.floor),
+        weighting_of,
+        calibration,
+        losses=imitation_losses(model.ir, head_of(model)),
+        keep=config.keep or DEFAULT_KEEP,
+        config=SocoConfig(seed=config.seed),
+        provider=config.provider,
+        track=track,
+    )
 
 
 def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:

@@ -12,7 +12,7 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
 @click.command()
 @click.argument("model", type=PATH)
 @click.option("-o", "--output", "out", type=PATH, required=True, metavar="OUT", help="Folder to write.")
-@click.option("--method", default="auto", show_default=True, metavar="NAME", help="auto, squeeze, svd or whiten.")
+@click.option("--method", default="auto", show_default=True, metavar="NAME", help="auto, squeeze, svd, whiten or soco.")
 @click.option("--keep", type=float, metavar="F", help="Fraction of the eligible parameters that stays.")
 @click.option(
     "--max-drop",
@@ -57,7 +57,7 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
 @click.option(
     "--refit/--no-refit",
     default=None,
-    help="Regress every weight on what the squeezed model before it returns [default: with --calibration].",
+    help="Regress every weight on what the squeezed model before it returns [default: by whiten].",
 )
 @click.option(
     "--distill",

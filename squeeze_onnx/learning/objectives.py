@@ -4,9 +4,18 @@ import onnx_ir as ir
 
 from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.dataflow import joins
+from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.operators import MIXERS, op_of
 from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence, LossHead
+from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.tasks.head_choice import choose_head
 from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.tasks.model_config import read_model_config
+
+
+def head_of(model: OnnxModel) -> Head:
+    """Return how the model in the file that ``model`` was loaded from answers; ModelError if nothing is known of that."""
+    return choose_head(open_session(model.path), read_model_config(model.folder), None)
 
 
 def answer_loss(head: Head) -> LossHead:

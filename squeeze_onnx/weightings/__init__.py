@@ -8,6 +8,15 @@ factors of W itself. A new weighting is one file here, one line in `squeeze_onnx
 from squeeze_onnx.weightings.activations import ActivationScale, Whitening
 from squeeze_onnx.weightings.base import WeightedMatrix, Weighting
 from squeeze_onnx.weightings.identity import Identity
+from squeeze_onnx.weightings.learned import LearnedSpectrum
 from squeeze_onnx.weightings.standardization import Standardization
 
-__all__ = ["ActivationScale", "Identity", "Standardization", "WeightedMatrix", "Weighting", "Whitening"]
+__all__ = [
+    "ActivationScale",
+    "Identity",
+    "LearnedSpectrum",
+    "Standardization",
+    "WeightedMatrix",
+    "Weighting",
+    "Whitening",
+]

@@ -1,0 +1,159 @@
+"""The stages of SoCo, each of which sets the price of a parameter and ends by what it sees.
+
+The paper names the stages; reviewers asked for a principled switch between them. The criteria here are ours.
+"""
+
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+BUDGET_TOLERANCE = 0.01
+"""How near the budget is near enough, in shares of all eligible parameters."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a stage sees after a step.
+
+    ``size`` is the share of the parameters that open components take, ``pending`` how many components are condemned but
+    not yet at zero, ``loss`` how far the answers are from the dense model's.
+    """
+
+    size: float
+    pending: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """How a stage ended: after how many ``steps``, at which ``price``, ``size`` and mean ``loss`` of its last steps.
+
+    ``met`` says whether its criterion ended it.
+    """
+
+    name: str
+    steps: int
+    price: float
+    size: float
+    loss: float
+    met: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+class Stage(Protocol):
+    """A part of the run."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+        ...
+
+    @property
+    def price(self) -> float:
+        """What a share of 1 of all parameters costs, in units of the loss."""
+        ...
+
+    @property
+    def pace(self) -> float:
+        """Factor of the learning rates."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the criterion is met."""
+        ...
+
+    def see(self, sight: Sight) -> None:
+        """Take in one step."""
+        ...
+
+
+@dataclass
+class Compression:
+    """Stage 1, rapid coarse compression: the price rises by ``growth`` every step until the budget ``keep`` is met."""
+
+    keep: float
+    price: float
+    growth: float
+    name = "compression"
+    pace = 1.0
+    is_over: bool = False
+
+    def see(self, sight: Sight) -> None:
+        """Raise the price, or end."""
+        self.is_over = sight.size <= self.keep + BUDGET_TOLERANCE
+        if not self.is_over:
+            self.price *= self.growth
+
+
+@dataclass
+class Alternation:
+    """Stage 2, alternating refinement: the price rises above the budget and falls under it, in steps that crossing it halves.
+
+    Components that closed too early come back, others go. It is over when the swing of the size over ``window`` steps has died
+    down, near the budget, after a crossing or more.
+    """
+
+    keep: float
+    price: float
+    growth: float
+    window: int
+    name = "alternation"
+    pace = 1.0
+    is_over: bool = False
+    _above: bool | None = None
+    _crossings: int = 0
+    _sizes: deque[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sizes = deque(maxlen=self.window)
+
+    def see(self, sight: Sight) -> None:
+        """Move the price towards the budget."""
+        above = sight.size > self.keep
+        self._crossings += self._above is not None and above != self._above
+        self._above = above
+        self.price *= self.growth ** ((1 if above else -1) * 0.5**self._crossings)
+        self._sizes.append(sight.size)
+        farthest = max(abs(size - self.keep) for size in self._sizes)
+        self.is_over = self._crossings > 0 and len(self._sizes) == self.window and farthest <= BUDGET_TOLERANCE
+
+
+@dataclass
+class Sparsification:
+    """Stage 3: the price of what is condemned rises until all of it is at zero; then what stays is refined.
+
+    Refinement halves the ``pace`` when the mean loss of ``window`` steps (one look at all the text) is no longer less than
+    that of the ``window`` before by ``improvement``, and is over after ``halvings``.
+    """
+
+    price: float
+    growth: float
+    window: int
+    improvement: float = 0.01
+    halvings: int = 3
+    name = "sparsification"
+    pace: float = 1.0
+    is_over: bool = False
+    _losses: list[float] = field(default_factory=list)
+    _before: float = np.inf
+
+    def see(self, sight: Sight) -> None:
+        """Raise the price, or judge the refinement."""
+        if sight.pending:
+            self.price *= self.growth
+            return
+        self._losses.append(sight.loss)
+        if len(self._losses) < self.window:
+            return
+        mean = float(np.mean(self._losses))
+        if mean > (1 - self.improvement) * self._before:
+            self.is_over = self.pace <= 0.5**self.halvings
+            self.pace /= 2
+        self._before = mean
+        self._losses.clear()
