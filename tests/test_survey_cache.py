@@ -89,8 +89,8 @@ class TestASurveyThatIsRead:
     def test_has_every_field_and_shares_what_was_shared(self, folder: Path, model: OnnxModel, cache: Path) -> None:
         taken = cached_survey(cache, model, QUICK, calibration())
         read = cached_survey(cache, load_model(folder), QUICK, calibration())
-        same = {"method", "skipped"}
-        assert {field.name for field in fields(Survey)} == same | {"spectra", "moments", "blocks", "timing"}
+        same = {"method", "skipped", "stages"}
+        assert {field.name for field in fields(Survey)} == same | {"spectra", "moments", "blocks", "learned", "timing"}
         assert all(getattr(read, name) == getattr(taken, name) for name in same)
         assert [site.name for site in read.sites] == [site.name for site in taken.sites]
         assert [measured.summary for measured in read.spectra] == [measured.summary for measured in taken.spectra]

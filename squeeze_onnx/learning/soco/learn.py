@@ -36,17 +36,17 @@ class SocoConfig:
 
     ``stages`` are those to go through, of `STAGES`; ``deviation`` lets the right vectors learn too. ``scale_rate`` and
     ``deviation_rate`` are the learning rates, ``price`` the first price of all parameters, which ``growth`` multiplies every
-    step. A look at ``window`` batches, or at all if there are fewer, is what stages judge by. ``most_steps`` ends the run
-    whatever the stages see; the budget is met then too.
+    step. A look at ``window`` batches, or at all if there are fewer, is what the last stage judges by. ``most_steps`` ends the
+    run whatever the stages see; the budget is met then too.
     """
 
     stages: tuple[str, ...] = STAGES
     deviation: bool = True
-    scale_rate: float = 0.02
-    deviation_rate: float = 2e-4
-    price: float = 0.01
+    scale_rate: float = 0.03
+    deviation_rate: float = 5e-4
+    price: float = 0.02
     growth: float = 1.05
-    window: int = 32
+    window: int = 16
     most_steps: int = 1000
     seed: int = 0
 
@@ -115,12 +115,11 @@ def learn_spectra(
 
 
 def _spectrum(scales: Scales, site: str, components: Factors, right: np.ndarray | None) -> LearnedSpectrum:
-    """Return the components of ``site``, scaled, with the ``right`` vectors that learned; what is condemned is as it was."""
+    """Return the components of ``site``, scaled, with the ``right`` vectors that learned; what does not stay is as it was."""
     within, damages = scales.within[site], scales.damages[site]
-    condemned, order = scales.condemned[within], by_damage(damages)
-    scaled = np.where(condemned, 1, scales.values[within])
-    learned = components.right if right is None else np.where(condemned[:, None], components.right, right)
-    left = components.left * scaled
+    unlearned, order = scales.condemned[within] | (site in scales.dense), by_damage(damages)
+    left = components.left * np.where(unlearned, 1, scales.values[within])
+    learned = components.right if right is None else np.where(unlearned[:, None], components.right, right)
     return LearnedSpectrum(left[:, order].astype(np.float32), learned[order].astype(np.float32), damages[order])
 
 
@@ -171,9 +170,9 @@ class _Run:
                 if stage.is_over:
                     break
             if not self._scales.decided:
-                self._scales.weigh(stage.price)
+                self._scales.weigh()
             self._record(stage, began)
-            price = stage.price
+            price = max(price, stage.price)
             if len(self._losses) == self._config.most_steps:
                 break
         if not self._scales.decided:
@@ -191,7 +190,7 @@ class _Run:
         if name == "compression":
             return Compression(self._allocator.keep, price, growth)
         if name == "alternation":
-            return Alternation(self._allocator.keep, price, growth, self._window)
+            return Alternation(self._allocator.keep, price, growth)
         self._scales.decide(self._allocator)
         return Sparsification(price, growth, self._window)
 

@@ -37,9 +37,9 @@ class PriceMap:
     def prices(self, scales: np.ndarray, price: float) -> np.ndarray:
         """Return the price of each component, given the ``scales`` that ``price`` holds in balance.
 
-        In balance price · c = h (1 − S), with h the curvature of the loss: a component that is open at S would close at
-        price · (1 − `OPEN`) / (1 − S). A closed one has the price at which it closed, but no more than ``price``, and less the
-        farther it is gone: what is open is always worth more than what is closed.
+        In balance price · c = h (1 − S), with h the curvature of the loss: that says at which price a component that is open at S
+        would close. A closed one has the price at which it closed, but no more than ``price``, and less the farther it is gone:
+        what is open is always worth more than what is closed.
         """
         opened = price * (1 - OPEN) / np.maximum(1 - scales, NEAREST)
         closed = np.minimum(self._closed_at, price) * (OPEN + np.minimum(scales, OPEN))

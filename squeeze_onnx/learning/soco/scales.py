@@ -8,6 +8,9 @@ from squeeze_onnx.allocators import Allocator, Candidate
 from squeeze_onnx.learning.soco.prices import OPEN, PriceMap, as_seen_by_damage, by_damage, untrained_damages
 from squeeze_onnx.selectors import RankChoice
 
+PRICE_MEMORY = 0.1
+"""How much of the price that scales are in balance with is that of the last step."""
+
 
 class Scales:
     """The scales of all components of all sites, ``values`` (components,), which an optimizer changes in place.
@@ -29,6 +32,7 @@ class Scales:
         self._total = sum(each.dense_parameters for each in candidates)
         self._costs = np.repeat([sum(each.spectrum.shape) / self._total for each in candidates], counts)
         self._prices = PriceMap(ends[-1])
+        self._price = 0.0
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -48,7 +52,7 @@ class Scales:
         return int(np.count_nonzero(self.condemned & (self.values > 0)))
 
     def press(self, gradient: np.ndarray, price: float) -> None:
-        """Add to ``gradient`` that of the size, price · Σ c min(S, 1), or after `decide` that of sparsity, price · Σ c S."""
+        """Add to ``gradient`` that of the ratio, price · Σ c min(S, 1), or after `decide` that of sparsity, price · Σ c S."""
         pressed = self.condemned if self.decided else self.values <= 1
         gradient[pressed] += (price * self._costs[pressed]).astype(gradient.dtype)
 
@@ -56,15 +60,16 @@ class Scales:
         """After a step at ``price``: none is under 0, what has gone stays, dense sites are as they were; prices are noted."""
         np.maximum(self.values, 0, out=self.values)
         if not self.decided:
-            self._prices.see(self.values, price)
+            self._price += (price - self._price) * PRICE_MEMORY
+            self._prices.see(self.values, self._price)
             return
         self._gone |= self.condemned & (self.values == 0)
         self.values[self._gone] = 0
         self._restore_dense()
 
-    def weigh(self, price: float) -> None:
-        """Let the prices, of which ``price`` is the last, say what components are worth."""
-        damages = self._prices.prices(self.values.astype(np.float64), price) * self._costs
+    def weigh(self) -> None:
+        """Let the prices so far say what components are worth."""
+        damages = self._prices.prices(self.values.astype(np.float64), self._price) * self._costs
         self.damages = {name: damages[within] for name, within in self.within.items()}
 
     def decide(self, allocator: Allocator) -> None:

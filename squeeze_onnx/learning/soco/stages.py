@@ -3,11 +3,16 @@
 The paper names the stages; reviewers asked for a principled switch between them. The criteria here are ours.
 """
 
-from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+
+SWING = 10
+"""Over how many steps the size must stay near the budget for its swing to have died down."""
+
+SLOWLY = 0.25
+"""The rise of the price in stage 2, as a power of that in stage 1."""
 
 BUDGET_TOLERANCE = 0.01
 """How near the budget is near enough, in shares of all eligible parameters."""
@@ -93,35 +98,37 @@ class Compression:
 
 @dataclass
 class Alternation:
-    """Stage 2, alternating refinement: the price rises above the budget and falls under it, in steps that crossing it halves.
+    """Stage 2, alternating refinement: above the budget parameters cost ``full_price``, under it nothing, and crossing it halves
+    the pace.
 
-    Components that closed too early come back, others go. It is over when the swing of the size over ``window`` steps has died
-    down, near the budget, after a crossing or more.
+    Components that closed too early come back, others go. The full price rises slowly above the budget, so that it is enough
+    in the end. It is over when the size has been near the budget for `SWING` steps, after a crossing or more.
     """
 
     keep: float
-    price: float
+    full_price: float
     growth: float
-    window: int
     name = "alternation"
-    pace = 1.0
+    pace: float = 1.0
     is_over: bool = False
-    _above: bool | None = None
+    _above: bool = True
     _crossings: int = 0
-    _sizes: deque[float] = field(init=False)
+    _near: int = 0
 
-    def __post_init__(self) -> None:
-        self._sizes = deque(maxlen=self.window)
+    @property
+    def price(self) -> float:
+        """The full price or none."""
+        return self.full_price if self._above else 0.0
 
     def see(self, sight: Sight) -> None:
-        """Move the price towards the budget."""
+        """Turn the price on or off."""
+        if self._above:
+            self.full_price *= self.growth**SLOWLY
         above = sight.size > self.keep
-        self._crossings += self._above is not None and above != self._above
-        self._above = above
-        self.price *= self.growth ** ((1 if above else -1) * 0.5**self._crossings)
-        self._sizes.append(sight.size)
-        farthest = max(abs(size - self.keep) for size in self._sizes)
-        self.is_over = self._crossings > 0 and len(self._sizes) == self.window and farthest <= BUDGET_TOLERANCE
+        if above != self._above:
+            self._above, self._crossings, self.pace = above, self._crossings + 1, self.pace / 2
+        self._near = self._near + 1 if abs(sight.size - self.keep) <= BUDGET_TOLERANCE else 0
+        self.is_over = self._crossings > 0 and self._near >= SWING
 
 
 @dataclass
@@ -138,7 +145,7 @@ class Sparsification:
     improvement: float = 0.01
     halvings: int = 3
     name = "sparsification"
-    pace: float = 1.0
+    pace: float = 0.5
     is_over: bool = False
     _losses: list[float] = field(default_factory=list)
     _before: float = np.inf
