@@ -42,10 +42,10 @@ class SocoConfig:
 
     stages: tuple[str, ...] = STAGES
     deviation: bool = True
-    scale_rate: float = 0.03
-    deviation_rate: float = 5e-4
+    scale_rate: float = 0.012
+    deviation_rate: float = 2e-4
     price: float = 0.02
-    growth: float = 1.05
+    growth: float = 1.03
     window: int = 16
     most_steps: int = 1000
     seed: int = 0

@@ -38,12 +38,14 @@ class PriceMap:
         """Return the price of each component, given the ``scales`` that ``price`` holds in balance.
 
         In balance price · c = h (1 − S), with h the curvature of the loss: that says at which price a component that is open at S
-        would close. A closed one has the price at which it closed, but no more than ``price``, and less the farther it is gone:
-        what is open is always worth more than what is closed.
+        would close. Closed ones have the price at which they closed, in proportion, so that the highest is no more than
+        ``price``, and less the farther they are gone: what is open is always worth more than what is closed.
         """
         opened = price * (1 - OPEN) / np.maximum(1 - scales, NEAREST)
-        closed = np.minimum(self._closed_at, price) * (OPEN + np.minimum(scales, OPEN))
-        found: np.ndarray = np.where(scales > OPEN, opened, closed)
+        is_closed = scales <= OPEN
+        highest = float(np.max(self._closed_at, where=is_closed, initial=price))
+        closed = np.where(is_closed, self._closed_at, 0) * (price / highest) * (OPEN + np.minimum(scales, OPEN))
+        found: np.ndarray = np.where(is_closed, closed, opened)
         return found
 
 

@@ -135,8 +135,8 @@ class Alternation:
 class Sparsification:
     """Stage 3: the price of what is condemned rises until all of it is at zero; then what stays is refined.
 
-    Refinement halves the ``pace`` when the mean loss of ``window`` steps (one look at all the text) is no longer less than
-    that of the ``window`` before by ``improvement``, and is over after ``halvings``.
+    Refinement goes at half the ``pace`` and halves it again whenever the mean loss of ``window`` steps is no longer less than
+    that of the ``window`` before by ``improvement``; it is over at the plateau after ``halvings``.
     """
 
     price: float
@@ -145,7 +145,7 @@ class Sparsification:
     improvement: float = 0.01
     halvings: int = 3
     name = "sparsification"
-    pace: float = 0.5
+    pace: float = 1.0
     is_over: bool = False
     _losses: list[float] = field(default_factory=list)
     _before: float = np.inf
@@ -155,6 +155,7 @@ class Sparsification:
         if sight.pending:
             self.price *= self.growth
             return
+        self.pace = min(self.pace, 0.5)
         self._losses.append(sight.loss)
         if len(self._losses) < self.window:
             return

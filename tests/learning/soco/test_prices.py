@@ -28,6 +28,13 @@ def test_a_component_that_came_back_counts_as_open() -> None:
     assert prices.prices(np.array([0.4]), 3.0) == pytest.approx([3.0 * 0.9])
 
 
+def test_what_closed_at_a_higher_price_than_the_last_one_keeps_its_place() -> None:
+    prices = PriceMap(3)
+    prices.see(np.array([0.0, 0.9, 0.9]), 2.0)
+    prices.see(np.array([0.0, 0.0, 0.9]), 4.0)
+    assert prices.prices(np.array([0.0, 0.0, 0.9]), 1.0) == pytest.approx([0.25, 0.5, 5.0])
+
+
 @given(arrays(np.float64, 12, elements=st.floats(0, 2)), st.floats(0.01, 10), st.floats(0.01, 10))
 def test_what_is_open_is_worth_more_than_what_is_closed(scales: np.ndarray, before: float, price: float) -> None:
     prices = PriceMap(12)

@@ -58,5 +58,5 @@ def test_sparsification_slows_down_on_every_plateau_and_ends_after_some() -> Non
         for _ in range(2):
             assert not stage.is_over
             stage.see(Sight(0.5, 0, loss))
-    assert paces == [0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
+    assert paces == [1.0, 0.5, 0.5, 0.25, 0.25, 0.125]
     assert stage.is_over
