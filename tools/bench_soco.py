@@ -19,7 +19,8 @@ import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
 from squeeze_onnx.learning.objectives import head_of, imitation_losses
-from squeeze_onnx.learning.soco.learn import STAGES, SocoConfig, learn_spectra
+from squeeze_onnx.learning.soco.learn import SocoConfig, learn_spectra
+from squeeze_onnx.learning.soco.stages import STAGES, StageName
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.squeezing import carry_out, distilled, plan_for
 from squeeze_onnx.survey import Survey, take_survey
@@ -53,7 +54,7 @@ class Row:
         return self.learned, self.learned_for, self.probed, self.plain
 
 
-def without(stage: str) -> Row:
+def without(stage: StageName) -> Row:
     """Return the row with all stages but this one."""
     return Row(SocoConfig(stages=tuple(name for name in STAGES if name != stage)))
 

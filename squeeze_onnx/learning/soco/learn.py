@@ -20,27 +20,34 @@ from squeeze_onnx.learning.optimizer import AdamW
 from squeeze_onnx.learning.soco.prices import by_damage
 from squeeze_onnx.learning.soco.scaled_graph import ScaledSite, scale_sites
 from squeeze_onnx.learning.soco.scales import Scales
-from squeeze_onnx.learning.soco.stages import Alternation, Compression, Sight, Sparsification, Stage, StageRecord
+from squeeze_onnx.learning.soco.stages import (
+    STAGES,
+    Alternation,
+    Compression,
+    Sight,
+    Sparsification,
+    Stage,
+    StageName,
+    StageRecord,
+)
 from squeeze_onnx.learning.teacher import TaughtBatches, teach
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.spectra import SiteSpectra, read_weight
 from squeeze_onnx.weightings import LearnedSpectrum, Weighting
 
-STAGES = ("compression", "alternation", "sparsification")
-
 
 @dataclass(frozen=True)
 class SocoConfig:
     """How S and the deviation learn.
 
-    ``stages`` are those to go through, of `STAGES`; ``deviation`` lets the right vectors learn too. ``scale_rate`` and
+    ``stages`` are those to go through, in order; ``deviation`` lets the right vectors learn too. ``scale_rate`` and
     ``deviation_rate`` are the learning rates, ``price`` the first price of all parameters, which ``growth`` multiplies every
     step. A look at ``window`` batches, or at all if there are fewer, is what the last stage judges by. ``most_steps`` ends the
     run whatever the stages see; the budget is met then too.
     """
 
-    stages: tuple[str, ...] = STAGES
+    stages: tuple[StageName, ...] = STAGES
     deviation: bool = True
     scale_rate: float = 0.012
     deviation_rate: float = 2e-4
@@ -185,7 +192,7 @@ class _Run:
     def _status(self) -> str:
         return f"{self._stage}: loss {self._losses[-1]:.4f}, open {self._scales.size:.3f}"
 
-    def _enter(self, name: str, price: float) -> Stage:
+    def _enter(self, name: StageName, price: float) -> Stage:
         self._stage, growth = name, self._config.growth
         if name == "compression":
             return Compression(self._allocator.keep, price, growth)

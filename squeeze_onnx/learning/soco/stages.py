@@ -4,9 +4,14 @@ The paper names the stages; reviewers asked for a principled switch between them
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
+
+StageName = Literal["compression", "alternation", "sparsification"]
+
+STAGES: tuple[StageName, ...] = get_args(StageName)
+"""All stages, in order."""
 
 SWING = 10
 """Over how many steps the size must stay near the budget for its swing to have died down."""
