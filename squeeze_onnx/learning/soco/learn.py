@@ -82,7 +82,8 @@ def learn_spectra(
 ) -> SpectrumLearning:
     """Learn which components of the sites of ``model``, which stays as it is, a budget of ``keep`` should spend itself on.
 
-    ``measured`` are the sites with their candidates, floors included; ``weighting_of`` decomposes them.
+    ``measured`` are the sites with their candidates, floors included; ``weighting_of``, which may add no rank,
+    decomposes them.
 
     Raises OptionError if there is too little text, ModelError if the graph cannot be differentiated, a weight is no float32, or
     a gradient is not finite.

@@ -18,7 +18,6 @@ OPEN = 0.5
 NEAREST = 0.02
 """How near to 1 a scale is told from 1: under pressure a component that matters more stays nearer."""
 
-
 _TINY = 1e-30
 
 
@@ -31,8 +30,8 @@ class PriceMap:
     def see(self, scales: np.ndarray, price: float) -> None:
         """Take in the ``scales`` (components,) after a step at ``price``."""
         is_open = scales > OPEN
+        self._closed_at[~is_open & np.isinf(self._closed_at)] = price
         self._closed_at[is_open] = np.inf
-        self._closed_at[~is_open] = np.minimum(self._closed_at[~is_open], price)
 
     def prices(self, scales: np.ndarray, price: float) -> np.ndarray:
         """Return the price of each component, given the ``scales`` that ``price`` holds in balance.

@@ -28,6 +28,13 @@ def test_a_component_that_came_back_counts_as_open() -> None:
     assert prices.prices(np.array([0.4]), 3.0) == pytest.approx([3.0 * 0.9])
 
 
+def test_a_price_that_falls_later_changes_nothing() -> None:
+    prices = PriceMap(2)
+    for scales, price in (([0.2, 0.9], 1.0), ([0.0, 0.2], 2.0), ([0.0, 0.0], 0.5)):
+        prices.see(np.array(scales), price)
+    assert prices.prices(np.zeros(2), 2.0) == pytest.approx([0.5, 1.0])
+
+
 def test_what_closed_at_a_higher_price_than_the_last_one_keeps_its_place() -> None:
     prices = PriceMap(3)
     prices.see(np.array([0.0, 0.9, 0.9]), 2.0)
