@@ -54,6 +54,11 @@ class Method(Protocol):
         ...
 
     @property
+    def learns(self) -> bool:
+        """Say whether which components stay is learned on the calibration data (`squeeze_onnx.learning.soco`)."""
+        ...
+
+    @property
     def refits(self) -> bool:
         """Say whether weights are regressed unless something else is asked for."""
         ...
@@ -82,6 +87,7 @@ class DataFree:
     needs_calibration = False
     probes = False
     fisher = None
+    learns = False
     refits = False
     heeds_floors = False
 
@@ -102,9 +108,10 @@ class DataAware:
     weighting: Callable[[Moments], Weighting]
     spend: Callable[[float, tuple[Alternative, ...], Objective], Allocator]
     probes: bool = False
+    learns: bool = False
+    refits: bool = True
     needs_calibration = True
     fisher = None
-    refits = True
     heeds_floors = True
 
     def allocator(self, keep: float, alternatives: tuple[Alternative, ...], objective: Objective) -> Allocator:
@@ -132,6 +139,7 @@ class GradientAware:
     refits: bool = False
     heeds_floors: bool = False
     needs_calibration = True
+    learns = False
 
     def allocator(self, keep: float, alternatives: tuple[Alternative, ...], objective: Objective) -> Allocator:
         """Make the allocator."""
@@ -177,5 +185,12 @@ METHODS: dict[str, Method] = {
         lambda moments, fisher: ElementWise(fisher),
         ElementFisher,
         lambda keep, alternatives, objective: Uniform(keep),
+    ),
+    "soco": DataAware(
+        "learn through the model which components stay, one budget by what each is worth",
+        Whitening,
+        GlobalBudget,
+        learns=True,
+        refits=False,
     ),
 }

@@ -126,6 +126,7 @@ def write_folder(
         after=after,
         fused=fused,
         timing={**clock.seconds, **result.timing},
+        stages=result.stages,
         distillation=None if result.distillation is None else result.distillation.to_json(),
         certificate=None if result.certificate is None else result.certificate.to_json(),
     )

@@ -21,6 +21,7 @@ from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
 from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import make_plan, planned_sites_of
@@ -42,7 +43,7 @@ class SqueezeResult:
     """A squeezed model, the plan that was carried out, the spectra behind it, and what each rewritten site lost.
 
     ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name, as they were before ``distillation``.
-    Without calibration data there is no ``certificate``.
+    ``stages`` are those of a method that learns. Without calibration data there is no ``certificate``.
     """
 
     model: OnnxModel
@@ -50,6 +51,7 @@ class SqueezeResult:
     spectra: tuple[SiteSpectra, ...]
     errors: Mapping[str, TruncationErrors]
     timing: Mapping[str, float]
+    stages: tuple[StageRecord, ...] = ()
     distillation: Distillation | None = None
     certificate: Certificate | None = None
 
@@ -158,7 +160,7 @@ def carry_out(
             )
         else:
             errors |= rewrite_sites(model.ir, sites, plan.sites, weighting_of, decomposer=decomposer, track=track)
-    return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds})
+    return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds}, survey.stages)
 
 
 def distilled(

@@ -1,17 +1,21 @@
 """The survey: everything that is learned of a model before a budget is set. One survey serves any number of budgets."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from squeeze_onnx.allocators import Objective, Sharing, Uniform
 from squeeze_onnx.calibration import CalibrationBatch, collect_moments
-from squeeze_onnx.config import DEFAULT_OBJECTIVE, OptimizeConfig
+from squeeze_onnx.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.fisher import Fisher
+from squeeze_onnx.floors import with_floors
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite, find_sites
 from squeeze_onnx.learning.fisher import collect_fisher
+from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.soco.learn import SocoConfig, SpectrumLearning, learn_spectra
+from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS, WeightingOf
 from squeeze_onnx.moments import Moments
 from squeeze_onnx.objectives import objective_of
@@ -25,6 +29,7 @@ from squeeze_onnx.slicing import KINDS, Measurement, Seen, measure_blocks
 from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.tasks.model_head import head_of
+from squeeze_onnx.weightings import LearnedSpectrum, Weighting
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class Survey:
     ``spectra`` are those of the sites to squeeze, in graph order, ``skipped`` the others. ``moments`` and ``blocks`` know sites
     by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
     blocks that may lose columns, by their names. So do ``sharings``, the sites that may share a left factor; like sensitivities
-    only a new plan needs them. ``fisher`` is empty for a method without gradients. ``objective`` is what budgets are of.
+    only a new plan needs them. ``fisher`` is empty for a method without gradients; ``learned`` are the components of each site
+    if the method learns, in ``stages``. ``objective`` is what budgets are of.
     ``timing`` is in seconds per stage.
     """
 
@@ -47,6 +53,8 @@ class Survey:
     objective: Objective
     timing: Mapping[str, float]
     fisher: Mapping[str, Fisher] = field(default_factory=dict)
+    learned: Mapping[str, LearnedSpectrum] = field(default_factory=dict)
+    stages: tuple[StageRecord, ...] = ()
 
     @property
     def sites(self) -> tuple[MatMulSite, ...]:
@@ -55,8 +63,13 @@ class Survey:
 
     @property
     def weighting_of(self) -> WeightingOf:
-        """The weighting through which the method sees each site."""
-        return METHODS[self.method].weighting_of(self.moments, self.fisher)
+        """The weighting through which the method sees each site: what was learned of it, if anything was."""
+        unlearned = METHODS[self.method].weighting_of(self.moments, self.fisher)
+
+        def weighting(site: MatMulSite) -> Weighting:
+            return self.learned[site.name] if site.name in self.learned else unlearned(site)
+
+        return weighting
 
 
 def take_survey(
@@ -69,7 +82,7 @@ def take_survey(
 ) -> Survey:
     """Measure what ``config.method`` wants to know of ``model``, which stays as it is.
 
-    With a ``plan`` its method and sites count, and sensitivities, which only a new plan needs, are not probed.
+    With a ``plan`` its method and sites count; what only a new plan needs is neither probed nor learned.
     Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
     """
     clock = Stopwatch()
@@ -93,9 +106,27 @@ def take_survey(
         if METHODS[method].fisher is None:  # one left factor is found in one metric of all outputs: that of the inputs
             with clock.stage("sharing"):
                 sharings = measure_sharings(spectra, weighting_of)
+    learning = SpectrumLearning({}, (), ())
+    if plan is None and METHODS[method].learns:
+        with clock.stage("learning"):
+            learning = _learn(model, spectra, weighting_of, config, calibration, track=track)
+        pairs = zip(spectra, learning.candidates, strict=True)
+        spectra = tuple(replace(measured, candidate=candidate) for measured, candidate in pairs)
     with clock.stage("objective"):
         objective = objective_of(model, sites, config, track)
-    return Survey(method, spectra, skipped, moments, blocks, sharings, objective, clock.seconds, fisher)
+    return Survey(
+        method,
+        spectra,
+        skipped,
+        moments,
+        blocks,
+        sharings,
+        objective,
+        clock.seconds,
+        fisher,
+        learning.spectra,
+        learning.stages,
+    )
 
 
 def _probed(
@@ -113,6 +144,28 @@ def _probed(
         site_of |= {each.site.name: each for each in measured}
         block_of |= {name: block_of[name].probed(prober) for name in layer if name in block_of}
     return tuple(site_of.values()), block_of
+
+
+def _learn(
+    model: OnnxModel,
+    spectra: Sequence[SiteSpectra],
+    weighting_of: WeightingOf,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch],
+    *,
+    track: Track,
+) -> SpectrumLearning:
+    return learn_spectra(
+        model.ir,
+        with_floors(spectra, config.floor),
+        weighting_of,
+        calibration,
+        losses=imitation_losses(model.ir, head_of(model)),
+        keep=config.keep or DEFAULT_KEEP,
+        config=SocoConfig(seed=config.seed),
+        provider=config.provider,
+        track=track,
+    )
 
 
 def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:

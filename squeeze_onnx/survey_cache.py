@@ -26,6 +26,7 @@ from squeeze_onnx.errors import DataError, InputError, OptionError
 from squeeze_onnx.fisher import ElementFisher, OutputFisher, RowFisher
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.size import measure_size
+from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.moments import SecondMoment, TokenFrequency
 from squeeze_onnx.objectives import objective_of
@@ -41,6 +42,7 @@ from squeeze_onnx.spectra import SiteSpectra
 from squeeze_onnx.staging import staged_file
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, choose_sites, resolve_method, take_survey
+from squeeze_onnx.weightings import LearnedSpectrum
 
 FORMAT = "squeeze-onnx/survey/2"
 
@@ -52,6 +54,9 @@ OF_THE_BUDGET = frozenset(
 )
 """Options that a survey does not depend on; of the method it is the one that ``auto`` stands for."""
 
+LEARNED_FOR = frozenset({"keep", "floor"})
+"""Of these, what a survey does depend on if the method learns: it learns for a budget, though any can be cut from it."""
+
 _FOUND_ANEW = frozenset({"spectra", "skipped", "objective", "timing"})
 """Fields of a survey that belong to one loaded copy of the model, to one machine, or to one run."""
 
@@ -59,8 +64,8 @@ _DOCUMENT = "document"
 _KINDS = {
     kind.__name__: kind
     for kind in (
-        *(Candidate, Contexts, ElementFisher, Elimination, Neurons, NoiseCut, OutputFisher, RowFisher),
-        *(ScoreBases, Scores, SecondMoment, Sharing, Spectrum, SpectrumSummary, TokenFrequency),
+        *(Candidate, Contexts, ElementFisher, Elimination, LearnedSpectrum, Neurons, NoiseCut, OutputFisher, RowFisher),
+        *(ScoreBases, Scores, SecondMoment, Sharing, Spectrum, SpectrumSummary, StageRecord, TokenFrequency),
     )
 }
 """What a file may hold besides plain values and arrays."""
@@ -120,13 +125,14 @@ def check_cache(cache: Path, out: Path) -> None:
 def survey_key(model: OnnxModel, config: OptimizeConfig, calibration: Sequence[CalibrationBatch]) -> str:
     """Return the SHA-256, in hexadecimal, of all that a survey is made from."""
     method = resolve_method(config, calibrated=bool(calibration))
+    left_out = OF_THE_BUDGET - LEARNED_FOR if METHODS[method].learns else OF_THE_BUDGET
     ingredients = {
         "format": FORMAT,
         "version": __version__,
         "model": dict(measure_size(model).sha256),
         "method": method,
         "calibration": _digest(calibration if METHODS[method].needs_calibration else ()),
-        "options": {name: value for name, value in config.to_json().items() if name not in OF_THE_BUDGET},
+        "options": {name: value for name, value in config.to_json().items() if name not in left_out},
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 

@@ -124,10 +124,10 @@ def measure(path: Path, task: str, glue: Path) -> Iterator[tuple[str, float, dic
                 refit=step.refit,
             )
             result = carry_out(load_model(path), plan, survey, calibration)
-            yield step.label, keep, _score(path, result, task, glue)
+            yield step.label, keep, score(path, result, task, glue)
 
 
-def _score(path: Path, result: SqueezeResult, task: str, glue: Path) -> dict[str, Any]:
+def score(path: Path, result: SqueezeResult, task: str, glue: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         save_model(result.model.ir, Path(folder) / "model.onnx")
         copy_companions(path, Path(folder))

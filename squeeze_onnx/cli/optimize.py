@@ -17,7 +17,7 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="auto, squeeze, svd, whiten, fisher, fwsvd or tfwsvd.",
+    help="auto, squeeze, svd, whiten, fisher, fwsvd, tfwsvd or soco.",
 )
 @click.option("--keep", type=float, metavar="F", help="Fraction of the eligible parameters that stays.")
 @click.option(
@@ -84,7 +84,7 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
 @click.option(
     "--refit/--no-refit",
     default=None,
-    help="Regress every weight on what the squeezed model before it returns [default: with --calibration].",
+    help="Regress every weight on what the squeezed model before it returns [default: by whiten].",
 )
 @click.option(
     "--distill",

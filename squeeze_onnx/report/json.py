@@ -8,6 +8,7 @@ from squeeze_onnx.factoring import TruncationErrors
 from squeeze_onnx.graph.fusion import FusionCounts
 from squeeze_onnx.graph.sites import SkippedSite
 from squeeze_onnx.graph.size import ModelSize
+from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.plan import Plan, PlannedSite
 from squeeze_onnx.report.environment import environment
 from squeeze_onnx.spectra import SiteSpectra
@@ -26,12 +27,14 @@ def optimization_report(
     after: ModelSize,
     timing: Mapping[str, float],
     fused: FusionCounts | None = None,
+    stages: Sequence[StageRecord] = (),
     distillation: Mapping[str, Any] | None = None,
     certificate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together ``report.json``. Sizes in bytes, timing in seconds, sites in graph order.
 
-    ``fused`` is None if the graph was not fused, ``certificate`` if there was no calibration data.
+    ``stages`` are those of a method that learns. ``fused`` is None if the graph was not fused, ``certificate`` if there was no
+    calibration data.
     """
     return {
         "format": OPTIMIZATION_FORMAT,
@@ -52,6 +55,7 @@ def optimization_report(
         ],
         "skipped": [dict(site) for site in plan.skipped],
         "fused": None if fused is None else fused.to_json(),
+        "stages": [stage.to_json() for stage in stages],
         "distillation": distillation,
         "certificate": certificate,
         "timing": dict(timing),

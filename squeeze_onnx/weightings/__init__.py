@@ -11,6 +11,7 @@ from squeeze_onnx.weightings.element_wise import ElementWise
 from squeeze_onnx.weightings.fisher_rows import FisherRows
 from squeeze_onnx.weightings.identity import Identity
 from squeeze_onnx.weightings.kronecker import Kronecker
+from squeeze_onnx.weightings.learned import LearnedSpectrum
 from squeeze_onnx.weightings.standardization import Standardization
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "FisherRows",
     "Identity",
     "Kronecker",
+    "LearnedSpectrum",
     "Standardization",
     "WeightedMatrix",
     "Weighting",

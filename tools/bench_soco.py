@@ -1,0 +1,209 @@
+"""What each part of SoCo is worth, at equal size, on one model.
+
+    python -m tools.bench_soco run --glue DIR [--model minilm-l6] [--rows 1024] [--only LABEL ...]
+    python -m tools.bench_soco table
+
+``run`` squeezes a reference model (built by tools/reference_models.py) one way after another, scores each on the whole dev set of
+its task against the dense model, and writes models/NAME/results/soco.json. ``table`` makes the README's table of these files.
+Nothing is tuned on the dev set; calibration is train text.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
+from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.soco.learn import SocoConfig, learn_spectra
+from squeeze_onnx.learning.soco.stages import STAGES, StageName
+from squeeze_onnx.methods import METHODS
+from squeeze_onnx.squeezing import carry_out, distilled, plan_for
+from squeeze_onnx.survey import Survey, take_survey
+from squeeze_onnx.tasks.model_head import head_of
+from tools.bench_ablation import score
+from tools.bench_quality import ROOT, TASKS
+from tools.readme_tables import put_table
+
+KEEP = 0.5
+OTHER_SIZES = (0.75, 0.33)
+WHOLE = "`whiten`, whole"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is learned, for the size ``learned_for``, and what follows.
+
+    ``probed`` starts from the sensitivities that `whiten` measures, ``plain`` from the plain singular value decomposition.
+    """
+
+    learned: SocoConfig = field(default_factory=SocoConfig)
+    learned_for: float = KEEP
+    keep: float = KEEP
+    probed: bool = False
+    plain: bool = False
+    refit: bool = False
+    distill: int | None = None
+
+    @property
+    def learning(self) -> tuple[object, ...]:
+        """Rows that agree in this share what is learned."""
+        return self.learned, self.learned_for, self.probed, self.plain
+
+
+def without(stage: StageName) -> Row:
+    """Return the row with all stages but this one."""
+    return Row(SocoConfig(stages=tuple(name for name in STAGES if name != stage)))
+
+
+ROWS: dict[str, Row] = {
+    "`whiten`, truncation only": Row(SocoConfig(stages=()), probed=True),
+    "S untrained": Row(SocoConfig(stages=())),
+    "SVS: S rescales what `whiten`, truncation only, keeps": Row(
+        SocoConfig(stages=("sparsification",), deviation=False), probed=True
+    ),
+    "`soco`": Row(),
+    "without stage 1, compression": without("compression"),
+    "without stage 2, alternation": without("alternation"),
+    "without stage 3, sparsification": without("sparsification"),
+    "without the deviation": Row(SocoConfig(deviation=False)),
+    "in the paper's plain SVD": Row(plain=True),
+    "`soco`, its ranks refitted": Row(refit=True),
+    "`soco`, then `--distill 600`": Row(distill=600),
+    **{f"`soco` for keep {keep}": Row(learned_for=keep, keep=keep) for keep in OTHER_SIZES},
+    **{f"ACIP: the map of keep {KEEP} cut at {keep}": Row(keep=keep) for keep in OTHER_SIZES},
+}
+
+
+@click.group()
+def main() -> None:
+    """Measure, and make the table of what was measured."""
+
+
+@main.command()
+@click.option("--glue", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of GLUE splits.")
+@click.option(
+    "--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models", show_default=True
+)
+@click.option("--model", "name", type=click.Choice(list(TASKS)), default="minilm-l6", show_default=True)
+@click.option("--rows", default=1024, show_default=True, help="Sentences or pairs to learn on.")
+@click.option("--only", multiple=True, help="Only rows whose label contains this; the others stay as they are.")
+@click.option("--most-steps", default=SocoConfig.most_steps, show_default=True, help="End of every run of learning.")
+@click.option("--threads", type=int, help="Intra-op threads of learning.")
+@click.option("--results", type=click.Path(path_type=Path), help="Where to write instead, for a trial.")
+def run(
+    *,
+    glue: Path,
+    models: Path,
+    name: str,
+    rows: int,
+    only: Sequence[str],
+    most_steps: int,
+    threads: int | None,
+    results: Path | None,
+) -> None:
+    """Measure, and write models/NAME/results/soco.json."""
+    results = results or ROOT / "models" / name / "results" / "soco.json"
+    found = json.loads(results.read_text())["rows"] if results.exists() else {}
+    labels = [label for label in (WHOLE, *ROWS) if not only or any(text in label for text in only)]
+    bench = Bench(models / name / "onnx", TASKS[name], glue, rows=rows, most_steps=most_steps, threads=threads)
+    for label in labels:
+        found[label] = row = bench.measure(label)
+        ordered = {known: found[known] for known in (WHOLE, *ROWS) if known in found}
+        command = f"python -m tools.bench_soco run --glue DIR --model {name} --rows {rows}"
+        results.write_text(json.dumps({"task": TASKS[name], "command": command, "rows": ordered}, indent=1) + "\n")
+        click.echo(f"{name}: {label}: {row['candidate']:.4f}, {row['seconds']:.0f} s of learning")
+
+
+class Bench:
+    """One model, its text, and what was learned of it so far."""
+
+    def __init__(self, path: Path, task: str, glue: Path, *, rows: int, most_steps: int, threads: int | None) -> None:
+        self._path, self._task, self._glue, self._most_steps, self._threads = path, task, glue, most_steps, threads
+        self._dense = load_model(path)
+        self._text = load_calibration(self._dense, CalibrationConfig(f"glue:{task}", glue, rows))
+        self._base = take_survey(self._dense, _config(slice_neurons=False, thin_heads=False), self._text)
+        self._learned: dict[tuple[object, ...], Survey] = {}
+
+    def measure(self, label: str) -> dict[str, Any]:
+        """Squeeze and score one row."""
+        if label == WHOLE:
+            survey, config = take_survey(self._dense, _config(), self._text), _config(keep=KEEP)
+        else:
+            row = ROWS[label]
+            survey = self._learned.get(row.learning) or self._learned.setdefault(row.learning, self._learn(row))
+            config = OptimizeConfig(method="soco", keep=row.keep, refit=row.refit, distill=row.distill)
+        model = load_model(self._path)
+        result = carry_out(model, plan_for(model, survey, config), survey, self._text)
+        if config.distill:
+            result = distilled(result, self._dense.ir, config, self._text)
+        return {
+            **score(self._path, result, self._task, self._glue),
+            "seconds": survey.timing.get("learning", 0.0),
+            "stages": [stage.to_json() for stage in survey.stages],
+        }
+
+    def _learn(self, row: Row) -> Survey:
+        """Return the survey that `soco` takes, with the learning of ``row``."""
+        base, began = self._base, time.monotonic()
+        if not row.probed:
+            spectra = (replace(each, candidate=replace(each.candidate, sensitivity=1.0)) for each in base.spectra)
+            base = replace(base, spectra=tuple(spectra))
+        learning = learn_spectra(
+            self._dense.ir,
+            base.spectra,
+            METHODS["svd" if row.plain else "whiten"].weighting_of(base.moments),
+            self._text,
+            losses=imitation_losses(self._dense.ir, head_of(self._dense)),
+            keep=row.learned_for,
+            config=replace(row.learned, most_steps=self._most_steps),
+            threads=self._threads,
+        )
+        pairs = zip(base.spectra, learning.candidates, strict=True)
+        return replace(
+            base,
+            method="soco",
+            spectra=tuple(replace(measured, candidate=candidate) for measured, candidate in pairs),
+            timing={"learning": time.monotonic() - began},
+            learned=learning.spectra,
+            stages=learning.stages,
+        )
+
+
+def _config(**options: Any) -> OptimizeConfig:
+    return OptimizeConfig(method="whiten", simulations=1, **options)
+
+
+@main.command()
+@click.option("--readme", type=click.Path(path_type=Path), default=ROOT / "README.md", show_default=True)
+def table(readme: Path) -> None:
+    """Put the table between its markers in the README."""
+    put_table(readme, "soco", markdown())
+
+
+def markdown() -> Iterator[str]:
+    """Yield the lines of one table a model."""
+    for name in TASKS:
+        results = ROOT / "models" / name / "results" / "soco.json"
+        if results.exists():
+            rows = json.loads(results.read_text())["rows"]
+            first = next(iter(rows.values()))
+            yield f"**{name}**, {TASKS[name]}: dense {first['baseline']:.4f}"
+            yield ""
+            yield f"| | kept | {first['metric']} | output cosine | steps |"
+            yield "|---|---|---|---|---|"
+            yield from (_line(label, row) for label, row in rows.items())
+            yield ""
+
+
+def _line(label: str, row: Mapping[str, Any]) -> str:
+    steps = " + ".join(str(stage["steps"]) for stage in row["stages"])
+    return f"| {label} | {row['kept']:.3f} | {row['candidate']:.4f} | {row['cosine_similarity']:.3f} | {steps or '0'} |"
+
+
+if __name__ == "__main__":
+    main()
