@@ -8,6 +8,7 @@ from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.fusion import FUSIONS
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.methods import METHODS
+from squeeze_onnx.precision import PRECISIONS
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
 
@@ -87,7 +88,8 @@ class OptimizeConfig(AnalyzeConfig):
     ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method looks at
     activations. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
     normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
-    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text.
+    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text. ``precision`` is what the
+    weights are stored in (`squeeze_onnx.precision.PRECISIONS`); None stands for that of the plan, fp32 without one.
     """
 
     method: str = "auto"
@@ -102,6 +104,7 @@ class OptimizeConfig(AnalyzeConfig):
     fuse: str | None = None
     provider: str = "cpu"
     distill: int | Literal["auto"] | None = None
+    precision: str | None = None
 
     @property
     def sliced(self) -> tuple[str, ...]:
@@ -123,6 +126,13 @@ class OptimizeConfig(AnalyzeConfig):
                 raise OptionError(f"--floor is a float from 0 to 1, alone or as ROLE=F; got {share} for {role}")
         if self.fuse is not None:
             _one_of("fuse", self.fuse, FUSIONS)
+        if self.precision is not None:
+            _one_of("precision", self.precision, PRECISIONS)
+            for option, provider in (("provider", self.provider), ("fuse", self.fuse)):
+                if provider in FUSIONS and provider not in PRECISIONS[self.precision].providers:
+                    raise OptionError(
+                        f"--precision {self.precision} has no kernels on {provider}; leave out --{option} {provider}"
+                    )
         if self.preset is not None:
             _one_of("preset", self.preset, PRESETS)
             if self.keep is not None:

@@ -80,6 +80,12 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
 @click.option(
     "--fuse", metavar="NAME", help="Fuse operators for ONNX Runtime on cpu or cuda; it runs nowhere else then."
 )
+@click.option(
+    "--precision",
+    metavar="NAME",
+    help="fp32; fp16; int8: integer products, ranges found as it runs; int8-static: ranges from the calibration data; "
+    "int4: the smallest file, at the speed of fp32 [default: that of the plan, or fp32].",
+)
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @spectrum_options
 @verbosity_options
@@ -114,6 +120,7 @@ def optimize(
         distillation_line,
         fusion_table,
         optimization_table,
+        precision_line,
         size_table,
         skipped_table,
     )
@@ -175,6 +182,8 @@ def optimize(
         f"{out}: {readable_bytes(size['baseline_bytes'])} → {readable_bytes(size['optimized_bytes'])}, "
         f"method {report['method']}"
     )
+    if report["precision"]["name"] != "fp32":
+        console.print(precision_line(report["precision"]))
     if report["distillation"] is not None:
         console.print(distillation_line(report["distillation"]))
     if "search" in report:

@@ -25,6 +25,7 @@ def optimization_report(
     before: ModelSize,
     after: ModelSize,
     timing: Mapping[str, float],
+    precision: Mapping[str, Any],
     fused: FusionCounts | None = None,
     distillation: Mapping[str, Any] | None = None,
     certificate: Mapping[str, Any] | None = None,
@@ -51,6 +52,7 @@ def optimization_report(
             for planned, measured in zip(plan.sites, spectra, strict=True)
         ],
         "skipped": [dict(site) for site in plan.skipped],
+        "precision": dict(precision),
         "fused": None if fused is None else fused.to_json(),
         "distillation": distillation,
         "certificate": certificate,
