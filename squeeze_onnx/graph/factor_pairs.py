@@ -16,14 +16,18 @@ class FactorPair:
 
 
 def find_factor_pairs(sites: Sequence[MatMulSite]) -> tuple[FactorPair, ...]:
-    """Return the pairs among ``sites``, in their order; a lookup and the MatMul behind it are a pair too."""
+    """Return the pairs among ``sites``, in their order; a lookup and the MatMul behind it are a pair too.
+
+    A site is in one pair at most: of three MatMuls in a row, the last is none's.
+    """
     by_node = {site.nodes[0]: site for site in sites if len(site.nodes) == 1}
-    pairs = []
+    pairs: list[FactorPair] = []
     for site in by_node.values():
         if WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup:
             continue
         rows = rows_of(site.nodes[0])
         left = by_node.get(producer) if (producer := rows.producer()) is not None else None
-        if left is not None and len(rows.uses()) == 1 and not rows.is_graph_output():
+        free = not any(left is pair.right for pair in pairs)
+        if left is not None and free and len(rows.uses()) == 1 and not rows.is_graph_output():
             pairs.append(FactorPair(left, site))
     return tuple(pairs)

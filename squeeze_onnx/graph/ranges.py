@@ -36,7 +36,7 @@ def returning_magnitudes(model: ir.Model, values: Sequence[str]) -> ir.Model:
 
 
 def limit_constants(model: ir.Model, largest: float) -> None:
-    """Bring the entries of all float initializers and Constant nodes of ``model``, which changes, within ±``largest``."""
+    """Bring all float constants of one entry in ``model``, which changes, within ±``largest``: masks, not weights."""
     for value in model.graph.initializers.values():
         if value.const_value is not None and _exceeds(value.const_value, largest):
             value.const_value = _limited(value.const_value, largest)
@@ -49,7 +49,7 @@ def limit_constants(model: ir.Model, largest: float) -> None:
 
 
 def _exceeds(tensor: ir.TensorProtocol, largest: float) -> bool:
-    return tensor.dtype == ir.DataType.FLOAT and bool((np.abs(tensor.numpy()) > largest).any())
+    return tensor.dtype == ir.DataType.FLOAT and tensor.size == 1 and bool(np.abs(tensor.numpy()).max() > largest)
 
 
 def _limited(tensor: ir.TensorProtocol, largest: float) -> ir.Tensor[np.ndarray]:

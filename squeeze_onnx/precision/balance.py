@@ -10,10 +10,9 @@ rounded and refitted, and that of least error counts, the factors as they came a
 from collections.abc import Iterator
 
 import numpy as np
-import scipy.linalg
 
 from squeeze_onnx.decompositions import Factors
-from squeeze_onnx.moments import Moments, damping
+from squeeze_onnx.moments import Moments
 from squeeze_onnx.precision.rounding import round_columns
 
 EXPONENTS = (0.0, 0.5, 1.0)
@@ -38,12 +37,11 @@ def quantizable(factors: Factors, moments: Moments) -> Factors:
 def refit_right(left: np.ndarray, target: Factors, moments: Moments) -> np.ndarray:
     """Return the R̂ (r, out) of least ‖X(L̂ R̂ − L R)‖ behind the given L̂ = ``left`` (in, r): ordinary least squares."""
     seen = moments.weigh(left)
-    normal = seen.T @ seen
-    normal[np.diag_indices_from(normal)] += damping(normal)
-    solution: np.ndarray = scipy.linalg.solve(
-        normal, (seen.T @ moments.weigh(target.left)) @ target.right, assume_a="pos", check_finite=False
-    )
-    return solution
+    widths = np.linalg.norm(seen, axis=0)
+    widths[widths == 0] = 1
+    solution, *_ = np.linalg.lstsq(seen / widths, moments.weigh(target.left) @ target.right, rcond=None)
+    refitted: np.ndarray = solution / widths[:, None]
+    return refitted
 
 
 def rounding_error(factors: Factors, target: Factors, moments: Moments) -> float:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.calibration import session_showing
 from squeeze_onnx.errors import OptionError
+from squeeze_onnx.graph.casts import skip_narrow_casts
 from squeeze_onnx.graph.plain_weights import plain_weight_sites
 from squeeze_onnx.graph.ranges import computed_values, limit_constants, returning_magnitudes
 from squeeze_onnx.precision.base import Evidence, KeptSite, Lowered
@@ -41,8 +42,10 @@ class Float16:
         kept = self._kept(model, evidence)
         tool = partial(convert_fp16, keep=[site.name for site in kept])
         islands = {site.name for site in kept}
+        converted = through_files(model, tool, f"--precision {self.name}")
+        skip_narrow_casts(converted)
         return Lowered(
-            through_files(model, tool, f"--precision {self.name}"),
+            converted,
             tuple(site.name for site in sites if site.name not in islands),
             kept,
             notes=() if evidence.batches or evidence.kept is not None else (UNCHECKED,),

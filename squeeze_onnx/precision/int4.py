@@ -22,13 +22,15 @@ from squeeze_onnx.precision.rounding import Blocks, round_blocks
 from squeeze_onnx.weights import read_weight
 
 BLOCK = 32
-TABLE_BLOCK = 64
-"""Neighbours that share a scale; a table is large, and its rows are as wide as each other."""
+"""Entries of a column of a product that share a scale."""
+
+TABLE_BLOCKS = (64, 32, 16)
+"""The same for the rows of a table: the first that they are a multiple of."""
 
 CORRECTION_SHARE = 1 / 8
 """Bytes that corrections may take, over those of the rounded products."""
 
-_UNFIT = f"float32: the rows of a table are stored in blocks of {TABLE_BLOCK}, and these are no multiple of that"
+_UNFIT = "the rows of a table are stored in blocks, and these are no multiple of the smallest, 16"
 
 MOST_DAMAGE = 0.05
 """How far the outputs may move in all, as a share of their variance, before sites take eight bits."""
@@ -67,13 +69,14 @@ class Int4:
         """Store every product and table of ``model``, whose graph changes, in few bits."""
         found = plain_weight_sites(model)
         sites = tuple(site for site in found if _fits(site))
-        unfit = [KeptSite(site.name, _UNFIT) for site in found if not _fits(site)]
+        unfit = tuple(f"{site.name} stays float32: {_UNFIT}." for site in found if not _fits(site))
         products = [site for site in sites if not is_lookup(site)]
         moments = evidence.moments(model, sites)
         blocks = {site.name: _round(site, 4, moments[site.name]) for site in sites}
         corrections = self._corrections(products, blocks, moments)
         rounded = {site.name: _decoded(site, blocks[site.name], corrections.get(site.name)) for site in sites}
-        islands = choose_islands(model, sites, rounded, evidence, round_rows=False, most_damage=self.most_damage)
+        groups = [(site.name,) for site in sites]
+        islands = choose_islands(model, groups, rounded, evidence, round_rows=False, most_damage=self.most_damage)
         kept = {site.name for site in islands.kept}
         inserter = Inserter(model)
         for site in sites:
@@ -87,10 +90,10 @@ class Int4:
         return Lowered(
             model,
             tuple(site.name for site in sites if site.name not in kept),
-            (*(KeptSite(site.name, f"eight bits: {site.reason}") for site in islands.kept), *unfit),
+            tuple(KeptSite(site.name, f"eight bits: {site.reason}") for site in islands.kept),
             islands.damage or {},
             islands.total,
-            islands.notes,
+            islands.notes + unfit,
         )
 
     def _corrections(
@@ -109,14 +112,15 @@ class Int4:
 
 def _fits(site: MatMulSite) -> bool:
     """Whether blocks hold the weight: a table's rows have to be whole blocks, a product's columns are filled up."""
-    return not is_lookup(site) or site.out_features % TABLE_BLOCK == 0
+    return not is_lookup(site) or site.out_features % TABLE_BLOCKS[-1] == 0
 
 
 def _round(site: MatMulSite, bits: int, moments: Moments) -> Blocks:
     """Round the weight as it will be stored: a table by its rows, a product by its columns, transposed."""
     weight = read_weight(site)
     if is_lookup(site):
-        return round_blocks(weight, bits=bits, size=TABLE_BLOCK)
+        size = next(size for size in TABLE_BLOCKS if site.out_features % size == 0)
+        return round_blocks(weight, bits=bits, size=size)
     return round_blocks(weight.T, bits=bits, size=BLOCK, importance=moments.diagonal)
 
 

@@ -11,9 +11,11 @@ from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.damage import DamageMeter, probe_batches
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.both_ways import both_ways
-from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.precision.base import Evidence, KeptSite
 from squeeze_onnx.precision.through_files import opened
+
+Group = tuple[str, ...]
+"""Names of sites that are quantized together or not at all, such as two factors made for each other."""
 
 MOST_DAMAGE = 0.02
 """How far the outputs may move in all, as a share of their variance; more sites stay as they are until it is no more."""
@@ -24,7 +26,7 @@ AS_PLANNED = "The plan says which sites stay as they are; no damage was measured
 
 @dataclass(frozen=True)
 class Islands:
-    """The sites that stay, the damage of each site alone, and of all the others together."""
+    """The sites that stay, the damage of each group alone by site, and of all the others together."""
 
     kept: tuple[KeptSite, ...] = ()
     damage: Mapping[str, float] | None = None
@@ -34,44 +36,46 @@ class Islands:
 
 def choose_islands(
     model: ir.Model,
-    sites: Sequence[MatMulSite],
+    groups: Sequence[Group],
     rounded: Mapping[str, np.ndarray],
     evidence: Evidence,
     *,
     round_rows: bool,
     most_damage: float = MOST_DAMAGE,
 ) -> Islands:
-    """Choose the sites that stay as they are, where ``rounded`` has the other weights (in, out) by name.
+    """Choose the sites of ``model`` that stay as they are, where ``rounded`` has the other weights (in, out) by name.
 
-    Sites are ranked by the damage of each alone for each byte that it saves, on every other batch of the calibration data. On the
-    batches in between the worst ones then stay, one more at a time, until the others together do at most ``most_damage``.
+    Groups are ranked by the damage of each alone for each byte that it saves, on every other batch of the calibration data.
+    On the batches in between the worst then stay, one more at a time, until the others together do at most ``most_damage``.
     """
     if evidence.kept is not None:
-        return Islands(_planned(model, evidence.kept, rounded), notes=(AS_PLANNED,))
+        return Islands(_planned(evidence.kept, groups), notes=(AS_PLANNED,))
     if not evidence.batches:
         return Islands(notes=(UNMEASURED,))
-    names = [site.name for site in sites]
     with _switchboards(model, rounded, evidence, round_rows=round_rows) as (ranking, checking):
-        damage = {name: ranking.damage([name]) for name in evidence.track(names, "Damage")}
-        size = {site.name: site.parameters for site in sites}
-        order = sorted(names, key=lambda name: damage[name] / size[name], reverse=True)
-        count, total = 0, checking.damage(names)
+        damage = {group: ranking.damage([group]) for group in evidence.track(groups, "Damage")}
+        size = {group: sum(rounded[name].size for name in group) for group in groups}
+        order = sorted(groups, key=lambda group: damage[group] / size[group], reverse=True)
+        count, total = 0, checking.damage(groups)
         while total > most_damage and count < len(order):
             count += 1
             total = checking.damage(order[count:])
     kept = tuple(
-        KeptSite(name, f"alone it moves the outputs by {damage[name]:.2g} of their variance") for name in order[:count]
+        KeptSite(name, f"alone it would move the outputs by {damage[group]:.2g} of their variance")
+        for group in order[:count]
+        for name in group
     )
-    return Islands(kept, damage, total)
+    return Islands(kept, {name: damage[group] for group in groups for name in group}, total)
 
 
-def _planned(kept: Sequence[str], rounded: Mapping[str, np.ndarray]) -> tuple[KeptSite, ...]:
+def _planned(kept: Sequence[str], groups: Sequence[Group]) -> tuple[KeptSite, ...]:
+    known = {name for group in groups for name in group}
     for name in kept:
-        if name not in rounded:
+        if name not in known:
             raise OptionError(
                 f"the plan keeps {name!r} in a higher precision, but the model has no such weight to quantize"
             )
-    return tuple(KeptSite(name, "as the plan says") for name in kept)
+    return tuple(KeptSite(name, "as the plan says") for group in groups if {*group} & {*kept} for name in group)
 
 
 class _Switchboard:
@@ -81,8 +85,8 @@ class _Switchboard:
         self._meter = meter
         self._switches = switches
 
-    def damage(self, names: Sequence[str]) -> float:
-        return self._meter.damage({self._switches[name]: np.array(True) for name in names})
+    def damage(self, groups: Sequence[Group]) -> float:
+        return self._meter.damage({self._switches[name]: np.array(True) for group in groups for name in group})
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def quantize_int8(source: Path, target: Path, *, nodes: Sequence[str] = ()) -> N
 
 
 def quantize_static_int8(source: Path, target: Path, *, feeds: Iterable[Feeds], nodes: Sequence[str]) -> None:
-    """Write to ``target`` ``source`` with QDQ around the MatMuls ``nodes``: int8 weights, uint8 rows in the range ``feeds`` show."""
+    """Write to ``target`` the QDQ form of the MatMuls ``nodes`` of ``source``: uint8 rows in the range of ``feeds``."""
     import_onnxruntime()
     with quietly():
         from onnxruntime.quantization import (  # noqa: PLC0415, TID251
