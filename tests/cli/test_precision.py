@@ -18,7 +18,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_int4_is_written_reported_and_runs(run_cli: RunCli, model: Path, tmp_path: Path) -> None:
     out, text = tmp_path / "int4", model.parent / "text"
-    options = ("--method", "svd", "--keep", "0.5", "--calibration", text, "--precision", "int4", "--simulations", "1")
+    options = ("--method", "svd", "--keep", "0.5", "--calibration", text, "--precision", "int4")
     done = run_cli("optimize", model, "-o", out, *options)
     assert done.returncode == 0, done.stderr
     assert "weights in int4" in done.stdout
@@ -29,7 +29,7 @@ def test_int4_is_written_reported_and_runs(run_cli: RunCli, model: Path, tmp_pat
 
 def test_static_int8_without_data_is_refused_in_one_sentence(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = call_cli("optimize", model, "-o", out, "--method", "svd", "--precision", "int8-static", "--simulations", 1)
+    done = call_cli("optimize", model, "-o", out, "--method", "svd", "--precision", "int8-static")
     assert done.returncode == 2
     assert "--precision int8-static takes ranges from data" in done.stderr
     assert not out.exists()

@@ -35,21 +35,20 @@ def operators(folder: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(folder / "model.onnx").graph.node)
 
 
-class TestInt8:
-    @pytest.fixture(scope="class")
-    def out(self, work: Path) -> Path:
-        optimize(
-            work / "model", work / "int8", config(precision="int8"), calibration=CalibrationConfig(str(work / "text"))
-        )
-        return work / "int8"
+@pytest.fixture(scope="module")
+def out(work: Path) -> Path:
+    optimize(work / "model", work / "int8", config(precision="int8"), calibration=CalibrationConfig(str(work / "text")))
+    return work / "int8"
 
+
+class TestInt8:
     def test_the_report_names_every_site_and_what_it_does_to_the_outputs(self, out: Path) -> None:
         precision = json.loads((out / "report.json").read_text())["precision"]
         assert precision["name"] == "int8"
         names = {site["name"] for site in (*precision["sites"], *precision["kept"])}
         assert {"embedding", "pooler", "classifier", *ELIGIBLE_SITES} <= names
         assert all(site["damage"] >= 0 for site in precision["sites"])
-        assert precision["bytes"]["after"] < precision["bytes"]["before"]
+        assert precision["bytes"]["after"] == (out / "model.onnx").stat().st_size
         assert "weights in int8" in (out / "report.html").read_text()
 
     def test_what_ships_is_certified(self, work: Path, out: Path) -> None:

@@ -11,7 +11,7 @@ SITES = ("table", "left", "right", "head")
 
 
 def block(seed: int = 0, **replaced: np.ndarray) -> ir.Model:
-    """Return ids (b, t) ─► table ─► + ─► left ─► right ─► Tanh ─► pooled ─► head ─► y (b, 4); weights by name may be ``replaced``."""
+    """Return ids (b, t) ─► table ─► + ─► left ─► right ─► Tanh ─► mean ─► head ─► y (b, 4), weights by name ``replaced``."""
     random = np.random.default_rng(seed)
     shapes = {"table": (WORDS, WIDTH), "left": (WIDTH, RANK), "right": (RANK, OUT), "head": (4, OUT)}
     weights = {name: random.standard_normal(shape) / np.sqrt(shape[0]) for name, shape in shapes.items()}
