@@ -38,6 +38,7 @@ def report(before: ModelSize, result: SqueezeResult) -> dict[str, Any]:
         before=before,
         after=AFTER,
         timing={"load": 0.25},
+        precision={"name": "fp32"},
     )
 
 
