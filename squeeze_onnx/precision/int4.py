@@ -3,6 +3,7 @@
 Rows stay float outside the operator, so only weights are rounded. Sites that hurt even so take eight bits.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -97,7 +98,7 @@ class Int4:
         )
 
     def _corrections(
-        self, products: list[MatMulSite], blocks: dict[str, Blocks], moments: dict[str, Moments]
+        self, products: Sequence[MatMulSite], blocks: Mapping[str, Blocks], moments: Mapping[str, Moments]
     ) -> dict[str, Correction]:
         """Return the corrections that the budget pays for, by site."""
         residuals = {

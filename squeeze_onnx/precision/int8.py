@@ -108,7 +108,7 @@ def _lower(model: ir.Model, evidence: Evidence, tool_for: Callable[[Sequence[str
 def _balanced(model: ir.Model, pairs: Sequence[FactorPair], evidence: Evidence) -> dict[str, np.ndarray]:
     """Return factors for every pair that quantize well, by site."""
     moments = evidence.moments(model, [pair.left for pair in pairs])
-    weights = {}
+    weights: dict[str, np.ndarray] = {}
     for pair in pairs:
         factors = Factors(read_weight(pair.left), read_weight(pair.right))
         balanced = quantizable(factors, moments[pair.left.name])

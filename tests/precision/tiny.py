@@ -10,9 +10,9 @@ WORDS, WIDTH, RANK, OUT = 40, 32, 8, 48
 SITES = ("table", "left", "right", "head")
 
 
-def block(seed: int = 0, **replaced: np.ndarray) -> ir.Model:
+def block(**replaced: np.ndarray) -> ir.Model:
     """Return ids (b, t) ─► table ─► + ─► left ─► right ─► Tanh ─► mean ─► head ─► y (b, 4), weights by name ``replaced``."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     shapes = {"table": (WORDS, WIDTH), "left": (WIDTH, RANK), "right": (RANK, OUT), "head": (4, OUT)}
     weights = {name: random.standard_normal(shape) / np.sqrt(shape[0]) for name, shape in shapes.items()}
     weights["table"] *= np.sqrt(WORDS)
@@ -34,7 +34,8 @@ def block(seed: int = 0, **replaced: np.ndarray) -> ir.Model:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["b", 4])],
         [numpy_helper.from_array(entries.astype(np.float32), name) for name, entries in weights.items()],
     )
-    return ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return ir.serde.deserialize_model(proto)
 
 
 def batches(count: int = 4, seed: int = 1) -> tuple[CalibrationBatch, ...]:

@@ -89,6 +89,7 @@ class TestOptimization:
             before=before,
             after=AFTER,
             timing={},
+            precision={"name": "fp32"},
         )
         for site in report["sites"]:
             spectrum = site["spectrum"]
