@@ -32,7 +32,7 @@ def test_clipping_is_no_worse_than_the_plain_scale_of_each_block(bits: int, rows
     padded = np.pad(matrix, ((0, 0), (0, -columns % 32))).reshape(rows, -1, 32)
     step = np.abs(padded).max(axis=-1, keepdims=True) / (2 ** (bits - 1) - 1)
     plain = np.square(np.rint(padded / np.where(step > 0, step, 1)) * step - padded).sum()
-    assert np.square(blocks.decoded() - matrix).sum() <= plain * (1 + 1e-5) + 1e-12
+    assert np.square(blocks.decoded() - matrix).sum() <= plain * (1 + 1e-3) + 1e-12
 
 
 def test_importance_decides_which_entries_a_block_serves() -> None:
