@@ -8,6 +8,7 @@ from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.fusion import FUSIONS
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.methods import METHODS
+from squeeze_onnx.precision import PRECISIONS
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
 
@@ -94,7 +95,8 @@ class OptimizeConfig(AnalyzeConfig):
     ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method has
     it so. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
     normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
-    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text.
+    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text. ``precision`` is what the
+    weights are stored in (`squeeze_onnx.precision.PRECISIONS`); None stands for that of the plan, fp32 without one.
     """
 
     method: str = "auto"
@@ -114,6 +116,7 @@ class OptimizeConfig(AnalyzeConfig):
     batch_size: int = 1
     sequence_length: int = 128
     threads: int | None = None
+    precision: str | None = None
 
     @property
     def sliced(self) -> tuple[str, ...]:
@@ -139,12 +142,22 @@ class OptimizeConfig(AnalyzeConfig):
                 raise OptionError(f"--{option} is a positive integer; got {value}")
         if self.fuse is not None:
             _one_of("fuse", self.fuse, FUSIONS)
+        if self.precision is not None:
+            self._check_precision(self.precision)
         if self.preset is not None:
             _one_of("preset", self.preset, PRESETS)
             if self.keep is not None:
                 raise OptionError(f"--preset {self.preset} sets its own budget; leave out --keep")
             if self.method not in ("auto", "squeeze"):
                 raise OptionError(f"--preset {self.preset} is a regime of --method squeeze, not of {self.method}")
+
+    def _check_precision(self, precision: str) -> None:
+        _one_of("precision", precision, PRECISIONS)
+        for option, provider in (("provider", self.provider), ("fuse", self.fuse)):
+            if provider in FUSIONS and provider not in PRECISIONS[precision].providers:
+                raise OptionError(
+                    f"--precision {precision} has no kernels on {provider}; leave out --{option} {provider}"
+                )
 
 
 def _one_of(option: str, value: str, known: Any) -> None:

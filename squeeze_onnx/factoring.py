@@ -14,8 +14,8 @@ from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.rmt.spectrum import effective_rank, stable_rank
-from squeeze_onnx.spectra import read_weight
 from squeeze_onnx.weightings import Weighting
+from squeeze_onnx.weights import read_weight
 
 Job = TypeVar("Job")
 

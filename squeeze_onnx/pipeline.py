@@ -1,20 +1,21 @@
-"""The stages in order, from file to folder: load → squeeze → fuse → save → report. The only module that sees them all."""
+"""The stages in order, from file to folder: load → squeeze → finish → save → report. The only module that sees them all."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.calibration_source import CalibrationConfig, load_calibration
 from squeeze_onnx.companions import copy_companions
 from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.errors import OptionError
-from squeeze_onnx.graph.fusion import fuse_squeezed
 from squeeze_onnx.graph.model import load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.graph.size import ModelSize, measure_size
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
+from squeeze_onnx.lowering import finish
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.objectives import latency_report
 from squeeze_onnx.plan import Plan
@@ -23,7 +24,7 @@ from squeeze_onnx.report.html import render_optimization
 from squeeze_onnx.report.json import analysis_report, optimization_report
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.spectra import measure_spectra
-from squeeze_onnx.squeezing import SqueezeResult, squeeze_surveyed
+from squeeze_onnx.squeezing import SqueezeResult, certificate_of, squeeze_surveyed
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import nothing_to_do
@@ -92,7 +93,13 @@ def optimize(
     with staged_folder(out, force=force) as folder:
         survey = survey_of(model, config, batches, cache=cache, plan=plan, track=track)
         result = squeeze_surveyed(model, survey, config, batches, plan=plan, checkpoint=checkpoint, track=track)
-        report = write_folder(result, folder, config, before, clock)
+        report = write_folder(result, folder, config, before, clock, batches=batches, track=track)
+        if batches and report["precision"]["name"] != "fp32":  # what ships is what is certified
+            with clock.stage("certificate"):
+                written = load_model(folder / "model.onnx").ir
+                certificate = certificate_of(load_model(path), written, batches, provider=config.provider, track=track)
+            report |= {"certificate": certificate.to_json(), "timing": {**report["timing"], **clock.seconds}}
+            write_report(report, folder)
         if config.objective == "latency":
             squeezed = folder / "model.onnx"
             report |= {"latency": latency_report(model, squeezed, result.plan, survey.objective, config)}
@@ -103,34 +110,39 @@ def optimize(
 
 
 def write_folder(
-    result: SqueezeResult, folder: Path, config: OptimizeConfig, before: ModelSize, clock: Stopwatch
+    result: SqueezeResult,
+    folder: Path,
+    config: OptimizeConfig,
+    before: ModelSize,
+    clock: Stopwatch,
+    *,
+    batches: Sequence[CalibrationBatch] = (),
+    track: Track = silent,
 ) -> dict[str, Any]:
     """Fill the empty ``folder``: the model, its tokenizer and configuration, the plan and the reports.
 
     ``before`` is the size of the model as it was loaded, ``clock`` what was timed so far. Returns ``report.json``.
     """
-    fused = None
-    if config.fuse is not None:
-        with clock.stage("fuse"):
-            fused = fuse_squeezed(result.model, config.fuse)
+    finished = finish(result.model, result.plan, config, batches, clock=clock, track=track)
     with clock.stage("save"):
-        save_model(result.model.ir, folder / "model.onnx", external_data=config.external_data)
+        save_model(finished.model.ir, folder / "model.onnx", external_data=config.external_data)
         copy_companions(result.model.folder, folder)
         after = measure_size(load_model(folder / "model.onnx"))
     report = optimization_report(
         config=config,
-        plan=result.plan,
+        plan=finished.plan,
         spectra=result.spectra,
         errors=result.errors,
         before=before,
         after=after,
-        fused=fused,
+        fused=finished.fused,
+        precision=finished.precision,
         timing={**clock.seconds, **result.timing},
         stages=result.stages,
         distillation=None if result.distillation is None else result.distillation.to_json(),
         certificate=None if result.certificate is None else result.certificate.to_json(),
     )
-    _write_json(folder / "plan.json", result.plan.to_json())
+    _write_json(folder / "plan.json", finished.plan.to_json())
     write_report(report, folder)
     return report
 

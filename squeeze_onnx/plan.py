@@ -64,6 +64,18 @@ class PlannedSite:
 
 
 @dataclass(frozen=True)
+class PlannedPrecision:
+    """What the squeezed weights are stored in, and the names of those ``kept`` in a higher precision (None: not chosen yet)."""
+
+    name: str = "fp32"
+    kept: tuple[str, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``plan.json``."""
+        return {"name": self.name, "kept": None if self.kept is None else list(self.kept)}
+
+
+@dataclass(frozen=True)
 class Plan:
     """The fate of all eligible sites, the sites left out and why, and what was asked for.
 
@@ -76,6 +88,7 @@ class Plan:
     sites: tuple[PlannedSite, ...]
     skipped: tuple[Mapping[str, str], ...] = ()
     refit: bool = False
+    precision: PlannedPrecision = PlannedPrecision()
 
     @property
     def eligible_parameters(self) -> int:
@@ -94,6 +107,7 @@ class Plan:
             "method": self.method,
             "budget": dict(self.budget),
             "refit": self.refit,
+            "precision": self.precision.to_json(),
             "sites": [_site_json(site) for site in self.sites],
             "skipped": [dict(site) for site in self.skipped],
         }
@@ -129,12 +143,22 @@ def read_plan(path: Path) -> Plan:
         raise OptionError(f'the plan {path}: "refit" is {refit!r}, not true or false')
     sites = tuple(_read_site(path, index, entry) for index, entry in enumerate(document["sites"]))
     skipped = tuple(_read_skipped(path, index, entry) for index, entry in enumerate(document["skipped"]))
-    return Plan(document["method"], document["budget"], sites, skipped, refit)
+    precision = _read_precision(path, document.get("precision", PlannedPrecision().to_json()))
+    return Plan(document["method"], document["budget"], sites, skipped, refit, precision)
 
 
 def _refuse_constant(word: str) -> NoReturn:
     """Refuse NaN and Infinity, which Python reads but JSON does not have."""
     raise ValueError(f"it holds {word}")
+
+
+def _read_precision(path: Path, entry: Any) -> PlannedPrecision:
+    kept = entry.get("kept") if isinstance(entry, dict) else None
+    named = isinstance(entry, dict) and isinstance(entry.get("name"), str)
+    listed = kept is None or (isinstance(kept, list) and all(isinstance(name, str) for name in kept))
+    if not (named and listed):
+        raise OptionError(f'the plan {path}: "precision" is {entry!r}, not a "name" and null or names under "kept"')
+    return PlannedPrecision(entry["name"], None if kept is None else tuple(kept))
 
 
 def _read_skipped(path: Path, index: int, entry: Any) -> dict[str, str]:

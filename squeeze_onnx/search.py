@@ -65,7 +65,10 @@ class _Workshop:
         result = carry_out(model, plan, self.survey, self.calibration, provider=config.provider, track=self.track)
         folder = self.folder / f"keep-{keep}"
         folder.mkdir(parents=True)
-        return _Candidate(keep, folder, write_folder(result, folder, config, self.before, Stopwatch()))
+        report = write_folder(
+            result, folder, config, self.before, Stopwatch(), batches=self.calibration, track=self.track
+        )
+        return _Candidate(keep, folder, report)
 
 
 def optimize_within(
@@ -99,7 +102,8 @@ def optimize_within(
     if cache is not None:
         check_cache(cache, out)
     resolve_provider(config.provider)
-    if not (METHODS[resolve_method(config, calibrated=calibration is not None)].needs_calibration or config.refit):
+    method = METHODS[resolve_method(config, calibrated=calibration is not None)]
+    if not (method.needs_calibration or config.refit or config.precision not in (None, "fp32")):
         calibration = None
     clock = Stopwatch()
     with clock.stage("load"):

@@ -4,7 +4,7 @@ No gradient and no label is needed. A site's damage D at its probe rank, over th
 there, is its sensitivity: to second order the damage of any other rank is sensitivity · e(rank), and damages add up.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.allocators import Uniform
 from squeeze_onnx.calibration import CalibrationBatch, session_showing
+from squeeze_onnx.damage import DamageMeter, probe_batches
 from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.factoring import truncate
 from squeeze_onnx.graph.model import save_model
@@ -25,10 +26,8 @@ from squeeze_onnx.graph.segments import Part, cut, extract
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.runtime.sessions import open_session
-from squeeze_onnx.spectra import SiteSpectra, read_weight
-
-PROBE_TOKENS = 1024
-"""About how many tokens of calibration data each probe runs on."""
+from squeeze_onnx.spectra import SiteSpectra
+from squeeze_onnx.weights import read_weight
 
 PROBE_KEEP = 0.5
 """The fraction of its parameters that a probed site keeps."""
@@ -66,7 +65,7 @@ def open_prober(
 ) -> Iterator["Prober"]:
     """Make ready to disturb ``sites`` of ``model``, which stays as it is; a few of ``batches`` are enough."""
     with TemporaryDirectory() as folder:
-        yield Prober(model, sites, _probe_batches(batches), provider, Path(folder))
+        yield Prober(model, sites, probe_batches(batches), provider, Path(folder))
 
 
 class Prober:
@@ -96,7 +95,7 @@ class Prober:
         return tuple(dict.fromkeys(start.sites for start in self._starts.values()))
 
     def damage(self, site: str, change: np.ndarray) -> float:
-        """Return the squared distance the outputs move, over their variance, if ``change`` (in, out) is added to the weight."""
+        """Return the damage (see `DamageMeter`) if ``change`` (in, out) is added to the weight of ``site``."""
         start = self._starts[site]
         if self._rest is None or self._rest.start is not start:
             self._rest = None  # one open at a time
@@ -161,53 +160,15 @@ class _Rest:
         path = folder / "rest.onnx"
         save_model(extract(opened.model, replace(start.part, inputs=tuple(types)), types), path)
         self.start = start
-        self._session = open_session(path, provider)
         self._opened = opened
-        self._outputs_of_model = len(model.graph.outputs)
-        self._feeds = [{name: batch.feeds[name] for name in start.part.inputs} for batch in batches]
-        self._masks = [batch.mask for batch in batches]
-        self._still = {
-            opened.inputs[site]: np.zeros((1, 1), dtype=dtype.numpy()) for site, dtype in opened.dtypes.items()
-        }
-        self._reference = self._outputs({})
-        self._variance = [float(np.square(rows - rows.mean(axis=0)).sum()) for rows in self._reference]
+        read = [
+            CalibrationBatch({name: batch.feeds[name] for name in start.part.inputs}, batch.mask) for batch in batches
+        ]
+        still = {opened.inputs[site]: np.zeros((1, 1), dtype=dtype.numpy()) for site, dtype in opened.dtypes.items()}
+        self._meter = DamageMeter(open_session(path, provider), read, still)
+        self._share = len(start.part.outputs) / len(model.graph.outputs)
 
     def damage(self, site: str, change: np.ndarray) -> float:
         """See `Prober.damage`; an output that does not lie behind the start does not move."""
-        moved = self._outputs({self._opened.inputs[site]: change.astype(self._opened.dtypes[site].numpy())})
-        distances = (
-            float(np.square(rows - reference).sum()) / variance
-            for rows, reference, variance in zip(moved, self._reference, self._variance, strict=True)
-            if variance > 0
-        )
-        return sum(distances) / self._outputs_of_model
-
-    def _outputs(self, changes: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Run all batches; each output as rows (sequences, features)."""
-        runs = [
-            [_rows(output, mask) for output in self._session.run(None, {**feeds, **self._still, **changes})]
-            for feeds, mask in zip(self._feeds, self._masks, strict=True)
-        ]
-        return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
-
-
-def _rows(output: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Return ``output`` with a row a sequence; what runs over tokens is averaged over those that are text."""
-    values = output.astype(np.float64)
-    if mask is not None and values.ndim == 3 and values.shape[:2] == mask.shape:
-        pooled: np.ndarray = np.einsum("stf,st->sf", values, mask.astype(np.float64)) / mask.sum(axis=1, keepdims=True)
-        return pooled
-    return values.reshape(len(values), -1)
-
-
-def _probe_batches(batches: Sequence[CalibrationBatch]) -> list[CalibrationBatch]:
-    """Take batches of the median length until they hold `PROBE_TOKENS` tokens: the shortest and longest are not typical."""
-    chosen: list[CalibrationBatch] = []
-    tokens = 0
-    middle = len(batches) // 2
-    for index in sorted(range(len(batches)), key=lambda index: abs(index - middle)):
-        if tokens >= PROBE_TOKENS:
-            break
-        chosen.append(batches[index])
-        tokens += max(array.size for array in batches[index].feeds.values())
-    return chosen
+        disturbance = {self._opened.inputs[site]: change.astype(self._opened.dtypes[site].numpy())}
+        return self._share * self._meter.damage(disturbance)

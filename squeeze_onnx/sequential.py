@@ -30,8 +30,8 @@ from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.regression import RIDGE, DriftMoments, InputMoments, NormalMatrix, Regression, normal_matrix, regress
 from squeeze_onnx.runtime.sessions import Session, open_session
-from squeeze_onnx.spectra import read_weight
 from squeeze_onnx.weightings import Weighting
+from squeeze_onnx.weights import read_weight
 
 Values = dict[str, np.ndarray]
 

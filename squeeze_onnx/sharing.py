@@ -12,7 +12,8 @@ from squeeze_onnx.graph.shared_rows import find_projections, read_the_same
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.methods import METHODS, WeightingOf
 from squeeze_onnx.plan import Plan, PlannedSite, break_even_rank
-from squeeze_onnx.spectra import SiteSpectra, read_weight
+from squeeze_onnx.spectra import SiteSpectra
+from squeeze_onnx.weights import read_weight
 
 
 def measure_sharings(spectra: Sequence[SiteSpectra], weighting_of: WeightingOf) -> tuple[Sharing, ...]:

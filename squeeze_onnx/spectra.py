@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from squeeze_onnx.allocators import Candidate
 from squeeze_onnx.config import AnalyzeConfig
 from squeeze_onnx.decompositions import singular_values
-from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.progress import Track, silent
@@ -16,6 +13,7 @@ from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.rmt.summary import SpectrumSummary, find_cut, summarize
 from squeeze_onnx.weightings import Standardization, Weighting
+from squeeze_onnx.weights import read_weight
 
 
 @dataclass(frozen=True)
@@ -29,20 +27,6 @@ class SiteSpectra:
     site: MatMulSite
     summary: SpectrumSummary
     candidate: Candidate
-
-
-def read_weight(site: MatMulSite) -> np.ndarray:
-    """Read the weight of ``site``, (in, out), in float64.
-
-    Raises ModelError naming the site if it holds NaN or infinity.
-    """
-    weight: np.ndarray = site.weight.numpy().astype(np.float64)
-    if not np.isfinite(weight).all():
-        raise ModelError(
-            f"the weight {site.weight.name} of node {site.name} holds NaN or infinite values; export the model again, or "
-            f"leave it alone with --exclude {site.name}"
-        )
-    return weight
 
 
 def measure_spectra(

@@ -49,7 +49,7 @@ FORMAT = "squeeze-onnx/survey/2"
 OF_THE_BUDGET = frozenset(
     (
         *("method", "keep", "floor", "above_break_even", "joint_qkv", "refit", "distill", "external_data", "fuse"),
-        *("objective", "batch_size", "sequence_length", "threads"),
+        *("objective", "batch_size", "sequence_length", "threads", "precision"),
     )
 )
 """Options that a survey does not depend on; of the method it is the one that ``auto`` stands for."""

@@ -18,8 +18,9 @@ from squeeze_onnx.graph.model import OnnxModel, load_model
 from squeeze_onnx.graph.rewrite import replace_weight
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.sensitivity import open_prober, probe_sensitivities
-from squeeze_onnx.spectra import SiteSpectra, measure_spectra, read_weight
+from squeeze_onnx.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.weightings import Identity
+from squeeze_onnx.weights import read_weight
 from tests.graph.execution import run
 from tests.tiny_encoder import batch, encoder_model, weights_of, with_weights, write_model_folder
 

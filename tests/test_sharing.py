@@ -17,9 +17,9 @@ from squeeze_onnx.graph.fusion import count_fused, fuse
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.plan import Plan, PlannedSite
-from squeeze_onnx.spectra import read_weight
 from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.survey import Survey, take_survey
+from squeeze_onnx.weights import read_weight
 from tests.graph.execution import run
 from tests.tiny_encoder import HIDDEN, LAYERS, VOCABULARY, encoder_model, weights_of, with_weights
 

@@ -11,8 +11,9 @@ from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from squeeze_onnx.rmt.noise import BulkFit, EntryVariance
 from squeeze_onnx.rmt.summary import find_cut
-from squeeze_onnx.spectra import measure_spectra, read_weight
+from squeeze_onnx.spectra import measure_spectra
 from squeeze_onnx.weightings import Identity, Standardization, Weighting
+from squeeze_onnx.weights import read_weight
 from tests.tiny_models import matmul_model
 from tests.tracks import RecordingTrack
 

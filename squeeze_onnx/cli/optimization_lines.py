@@ -14,6 +14,7 @@ from squeeze_onnx.cli.tables import (
     fusion_table,
     latency_line,
     optimization_table,
+    precision_line,
     size_table,
     skipped_table,
 )
@@ -29,6 +30,8 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
         yield fusion_table(report)
     before, after = (readable_bytes(report["size"][f"{which}_bytes"]) for which in ("baseline", "optimized"))
     yield f"{out}: {before} → {after}, method {report['method']}"
+    if report["precision"]["name"] != "fp32":
+        yield precision_line(report["precision"])
     # What was not asked for is null, or not there.
     told = {
         "latency": latency_line,

@@ -107,6 +107,12 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
 @click.option(
     "--fuse", metavar="NAME", help="Fuse operators for ONNX Runtime on cpu or cuda; it runs nowhere else then."
 )
+@click.option(
+    "--precision",
+    metavar="NAME",
+    help="fp32; fp16; int8: integer products, ranges found as it runs; int8-static: ranges from the calibration data; "
+    "int4: the smallest file, at the speed of fp32 [default: that of the plan, or fp32].",
+)
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @click.option(
     "--json", "json_path", type=PATH, metavar="FILE", help="Write report.json there too; - is standard output."

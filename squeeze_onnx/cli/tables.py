@@ -100,6 +100,14 @@ def distillation_line(distillation: Report) -> str:
     )
 
 
+def precision_line(precision: Report) -> str:
+    """Say in a line what the weights are stored in, and what that does to the outputs."""
+    kept = f", {len(precision['kept'])} kept higher" if precision["kept"] else ""
+    damage = precision["damage"]
+    told = "" if damage is None else f": the outputs move by {damage:.2g} of their variance"
+    return f"Precision: {len(precision['sites'])} weights in {precision['name']}{kept}{told}"
+
+
 def certificate_line(certificate: Report) -> str:
     """Say in a line how far the answers moved, and what bounds that."""
     if certificate["measured"] is None:

@@ -22,7 +22,16 @@ from squeeze_onnx.graph.spelled_attention import SpelledAttention, spelled_atten
 
 def fuse_attention(inserter: Inserter) -> None:
     """Replace every attention of the graph that is spelled out; the nodes it was spelled with stay, unused."""
-    writer = _Writer(inserter)
+    _fuse(inserter, pack=True)
+
+
+def fuse_attention_core(inserter: Inserter) -> None:
+    """Replace as `fuse_attention` does, but leave all products outside of it, where a quantizer finds their weights."""
+    _fuse(inserter, pack=False)
+
+
+def _fuse(inserter: Inserter, *, pack: bool) -> None:
+    writer = _Writer(inserter, pack=pack)
     for found in spelled_attentions(inserter.graph):
         writer.replace(found)
 
@@ -30,8 +39,9 @@ def fuse_attention(inserter: Inserter) -> None:
 class _Writer:
     """Writes fused attentions; what several of them share is written once."""
 
-    def __init__(self, inserter: Inserter) -> None:
+    def __init__(self, inserter: Inserter, *, pack: bool) -> None:
         self._inserter = inserter
+        self._pack = pack
         self._attention_biases: dict[tuple[ir.Value, ...], ir.Value] = {}
         self._packed: dict[tuple[ir.Value, ...], ir.Value] = {}
 
@@ -43,7 +53,7 @@ class _Writer:
         biases = np.concatenate([projection.bias for projection in found.projections])
         bias = self._inserter.initializer(f"{before.name}/qkv_bias", ir.Tensor(biases))
         attributes: dict[str, Any] = {"num_heads": found.heads, "scale": found.scale}
-        if _share_rows(found.projections):
+        if self._pack and _share_rows(found.projections):
             attributes["qkv_hidden_sizes"] = [projection.features for projection in found.projections]
             operands = [found.query.rows, self._packed_weight(found, before), bias, None, None, attention_bias]
             fused = self._inserter.node(PACKED_ATTENTION, operands, before=before, **attributes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from squeeze_onnx.graph.fused_attention import fuse_attention
+from squeeze_onnx.graph.fused_attention import fuse_attention, fuse_attention_core
 from squeeze_onnx.graph.fused_layers import (
     fuse_embedding_normalization,
     fuse_gelu,
@@ -32,6 +32,12 @@ FUSIONS: dict[str, tuple[Fusion, ...]] = {
 }
 """Execution provider → what is worth fusing there, in order."""
 
+WEIGHTS_APART: dict[str, tuple[Fusion, ...]] = {
+    "cpu": (fuse_attention_core, fuse_gelu, keep_sums_apart),
+    "cuda": (fuse_attention_core, fuse_gelu, fuse_skip_normalization),
+}
+"""The same for a model that is quantized afterwards: no weight goes into an operator, where it would stay float."""
+
 
 @dataclass(frozen=True)
 class FusionCounts:
@@ -45,19 +51,19 @@ class FusionCounts:
         return {kind: {"dense": count, "squeezed": self.squeezed[kind]} for kind, count in self.dense.items()}
 
 
-def fuse(model: ir.Model, provider: str) -> None:
+def fuse(model: ir.Model, provider: str, *, weights_apart: bool = False) -> None:
     """Fuse what is worth it on ``provider`` in the main graph of ``model``, which changes in place."""
     inserter = Inserter(model)
-    for fusion in FUSIONS[provider]:
+    for fusion in (WEIGHTS_APART if weights_apart else FUSIONS)[provider]:
         fusion(inserter)
     RemoveUnusedNodesPass()(model)
 
 
-def fuse_squeezed(model: OnnxModel, provider: str) -> FusionCounts:
+def fuse_squeezed(model: OnnxModel, provider: str, *, weights_apart: bool = False) -> FusionCounts:
     """Fuse ``model``, which was squeezed and changes in place; its file still holds the dense one to compare with."""
     dense = load_model(model.path).ir
     for graph in (dense, model.ir):
-        fuse(graph, provider)
+        fuse(graph, provider, weights_apart=weights_apart)
     return FusionCounts(count_fused(dense), count_fused(model.ir))
 
 

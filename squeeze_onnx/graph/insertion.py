@@ -40,6 +40,26 @@ class Inserter:
         self.graph.register_initializer(value)
         return value
 
+    def graph_input(self, name: str, dtype: ir.DataType) -> ir.Value:
+        """Add an input of shape () to the graph."""
+        value = ir.Value(name=self._free_name(name), type=ir.TensorType(dtype), shape=ir.Shape([]))
+        self.graph.inputs.append(value)
+        return value
+
+    def take_over(self, value: ir.Value, other: ir.Value) -> None:
+        """Let ``other`` stand for ``value`` everywhere, under its name, and remove the node that computed it."""
+        node = value.producer()
+        assert node is not None
+        other.name, value.name = value.name, other.name  # the model may return it
+        other.type, other.shape = value.type, value.shape
+        value.replace_all_uses_with(other, replace_graph_outputs=True)
+        self.graph.remove(node, safe=True)
+
+    def drop(self, initializer: ir.Value) -> None:
+        """Remove an initializer that nothing uses any more."""
+        if not initializer.uses() and not initializer.is_graph_output():
+            del self.graph.initializers[str(initializer.name)]
+
     def _free_name(self, wanted: str) -> str:
         name = free_name(wanted, self._taken)
         self._taken.add(name)

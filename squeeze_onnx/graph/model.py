@@ -111,6 +111,12 @@ def save_model(model: ir.Model, path: str | Path, *, external_data: bool = False
             raise OutputError(f"{path} cannot be written as ONNX: {_root_cause(error)}") from error
 
 
+def serialized_size(model: ir.Model) -> int:
+    """Return the bytes that `save_model` writes for ``model`` in one file, weights and all."""
+    with weights_embedded(model), initializers_undeclared(model):
+        return stream_model(model).size
+
+
 def refuse_overwriting_input(model: OnnxModel, out: str | Path) -> None:
     """Raise OutputError if writing the file or folder ``out`` would touch a file that ``model`` was loaded from."""
     target = Path(os.path.realpath(out))

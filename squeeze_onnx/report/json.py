@@ -26,6 +26,7 @@ def optimization_report(
     before: ModelSize,
     after: ModelSize,
     timing: Mapping[str, float],
+    precision: Mapping[str, Any],
     fused: FusionCounts | None = None,
     stages: Sequence[StageRecord] = (),
     distillation: Mapping[str, Any] | None = None,
@@ -54,6 +55,7 @@ def optimization_report(
             for planned, measured in zip(plan.sites, spectra, strict=True)
         ],
         "skipped": [dict(site) for site in plan.skipped],
+        "precision": dict(precision),
         "fused": None if fused is None else fused.to_json(),
         "stages": [stage.to_json() for stage in stages],
         "distillation": distillation,

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from squeeze_onnx.errors import DataError
 from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.report.environment import environment
 from squeeze_onnx.runtime.binding import bind_run
 from squeeze_onnx.runtime.latency import measure_latency
+from squeeze_onnx.runtime.providers import import_onnxruntime
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.staging import staged_file
 
@@ -156,7 +156,8 @@ def _many_matmuls(shape: Shape, count: int, generator: np.random.Generator) -> b
 
 def _fingerprint(setting: Setting) -> str:
     """Return what stands for the machine, the version of onnxruntime and the ``setting`` in the name of a file."""
-    machine = {"setting": asdict(setting), "environment": environment(), "processor": _processor()}
+    version = import_onnxruntime().__version__
+    machine = {"setting": asdict(setting), "processor": _processor(), "onnxruntime": version}
     return sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
 
 

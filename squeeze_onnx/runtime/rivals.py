@@ -1,31 +1,12 @@
 """What onnxruntime's own tools make of a model: the opponents that a squeezed model has to beat."""
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-import onnx
-
 from squeeze_onnx.errors import MissingPackageError, ModelError
 from squeeze_onnx.runtime.providers import import_onnxruntime
-
-
-def quantize_int8(source: Path, target: Path) -> None:
-    """Write to ``target`` the dynamic int8 form of ``source``: int8 weights, one scale for each output channel."""
-    import_onnxruntime()
-    with _quietly():
-        from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415, TID251
-
-        quantize_dynamic(
-            onnx.load(source),  # given a path, it would write a temporary file beside the model
-            target,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            # ONNX's shape inference knows no types behind operators of com.microsoft.
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
+from squeeze_onnx.runtime.quantizers import quantize_int8, quietly
 
 
 def fuse_dense(source: Path, target: Path) -> None:
@@ -33,7 +14,7 @@ def fuse_dense(source: Path, target: Path) -> None:
     import_onnxruntime()
     if find_spec("sympy") is None:
         raise MissingPackageError("--against fused runs onnxruntime.transformers, which needs sympy: pip install sympy")
-    with _quietly():
+    with quietly():
         from onnxruntime.transformers import optimizer  # noqa: PLC0415, TID251
 
         optimizer.optimize_model(str(source), model_type="bert").save_model_to_file(str(target))
@@ -55,14 +36,3 @@ def build_rival(kind: str, source: Path, folder: Path) -> Path:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(f"--against {kind}: onnxruntime's tool fails on {source}: {reason}") from error
     return target
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep back what the tools log: advice on how to use them, and their progress."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(before)

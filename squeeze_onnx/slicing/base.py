@@ -13,7 +13,7 @@ from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.moments import Moments, SecondMoment
 from squeeze_onnx.sensitivity import Prober
-from squeeze_onnx.spectra import read_weight
+from squeeze_onnx.weights import read_weight
 
 
 class Block(Protocol):

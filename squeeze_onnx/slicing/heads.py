@@ -18,7 +18,7 @@ from squeeze_onnx.slicing.base import Kind, Seen
 from squeeze_onnx.slicing.elimination import damped
 from squeeze_onnx.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
 from squeeze_onnx.slicing.head_bases import ScoreBases, context_bases, context_errors, score_bases, thin_weight
-from squeeze_onnx.spectra import read_weight
+from squeeze_onnx.weights import read_weight
 
 STEPS = ((32, 8), (8, 4), (1, 1))
 """(width of a head, what a smaller width is a multiple of): matrix kernels like 8, but a narrow head needs a choice."""

@@ -16,7 +16,7 @@ from squeeze_onnx.sensitivity import Prober
 from squeeze_onnx.slicing.base import Kind, Seen
 from squeeze_onnx.slicing.elimination import Elimination, compensate, eliminate
 from squeeze_onnx.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
-from squeeze_onnx.spectra import read_weight
+from squeeze_onnx.weights import read_weight
 
 
 @dataclass(frozen=True)

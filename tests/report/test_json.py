@@ -38,6 +38,7 @@ def report(before: ModelSize, result: SqueezeResult) -> dict[str, Any]:
         before=before,
         after=AFTER,
         timing={"load": 0.25},
+        precision={"name": "fp32"},
     )
 
 
@@ -88,6 +89,7 @@ class TestOptimization:
             before=before,
             after=AFTER,
             timing={},
+            precision={"name": "fp32"},
         )
         for site in report["sites"]:
             spectrum = site["spectrum"]

@@ -33,8 +33,9 @@ from squeeze_onnx.learning.soco.stages import (
 from squeeze_onnx.learning.teacher import TaughtBatches, teach
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.spectra import SiteSpectra, read_weight
+from squeeze_onnx.spectra import SiteSpectra
 from squeeze_onnx.weightings import LearnedSpectrum, Weighting
+from squeeze_onnx.weights import read_weight
 
 
 @dataclass(frozen=True)

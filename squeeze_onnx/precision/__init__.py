@@ -1,0 +1,28 @@
+"""Precisions: how the weights of a squeezed model are stored and multiplied.
+
+A new precision is one file here, one line in `PRECISIONS` and one test file.
+"""
+
+from squeeze_onnx.precision.base import Evidence, KeptSite, Lowered, Precision
+from squeeze_onnx.precision.fp16 import Float16
+from squeeze_onnx.precision.fp32 import Float32
+from squeeze_onnx.precision.int4 import Int4
+from squeeze_onnx.precision.int8 import DynamicInt8, StaticInt8
+
+PRECISIONS: dict[str, type[Precision]] = {
+    precision.name: precision for precision in (Float32, Float16, DynamicInt8, StaticInt8, Int4)
+}
+"""Name on the command line and in JSON → class."""
+
+__all__ = [
+    "PRECISIONS",
+    "DynamicInt8",
+    "Evidence",
+    "Float16",
+    "Float32",
+    "Int4",
+    "KeptSite",
+    "Lowered",
+    "Precision",
+    "StaticInt8",
+]

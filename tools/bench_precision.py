@@ -1,0 +1,168 @@
+"""How fast and how small a squeezed model is in each precision, against what onnxruntime makes of the dense one.
+
+    python -m tools.bench_precision run [--threads 2] [--hidden 768 --layers 12]
+    python -m tools.bench_precision table
+
+``run`` builds a BERT with the shapes of BERT-base and random weights, halves its encoder in two ways, writes every precision
+of both, times all in turns (`squeeze_onnx.benchmark`) and writes models/bert-base-shapes/results/precision.json. ``sliced`` is
+what `whiten` does by itself: half of the neurons, 24 of 64 dimensions of a head for query and key, 40 for value and output.
+``factored`` is one global budget with ranks only: query and key at 88, attention output at 216, FFN at 272, value dense. Random
+weights say nothing of quality: ``squeeze-onnx validate`` on a real model does.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.benchmark import BenchConfig, bench
+from squeeze_onnx.companions import copy_companions
+from squeeze_onnx.graph.feed_forward import find_feed_forwards
+from squeeze_onnx.graph.fusion import fuse
+from squeeze_onnx.graph.heads import find_query_keys, find_value_outputs
+from squeeze_onnx.graph.model import load_model, save_model
+from squeeze_onnx.graph.rewrite import Rewriter
+from squeeze_onnx.graph.roles import Role
+from squeeze_onnx.graph.sites import find_sites
+from squeeze_onnx.precision import PRECISIONS, Evidence
+from squeeze_onnx.runtime.quantizers import quantize_int8
+from tools.bench_quality import ROOT
+from tools.readme_tables import put_table
+
+RESULTS = ROOT / "models" / "bert-base-shapes" / "results" / "precision.json"
+BASELINE = "dense, ORT dynamic int8"
+
+RANKS = {Role.QUERY: 88, Role.KEY: 88, Role.ATTENTION_OUTPUT: 216, Role.FFN_IN: 272, Role.FFN_OUT: 272}
+"""Of a hidden size of 768."""
+HEAD_WIDTHS = (24, 40)
+"""Dimensions of each head that stay, for query and key, and for value and output; of 64."""
+
+
+@click.group()
+def main() -> None:
+    """Measure, and make the table of what was measured."""
+
+
+@main.command()
+@click.option("--threads", default=2, show_default=True)
+@click.option("--hidden", default=768, show_default=True)
+@click.option("--layers", default=12, show_default=True)
+@click.option("--rounds", default=20, show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
+def run(threads: int, hidden: int, layers: int, rounds: int, results: Path) -> None:
+    """Build, measure, and write models/bert-base-shapes/results/precision.json."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = dict(build(Path(folder), hidden, layers))
+        config = BenchConfig(threads=threads, rounds=rounds, memory=False)
+        measured = bench(list(paths.values()), config).to_json()
+    for name, model in zip(paths, measured["models"], strict=True):
+        model["name"] = name
+    command = f"python -m tools.bench_precision run --threads {threads} --hidden {hidden} --layers {layers}"
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.write_text(json.dumps({"command": command, **measured}, indent=1) + "\n")
+    for line in markdown(results):
+        click.echo(line)
+
+
+def build(folder: Path, hidden: int, layers: int) -> Iterator[tuple[str, Path]]:
+    """Write every model to a folder of its own; yield its name and the folder, the baseline first."""
+    dense = _export(folder / "dense", hidden, layers)
+
+    def written(name: str, make: Callable[[Path], None]) -> tuple[str, Path]:
+        target = folder / name.replace(" ", "-").replace(",", "")
+        target.mkdir()
+        copy_companions(dense, target)
+        make(target / "model.onnx")
+        return name, target
+
+    yield written(BASELINE, lambda path: quantize_int8(dense / "model.onnx", path))
+    for shape, halve in (("sliced", slice_half), ("factored", factor_half)):
+        for precision in ("fp32", "fp16", "int8", "int4"):
+            for fused in (False, True):
+                label = f"{shape}, {precision}{', --fuse cpu' if fused else ''}"
+                yield written(label, lambda path, how=(halve, precision, fused): _write(dense, path, *how))  # type: ignore[misc]
+
+
+def _write(dense: Path, path: Path, halve: Callable[[ir.Model], None], precision: str, fused: bool) -> None:
+    model = load_model(dense).ir
+    halve(model)
+    kind = PRECISIONS[precision]
+    if fused:
+        fuse(model, "cpu", weights_apart=kind.weights_apart)
+    save_model(kind().lower(model, Evidence()).model, path)
+
+
+def _export(folder: Path, hidden: int, layers: int) -> Path:
+    """Export a BERT with random weights, as optimum does."""
+    from optimum.exporters.onnx import onnx_export_from_model
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 64,
+        intermediate_size=4 * hidden,
+        architectures=["BertModel"],
+    )
+    onnx_export_from_model(BertModel(config).eval(), folder, task="feature-extraction", do_validation=False)
+    return folder
+
+
+def slice_half(model: ir.Model) -> None:
+    """Keep the first half of all neurons and the first dimensions of all heads of ``model``, which changes in place."""
+    for feed_forward in find_feed_forwards(find_sites(model).sites):
+        kept = np.arange(feed_forward.columns // 2)
+        Rewriter(model).slice(feed_forward, kept, feed_forward.after.weight.numpy()[kept])
+    for find, width in zip((find_query_keys, find_value_outputs), HEAD_WIDTHS, strict=True):
+        for block in find(find_sites(model).sites):
+            columns = block.heads * width
+            shapes = block.shapes(columns)
+            weights = {site.name: site.weight.numpy() for site in block.sites}
+            biases = {each.site.name: each.bias.tensor.numpy()[:columns] for each in block.before if each.bias}
+            first = {name: weights[name][:rows, :features] for name, (rows, features) in shapes.items()}
+            Rewriter(model).narrow(block, columns, first, biases)
+
+
+def factor_half(model: ir.Model) -> None:
+    """Put random factors of the ranks `RANKS` into ``model``, which changes in place."""
+    random = np.random.default_rng(0)
+    rewriter = Rewriter(model)
+    for site in find_sites(model).sites:
+        if site.role in RANKS:
+            rank = RANKS[site.role] * min(site.in_features, site.out_features) // 768
+            sides = (random.standard_normal(shape) for shape in ((site.in_features, rank), (rank, site.out_features)))
+            left, right = (side / np.sqrt(len(side)) for side in sides)
+            rewriter.factor(site, left, right)
+
+
+@main.command()
+@click.option("--readme", type=click.Path(path_type=Path), default=ROOT / "README.md", show_default=True)
+def table(readme: Path) -> None:
+    """Put the table between its markers in the README."""
+    put_table(readme, "precision", markdown(RESULTS))
+
+
+def markdown(results: Path) -> Iterator[str]:
+    """Yield the lines of the table: speed-ups over the baseline, with their 95 % intervals."""
+    measured = json.loads(results.read_text())
+    shapes = [f"{shape['batch_size']} × {shape['sequence_length']}" for shape in measured["shapes"]]
+    yield f"| | {' | '.join(shapes)} | geometric mean | file |"
+    yield f"|---|{'---|' * (len(shapes) + 2)}"
+    baseline = measured["models"][0]["bytes"]
+    for number, model in enumerate(measured["models"]):
+        cells = [_cell(shape["models"][number]) for shape in measured["shapes"]] + [_cell(model["mean"])]
+        yield f"| {model['name']} | {' | '.join(cells)} | {100 * model['bytes'] / baseline:.0f} % |"
+
+
+def _cell(speedup: dict[str, Any]) -> str:
+    low, high = speedup["speedup_interval"]
+    return f"{speedup['speedup']:.2f} ({low:.2f} … {high:.2f})"
+
+
+if __name__ == "__main__":
+    main()
