@@ -12,7 +12,7 @@ weights say nothing of quality: ``squeeze-onnx validate`` on a real model does.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,13 @@ from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.precision import PRECISIONS, Evidence
 from squeeze_onnx.runtime.quantizers import quantize_int8
+from squeeze_onnx.runtime.rivals import fuse_dense
 from tools.bench_quality import ROOT
 from tools.readme_tables import put_table
 
 RESULTS = ROOT / "models" / "bert-base-shapes" / "results" / "precision.json"
 BASELINE = "dense, ORT dynamic int8"
+FUSED = "dense fp32, ORT fused"
 
 RANKS = {Role.QUERY: 88, Role.KEY: 88, Role.ATTENTION_OUTPUT: 216, Role.FFN_IN: 272, Role.FFN_OUT: 272}
 """Of a hidden size of 768."""
@@ -53,11 +55,12 @@ def main() -> None:
 @click.option("--hidden", default=768, show_default=True)
 @click.option("--layers", default=12, show_default=True)
 @click.option("--rounds", default=20, show_default=True)
+@click.option("--only", "wanted", multiple=True, help="Only models whose name contains this, next to the dense ones.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
-def run(threads: int, hidden: int, layers: int, rounds: int, results: Path) -> None:
+def run(*, threads: int, hidden: int, layers: int, rounds: int, wanted: Sequence[str], results: Path) -> None:
     """Build, measure, and write models/bert-base-shapes/results/precision.json."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = dict(build(Path(folder), hidden, layers))
+        paths = dict(build(Path(folder), hidden, layers, wanted))
         config = BenchConfig(threads=threads, rounds=rounds, memory=False)
         measured = bench(list(paths.values()), config).to_json()
     for name, model in zip(paths, measured["models"], strict=True):
@@ -69,7 +72,7 @@ def run(threads: int, hidden: int, layers: int, rounds: int, results: Path) -> N
         click.echo(line)
 
 
-def build(folder: Path, hidden: int, layers: int) -> Iterator[tuple[str, Path]]:
+def build(folder: Path, hidden: int, layers: int, wanted: Sequence[str] = ()) -> Iterator[tuple[str, Path]]:
     """Write every model to a folder of its own; yield its name and the folder, the baseline first."""
     dense = _export(folder / "dense", hidden, layers)
 
@@ -81,11 +84,13 @@ def build(folder: Path, hidden: int, layers: int) -> Iterator[tuple[str, Path]]:
         return name, target
 
     yield written(BASELINE, lambda path: quantize_int8(dense / "model.onnx", path))
+    yield written(FUSED, lambda path: fuse_dense(dense / "model.onnx", path))
     for shape, halve in (("sliced", slice_half), ("factored", factor_half)):
         for precision in ("fp32", "fp16", "int8", "int4"):
             for fused in (False, True):
                 label = f"{shape}, {precision}{', --fuse cpu' if fused else ''}"
-                yield written(label, lambda path, how=(halve, precision, fused): _write(dense, path, *how))  # type: ignore[misc]
+                if not wanted or any(text in label for text in wanted):
+                    yield written(label, lambda path, how=(halve, precision, fused): _write(dense, path, *how))  # type: ignore[misc]
 
 
 def _write(dense: Path, path: Path, halve: Callable[[ir.Model], None], precision: str, fused: bool) -> None:
