@@ -9,25 +9,22 @@ Nothing is tuned on the dev set; calibration is train text.
 """
 
 import json
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from squeeze_onnx import CalibrationConfig, OptimizeConfig, ValidateConfig, load_calibration, load_model, validate
+from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
 from squeeze_onnx.allocators import Allocator, Alternative, GlobalBudget, Uniform
-from squeeze_onnx.companions import copy_companions
-from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.planning import make_plan
 from squeeze_onnx.slicing import slicings_of
 from squeeze_onnx.slicing.heads import Contexts, Scores
 from squeeze_onnx.slicing.neurons import Neurons
-from squeeze_onnx.squeezing import SqueezeResult, carry_out
+from squeeze_onnx.squeezing import carry_out
 from squeeze_onnx.survey import Survey, take_survey
-from tools.bench_quality import BUDGETS, ROOT, TASKS
+from tools.measuring import BUDGETS, TASKS, data_options, known_results, readme_option, results_path, score
 from tools.readme_tables import put_table
 
 
@@ -90,28 +87,30 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--glue", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of GLUE splits.")
-@click.option(
-    "--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models", show_default=True
-)
+@data_options
 @click.option("--model", "name", type=click.Choice(list(TASKS)), default="minilm-l6", show_default=True)
-def run(glue: Path, models: Path, name: str) -> None:
+@click.option(
+    "--step", "wanted", multiple=True, help="Only steps whose label contains this; the others stay as they are."
+)
+def run(glue: Path, models: Path, name: str, wanted: Sequence[str]) -> None:
     """Measure, and write models/NAME/results/ablation.json."""
-    results = ROOT / "models" / name / "results" / "ablation.json"
-    rows: dict[str, dict[str, Any]] = {}
-    for label, keep, row in measure(models / name / "onnx", TASKS[name], glue):
-        rows.setdefault(label, {})[str(keep)] = row
+    results = results_path(name, "ablation")
+    known = json.loads(results.read_text())["rows"] if results.exists() else {}
+    steps = [step for step in STEPS if not wanted or any(text in step.label for text in wanted)]
+    for label, keep, row in measure(models / name / "onnx", TASKS[name], glue, steps):
+        known.setdefault(label, {})[str(keep)] = row
+        rows = {step.label: known[step.label] for step in STEPS if step.label in known}
         command = f"python -m tools.bench_ablation run --glue DIR --model {name}"
         results.write_text(json.dumps({"task": TASKS[name], "command": command, "rows": rows}, indent=1) + "\n")
         click.echo(f"{name}: {label}, keep {keep}: {row['candidate']:.4f}")
 
 
-def measure(path: Path, task: str, glue: Path) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """Yield label, budget and score of each step."""
+def measure(path: Path, task: str, glue: Path, steps: Sequence[Step]) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """Yield label, budget and score of each of ``steps``."""
     calibration = load_calibration(load_model(path), CalibrationConfig(f"glue:{task}", glue))
-    configs = {method: OptimizeConfig(method=method, simulations=1) for method in ("svd", "whiten")}
+    configs = {method: OptimizeConfig(method=method, simulations=1) for method in {step.method for step in steps}}
     surveys = {method: take_survey(load_model(path), config, calibration) for method, config in configs.items()}
-    for step in STEPS:
+    for step in steps:
         for keep in BUDGETS:
             survey = step.survey(surveys[step.method])
             plan = make_plan(
@@ -127,23 +126,8 @@ def measure(path: Path, task: str, glue: Path) -> Iterator[tuple[str, float, dic
             yield step.label, keep, score(path, result, task, glue)
 
 
-def score(path: Path, result: SqueezeResult, task: str, glue: Path) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(result.model.ir, Path(folder) / "model.onnx")
-        copy_companions(path, Path(folder))
-        scored = validate(path, folder, ValidateConfig(task=task, data=glue, latency_rounds=1)).to_json()
-    metric = scored["primary_metric"]
-    return {
-        "metric": metric,
-        **scored["metrics"][metric],
-        "cosine_similarity": scored["cosine_similarity"],
-        "agreement": scored["agreement"],
-        "kept": result.plan.kept_parameters / result.plan.eligible_parameters,
-    }
-
-
 @main.command()
-@click.option("--readme", type=click.Path(path_type=Path), default=ROOT / "README.md", show_default=True)
+@readme_option
 def table(readme: Path) -> None:
     """Put the table between its markers in the README."""
     put_table(readme, "ablation", markdown())
@@ -151,17 +135,14 @@ def table(readme: Path) -> None:
 
 def markdown() -> Iterator[str]:
     """Yield the lines of one table a model."""
-    for name in TASKS:
-        results = ROOT / "models" / name / "results" / "ablation.json"
-        if results.exists():
-            rows = json.loads(results.read_text())["rows"]
-            first = next(iter(next(iter(rows.values())).values()))
-            yield f"**{name}**, {TASKS[name]}, {first['metric']} (output cosine): dense {first['baseline']:.4f}"
-            yield ""
-            yield f"| | {' | '.join(f'keep {keep}' for keep in BUDGETS)} |"
-            yield f"|---|{'---|' * len(BUDGETS)}"
-            yield from (_line(label, row) for label, row in rows.items())
-            yield ""
+    for name, rows in known_results("ablation"):
+        first = next(iter(next(iter(rows.values())).values()))
+        yield f"**{name}**, {TASKS[name]}, {first['metric']} (output cosine): dense {first['baseline']:.4f}"
+        yield ""
+        yield f"| | {' | '.join(f'keep {keep}' for keep in BUDGETS)} |"
+        yield f"|---|{'---|' * len(BUDGETS)}"
+        yield from (_line(label, row) for label, row in rows.items())
+        yield ""
 
 
 def _line(label: str, row: Mapping[str, Any]) -> str:

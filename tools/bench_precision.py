@@ -32,10 +32,10 @@ from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.precision import PRECISIONS, Evidence
 from squeeze_onnx.runtime.quantizers import quantize_int8
 from squeeze_onnx.runtime.rivals import fuse_dense
-from tools.bench_quality import ROOT
+from tools.measuring import readme_option, results_path
 from tools.readme_tables import put_table
 
-RESULTS = ROOT / "models" / "bert-base-shapes" / "results" / "precision.json"
+RESULTS = results_path("bert-base-shapes", "precision")
 BASELINE = "dense, ORT dynamic int8"
 FUSED = "dense fp32, ORT fused"
 
@@ -146,7 +146,7 @@ def factor_half(model: ir.Model) -> None:
 
 
 @main.command()
-@click.option("--readme", type=click.Path(path_type=Path), default=ROOT / "README.md", show_default=True)
+@readme_option
 def table(readme: Path) -> None:
     """Put the table between its markers in the README."""
     put_table(readme, "precision", markdown(RESULTS))

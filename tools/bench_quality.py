@@ -26,21 +26,10 @@ from squeeze_onnx.pipeline import write_folder
 from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import take_survey
+from tools.measuring import BUDGETS, TASKS, data_options, known_results, readme_option, results_path
 from tools.readme_tables import put_table
 
-ROOT = Path(__file__).resolve().parent.parent
 FFN = ("ffn_in", "ffn_out")
-BUDGETS = (0.75, 0.5, 0.33)
-
-TASKS = {
-    "minilm-l6": "stsb",
-    "mpnet-base": "stsb",
-    "minilm-l6-MRPC": "mrpc",
-    "minilm-l6-SST-2": "sst2",
-    "minilm-l6-CoLA": "cola",
-    "mpnet-base-MRPC": "mrpc",
-}
-"""Reference model → the GLUE task it is scored on."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +70,13 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--glue", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of GLUE splits.")
-@click.option(
-    "--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models", show_default=True
-)
+@data_options
 @click.option("--model", "names", multiple=True, type=click.Choice(list(TASKS)), help="Only these models.")
 @click.option("--run", "wanted", multiple=True, help="Only runs whose label contains this.")
 def run(glue: Path, models: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     """Measure, and write models/NAME/results/quality.json."""
     for name in names or TASKS:
-        results = ROOT / "models" / name / "results" / "quality.json"
+        results = results_path(name, "quality")
         results.parent.mkdir(parents=True, exist_ok=True)
         rows = json.loads(results.read_text())["rows"] if results.exists() else {}
         jobs = [job for job in RUNS if not wanted or any(text in job.label for text in wanted)]
@@ -145,7 +131,7 @@ def _effective_rank_reduction(site: Mapping[str, Any]) -> float:
 
 
 @main.command()
-@click.option("--readme", type=click.Path(path_type=Path), default=ROOT / "README.md", show_default=True)
+@readme_option
 def table(readme: Path) -> None:
     """Put the measured tables between their markers in the README."""
     put_table(readme, "quality", markdown())
@@ -153,13 +139,9 @@ def table(readme: Path) -> None:
 
 def markdown() -> Iterator[str]:
     """Yield the lines of one table a model."""
-    for name, task in TASKS.items():
-        results = ROOT / "models" / name / "results" / "quality.json"
-        if not results.exists():
-            continue
-        rows = json.loads(results.read_text())["rows"]
+    for name, rows in known_results("quality"):
         first = next(iter(rows.values()))
-        yield f"**{name}**, {task}, {first['metric']}: dense {first['baseline']:.4f}"
+        yield f"**{name}**, {TASKS[name]}, {first['metric']}: dense {first['baseline']:.4f}"
         yield ""
         columns = ("drop in points (95 % interval)", "output cosine", "same predictions", "eligible kept", "file")
         yield f"| | {first['metric']} | {' | '.join(columns)} | FFN: effective rank, weight cosine |"

@@ -25,8 +25,7 @@ from squeeze_onnx.methods import METHODS
 from squeeze_onnx.squeezing import carry_out, distilled, plan_for
 from squeeze_onnx.survey import Survey, take_survey
 from squeeze_onnx.tasks.model_head import head_of
-from tools.bench_ablation import score
-from tools.bench_quality import ROOT, TASKS
+from tools.measuring import TASKS, data_options, known_results, readme_option, results_path, score
 from tools.readme_tables import put_table
 
 KEEP = 0.5
@@ -85,10 +84,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--glue", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of GLUE splits.")
-@click.option(
-    "--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models", show_default=True
-)
+@data_options
 @click.option("--model", "name", type=click.Choice(list(TASKS)), default="minilm-l6", show_default=True)
 @click.option("--rows", default=1024, show_default=True, help="Sentences or pairs to learn on.")
 @click.option("--only", multiple=True, help="Only rows whose label contains this; the others stay as they are.")
@@ -107,7 +103,7 @@ def run(
     results: Path | None,
 ) -> None:
     """Measure, and write models/NAME/results/soco.json."""
-    results = results or ROOT / "models" / name / "results" / "soco.json"
+    results = results or results_path(name, "soco")
     found = json.loads(results.read_text())["rows"] if results.exists() else {}
     labels = [label for label in (WHOLE, *ROWS) if not only or any(text in label for text in only)]
     bench = Bench(models / name / "onnx", TASKS[name], glue, rows=rows, most_steps=most_steps, threads=threads)
@@ -179,7 +175,7 @@ def _config(**options: Any) -> OptimizeConfig:
 
 
 @main.command()
-@click.option("--readme", type=click.Path(path_type=Path), default=ROOT / "README.md", show_default=True)
+@readme_option
 def table(readme: Path) -> None:
     """Put the table between its markers in the README."""
     put_table(readme, "soco", markdown())
@@ -187,17 +183,14 @@ def table(readme: Path) -> None:
 
 def markdown() -> Iterator[str]:
     """Yield the lines of one table a model."""
-    for name in TASKS:
-        results = ROOT / "models" / name / "results" / "soco.json"
-        if results.exists():
-            rows = json.loads(results.read_text())["rows"]
-            first = next(iter(rows.values()))
-            yield f"**{name}**, {TASKS[name]}: dense {first['baseline']:.4f}"
-            yield ""
-            yield f"| | kept | {first['metric']} | output cosine | steps |"
-            yield "|---|---|---|---|---|"
-            yield from (_line(label, row) for label, row in rows.items())
-            yield ""
+    for name, rows in known_results("soco"):
+        first = next(iter(rows.values()))
+        yield f"**{name}**, {TASKS[name]}: dense {first['baseline']:.4f}"
+        yield ""
+        yield f"| | kept | {first['metric']} | output cosine | steps |"
+        yield "|---|---|---|---|---|"
+        yield from (_line(label, row) for label, row in rows.items())
+        yield ""
 
 
 def _line(label: str, row: Mapping[str, Any]) -> str:

@@ -21,23 +21,20 @@ from squeeze_onnx.calibration_source import calibration_rows
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.squeezing import carry_out, certificate_of, plan_for
 from squeeze_onnx.survey import take_survey
-from tools.bench_quality import ROOT, TASKS
+from tools.measuring import TASKS, data_options, results_path
 
 HELD_OUT = 512
 
 
 @click.command()
-@click.option("--glue", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of GLUE splits.")
-@click.option(
-    "--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models", show_default=True
-)
+@data_options
 @click.option("--model", "names", multiple=True, type=click.Choice(list(TASKS)), default=["minilm-l6"])
 @click.option("--keep", "keeps", multiple=True, type=float, default=[0.5, 0.33])
 @click.option("--ridge", "ridges", multiple=True, type=float, default=[0.01, 0.03, 0.1, 0.3, 1.0])
 def main(glue: Path, models: Path, names: Sequence[str], keeps: Sequence[float], ridges: Sequence[float]) -> None:
     """Measure, print, and write models/NAME/results/ridge.json."""
     for name in names:
-        results = ROOT / "models" / name / "results" / "ridge.json"
+        results = results_path(name, "ridge")
         rows: list[dict[str, Any]] = []
         for row in measure(models / name / "onnx", TASKS[name], glue, list(product(keeps, ridges))):
             rows.append(row)
