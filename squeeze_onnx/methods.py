@@ -7,7 +7,7 @@ a budget one in `squeeze_onnx.allocators`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from squeeze_onnx.allocators import Allocator, Alternative, EdgeDistance, GlobalBudget, Objective, Uniform
 from squeeze_onnx.fisher import ElementFisher, Fisher, OutputFisher, RowFisher
@@ -30,128 +30,35 @@ NO_FISHER: Mapping[str, Fisher] = MappingProxyType({})
 """What a method without gradients knows of Fisher information."""
 
 
-class Method(Protocol):
-    """One way to squeeze a model."""
+@dataclass(frozen=True)
+class Method:
+    """One way to squeeze a model.
 
-    @property
-    def summary(self) -> str:
-        """Say in a line what it does."""
-        ...
+    summary: a line on what it does.
+    weighting: makes the weighting of a site of the second moment of its inputs and of the Fisher information there; each is None
+        unless the method asks for it.
+    spend: makes the allocator for a fraction of what the objective counts, given what several sites could do together.
+    needs_calibration: whether it looks at activations.
+    fisher: the Fisher information that it weighs by, which takes gradients.
+    probes: whether the allocator wants each site's sensitivity, measured on the calibration data.
+    learns: whether which components stay is learned on that data (`squeeze_onnx.learning.soco`).
+    refits: whether weights are regressed unless something else is asked for.
+    heeds_floors: whether the allocator keeps each candidate's floor, and goes by other objectives than parameters.
+    """
 
-    @property
-    def needs_calibration(self) -> bool:
-        """Say whether it looks at activations."""
-        ...
-
-    @property
-    def probes(self) -> bool:
-        """Say whether the allocator wants each site's sensitivity, measured on the calibration data."""
-        ...
-
-    @property
-    def fisher(self) -> type[Fisher] | None:
-        """Name the Fisher information that it weighs by, which takes gradients; None for none."""
-        ...
-
-    @property
-    def learns(self) -> bool:
-        """Say whether which components stay is learned on the calibration data (`squeeze_onnx.learning.soco`)."""
-        ...
-
-    @property
-    def refits(self) -> bool:
-        """Say whether weights are regressed unless something else is asked for."""
-        ...
-
-    @property
-    def heeds_floors(self) -> bool:
-        """Say whether the allocator keeps each candidate's floor, and goes by other objectives than parameters."""
-        ...
-
-    def allocator(self, keep: float, alternatives: tuple[Alternative, ...], objective: Objective) -> Allocator:
-        """Make the allocator for a fraction of what ``objective`` counts, given what several sites could do together."""
-        ...
+    summary: str
+    weighting: Callable[[Any, Any], Weighting]
+    spend: Callable[[float, tuple[Alternative, ...], Objective], Allocator]
+    needs_calibration: bool = False
+    fisher: type[Fisher] | None = None
+    probes: bool = False
+    learns: bool = False
+    refits: bool = False
+    heeds_floors: bool = False
 
     def weighting_of(self, moments: Mapping[str, Moments], fisher: Mapping[str, Fisher] = NO_FISHER) -> WeightingOf:
         """Return the weighting of each site, given the second moments of the inputs and Fisher information by site name."""
-        ...
-
-
-@dataclass(frozen=True)
-class DataFree:
-    """A method that looks at weights only: one weighting for all sites."""
-
-    summary: str
-    weighting: Weighting
-    spend: Callable[[float], Allocator]
-    needs_calibration = False
-    probes = False
-    fisher = None
-    learns = False
-    refits = False
-    heeds_floors = False
-
-    def allocator(self, keep: float, alternatives: tuple[Alternative, ...], objective: Objective) -> Allocator:
-        """Make the allocator, which counts parameters; what sites do together is not seen without data."""
-        return self.spend(keep)
-
-    def weighting_of(self, moments: Mapping[str, Moments], fisher: Mapping[str, Fisher] = NO_FISHER) -> WeightingOf:
-        """Ignore both."""
-        return lambda site: self.weighting
-
-
-@dataclass(frozen=True)
-class DataAware:
-    """A method whose weighting of each site is made of the second moment of its inputs."""
-
-    summary: str
-    weighting: Callable[[Moments], Weighting]
-    spend: Callable[[float, tuple[Alternative, ...], Objective], Allocator]
-    probes: bool = False
-    learns: bool = False
-    refits: bool = True
-    needs_calibration = True
-    fisher = None
-    heeds_floors = True
-
-    def allocator(self, keep: float, alternatives: tuple[Alternative, ...], objective: Objective) -> Allocator:
-        """Make the allocator."""
-        return self.spend(keep, alternatives, objective)
-
-    def weighting_of(self, moments: Mapping[str, Moments], fisher: Mapping[str, Fisher] = NO_FISHER) -> WeightingOf:
-        """Weight each site by its own moments."""
-
-        def weighting(site: MatMulSite) -> Weighting:
-            return self.weighting(moments[site.name])
-
-        return weighting
-
-
-@dataclass(frozen=True)
-class GradientAware:
-    """A method whose weighting of each site is made of the second moment of its inputs and of Fisher information there."""
-
-    summary: str
-    weighting: Callable[[Moments, Any], Weighting]
-    fisher: type[Fisher]
-    spend: Callable[[float, tuple[Alternative, ...], Objective], Allocator]
-    probes: bool = False
-    refits: bool = False
-    heeds_floors: bool = False
-    needs_calibration = True
-    learns = False
-
-    def allocator(self, keep: float, alternatives: tuple[Alternative, ...], objective: Objective) -> Allocator:
-        """Make the allocator."""
-        return self.spend(keep, alternatives, objective)
-
-    def weighting_of(self, moments: Mapping[str, Moments], fisher: Mapping[str, Fisher] = NO_FISHER) -> WeightingOf:
-        """Weight each site by its own moments and Fisher information."""
-
-        def weighting(site: MatMulSite) -> Weighting:
-            return self.weighting(moments[site.name], fisher[site.name])
-
-        return weighting
+        return lambda site: self.weighting(moments.get(site.name), fisher.get(site.name))
 
 
 def refit_weighting(inputs: Moments, fisher: Fisher | None) -> Weighting:
@@ -160,37 +67,55 @@ def refit_weighting(inputs: Moments, fisher: Fisher | None) -> Weighting:
 
 
 METHODS: dict[str, Method] = {
-    "squeeze": DataFree("standardize, SVD, Marchenko–Pastur, Tracy–Widom, truncate", Standardization(), EdgeDistance),
-    "svd": DataFree("truncated SVD, the same fraction of every weight", Identity(), Uniform),
-    "whiten": DataAware(
-        "SVD of the outputs, one budget by what each weight does to the result", Whitening, GlobalBudget, probes=True
+    "squeeze": Method(
+        "standardize, SVD, Marchenko–Pastur, Tracy–Widom, truncate",
+        lambda moments, fisher: Standardization(),
+        lambda keep, alternatives, objective: EdgeDistance(keep),
     ),
-    "fisher": GradientAware(
-        "SVD of the outputs in the metric of what they do to the answer, one budget",
-        Kronecker,
-        OutputFisher,
+    "svd": Method(
+        "truncated SVD, the same fraction of every weight",
+        lambda moments, fisher: Identity(),
+        lambda keep, alternatives, objective: Uniform(keep),
+    ),
+    "whiten": Method(
+        "SVD of the outputs, one budget by what each weight does to the result",
+        lambda moments, fisher: Whitening(moments),
         GlobalBudget,
+        needs_calibration=True,
         probes=True,
         refits=True,
         heeds_floors=True,
     ),
-    "fwsvd": GradientAware(
+    "fisher": Method(
+        "SVD of the outputs in the metric of what they do to the answer, one budget",
+        Kronecker,
+        GlobalBudget,
+        needs_calibration=True,
+        fisher=OutputFisher,
+        probes=True,
+        refits=True,
+        heeds_floors=True,
+    ),
+    "fwsvd": Method(
         "rows weighted by their Fisher information, the same fraction of every weight",
         lambda moments, fisher: FisherRows(fisher),
-        RowFisher,
         lambda keep, alternatives, objective: Uniform(keep),
+        needs_calibration=True,
+        fisher=RowFisher,
     ),
-    "tfwsvd": GradientAware(
+    "tfwsvd": Method(
         "entries weighted by their Fisher information, the same fraction of every weight",
         lambda moments, fisher: ElementWise(fisher),
-        ElementFisher,
         lambda keep, alternatives, objective: Uniform(keep),
+        needs_calibration=True,
+        fisher=ElementFisher,
     ),
-    "soco": DataAware(
+    "soco": Method(
         "learn through the model which components stay, one budget by what each is worth",
-        Whitening,
+        lambda moments, fisher: Whitening(moments),
         GlobalBudget,
+        needs_calibration=True,
         learns=True,
-        refits=False,
+        heeds_floors=True,
     ),
 }

@@ -229,7 +229,7 @@ def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allo
     alternatives: tuple[Alternative, ...] = slicings_of(survey.spectra, survey.blocks)
     if config.joint_qkv:
         alternatives += survey.sharings
-    return METHODS[survey.method].allocator(config.keep or DEFAULT_KEEP, alternatives, survey.objective)
+    return METHODS[survey.method].spend(config.keep or DEFAULT_KEEP, alternatives, survey.objective)
 
 
 def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
