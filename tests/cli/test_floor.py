@@ -58,7 +58,10 @@ def test_holds_for_its_role_and_the_others_have_the_common_one(run_cli: RunCli, 
         (["--floor", "query=2"], "--floor is a float from 0 to 1, alone or as ROLE=F; got 2.0 for query"),
         (["--floor", "head=0.5"], "--floor is one of all, query"),
         (["--floor", "0.2", "--floor", "0.3"], "--floor 0.3: the floor of all was given before"),
-        (["--floor", "0.2"], "--floor is kept by --method whiten, fisher, soco (which needs --calibration), not by svd"),
+        (
+            ["--floor", "0.2"],
+            "--floor is kept by --method whiten, fisher, soco (which needs --calibration), not by svd",
+        ),
         (["--floor", "0.2", "--method", "squeeze"], "--floor is kept by --method whiten"),
         (
             ["--floor", "embedding=0.2", "--calibration", "TEXT"],

@@ -1,3 +1,5 @@
+"""``optimize``: what it writes, what it reads, what it does to models that are unusual."""
+
 import json
 import signal
 import subprocess
@@ -12,15 +14,13 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from tests.cli.optimized import OPTIMIZED_FILES, WEIGHTS, read_json, truncated
 from tests.conftest import RunCli
 from tests.folders import snapshot
 from tests.reference import minilm_l6
 from tests.tiny_encoder import (
     ELIGIBLE_PARAMETERS,
     ELIGIBLE_SITES,
-    HIDDEN,
-    INTERMEDIATE,
-    LAYERS,
     SENTENCES,
     batch,
     encoder_model,
@@ -30,60 +30,6 @@ from tests.tiny_encoder import (
     write_model_folder,
 )
 from tests.tiny_models import matmul_model
-
-OPTIMIZED_FILES = {"model.onnx", "plan.json", "report.json", "report.html"}
-WEIGHTS = tuple(f"{site}.weight" for site in ELIGIBLE_SITES)
-
-
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def initializers(folder: Path) -> dict[str, np.ndarray]:
-    return weights_of(onnx.load(folder / "model.onnx"))
-
-
-def truncated(weight: np.ndarray, rank: int) -> np.ndarray:
-    left, values, right = np.linalg.svd(weight.astype(np.float64))
-    product: np.ndarray = (left[:, :rank] * values[:rank]) @ right[:rank]
-    return product.astype(weight.dtype)
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a classifier in ``model`` and sentences in ``text``."""
-    folder = tmp_path_factory.mktemp("optimize")
-    write_model_folder(folder / "model", encoder_model(classifier=True))
-    (folder / "text").write_text("\n".join(SENTENCES), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(work: Path) -> Path:
-    return work / "model"
-
-
-@pytest.fixture(scope="module")
-def half(run_cli: RunCli, work: Path) -> tuple[Path, str]:
-    """Squeeze the model to half of its eligible parameters by plain SVD; return the folder and what was printed."""
-    before = snapshot(work / "model")
-    done = run_cli("optimize", work / "model", "-o", work / "half", "--method", "svd", "--keep", "0.5", "--verbose")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert snapshot(work / "model") == before
-    return work / "half", done.stdout
-
-
-@pytest.fixture
-def optimize(call_cli: RunCli, tmp_path: Path) -> Callable[..., Path]:
-    """Squeeze a model into a new folder, which is returned."""
-
-    def run(model: Path, *options: str | Path) -> Path:
-        out = tmp_path / f"out-{len(list(tmp_path.glob('out-*')))}"
-        done = call_cli("optimize", model, "-o", out, *options)
-        assert (done.returncode, done.stderr) == (0, "")
-        return out
-
-    return run
 
 
 class TestOutput:
@@ -158,194 +104,6 @@ class TestOutput:
         assert (out / "model.onnx.data").stat().st_size > (out / "model.onnx").stat().st_size
         np.testing.assert_array_equal(outputs(out), outputs(half[0]))
         assert optimize(out, "--keep", "1").joinpath("model.onnx").exists()
-
-
-class TestBudget:
-    @pytest.mark.parametrize("keep", ["0.25", "0.75"])
-    @pytest.mark.parametrize("method", ["squeeze", "svd", "whiten", "fisher", "tfwsvd"])
-    def test_is_kept_and_nearly_spent(self, optimize: Callable[..., Path], work: Path, method: str, keep: str) -> None:
-        out = optimize(work / "model", "--method", method, "--keep", keep, "--calibration", work / "text")
-        size = read_json(out / "report.json")["size"]
-        assert 0.85 * float(keep) < size["kept_eligible_parameters"] / size["eligible_parameters"] <= float(keep)
-        removed = size["eligible_parameters"] - size["kept_eligible_parameters"]
-        biases = (
-            LAYERS * (INTERMEDIATE + 3 * HIDDEN) if method in {"whiten", "fisher"} else 0
-        )  # they go with their neurons and heads
-        assert 0 <= size["baseline_parameters"] - size["optimized_parameters"] - removed <= biases
-        assert np.isfinite(outputs(out)).all()
-
-    def test_leaves_columns_alone_if_asked(self, optimize: Callable[..., Path], work: Path) -> None:
-        options = ("--method", "whiten", "--keep", "0.3", "--calibration", work / "text")
-        kinds = {"--no-thin-heads": ("query", "key", "value"), "--no-slice-neurons": ("ffn_in", "ffn_out")}
-        sliced = [
-            site["role"]
-            for site in read_json(optimize(work / "model", *options) / "plan.json")["sites"]
-            if site["kept_shape"]
-        ]
-        for option, roles in kinds.items():
-            sites = read_json(optimize(work / "model", *options, option) / "plan.json")["sites"]
-            assert set(roles) & set(sliced)
-            assert not [site for site in sites if site["role"] in roles and site["kept_shape"]]
-
-    def test_lets_no_weights_share_a_left_factor_if_asked(self, optimize: Callable[..., Path], work: Path) -> None:
-        options = ("--method", "whiten", "--keep", "0.3", "--calibration", work / "text", "--cache", work / "cache")
-        for option, shared in (("--joint-qkv", True), ("--no-joint-qkv", False)):
-            out = optimize(work / "model", *options, "--no-thin-heads", "--no-refit", option)
-            sites = read_json(out / "plan.json")["sites"]
-            assert any(site["shares_left"] for site in sites) == shared
-        assert len(list((work / "cache").iterdir())) == 1  # one survey serves both
-
-    def test_of_everything_changes_nothing(self, optimize: Callable[..., Path], model: Path) -> None:
-        np.testing.assert_allclose(outputs(optimize(model, "--keep", "1")), outputs(model), atol=1e-5)
-
-    def test_is_the_noise_edge_without_keep(self, optimize: Callable[..., Path], model: Path) -> None:
-        report = read_json(optimize(model, "--method", "squeeze") / "report.json")
-        assert report["budget"] == {"probability": 0.95, "noise": "entries"}
-        for site in report["sites"]:
-            assert site["spectrum"]["signal_rank"] == 2  # what the tiny encoder was given
-            assert site["rank"] == 3  # and the mean
-
-    def test_of_the_paper_is_for_the_ffn_only(self, optimize: Callable[..., Path], model: Path) -> None:
-        report = read_json(optimize(model, "--preset", "paper-ffn") / "report.json")
-        assert report["budget"] == {"preset": "paper-ffn"}
-        assert {site["role"] for site in report["sites"]} == {"ffn_in", "ffn_out"}
-        for site in report["sites"]:
-            assert site["spectrum"]["effective_rank_after"] >= 0.36 * site["spectrum"]["effective_rank"]
-
-    def test_is_spent_on_roles_taken_in_and_not_on_sites_left_out(
-        self, optimize: Callable[..., Path], model: Path
-    ) -> None:
-        roles = [word for role in ("embedding", "pooler", "classifier") for word in ("--include", role)]
-        out = optimize(model, "--keep", "0.6", *roles, "--exclude", "layer.0/key")
-        report = read_json(out / "report.json")
-        expected = ["embedding", *(site for site in ELIGIBLE_SITES if site != "layer.0/key"), "pooler", "classifier"]
-        assert [site["name"] for site in report["sites"]] == expected
-        assert {site["treatment"] for site in report["sites"]} == {"factored"}
-        assert report["skipped"] == [{"name": "layer.0/key", "reason": "excluded by name"}]
-        assert {name for name in initializers(out) if name.endswith(".weight")} == {"layer.0/key.weight"}
-        assert np.isfinite(outputs(out)).all()
-
-
-class TestAboveBreakEven:
-    @pytest.fixture
-    def strong(self, tmp_path: Path) -> Path:
-        """Write a model whose first query weight has 15 components far above the noise: with the mean, one too many."""
-        model = encoder_model()
-        generator = np.random.default_rng(0)
-        left, right = (np.linalg.qr(generator.standard_normal((HIDDEN, HIDDEN)))[0] for _ in range(2))
-        values = np.where(np.arange(HIDDEN) < 15, 1.0, 1e-4)
-        weight = ((left * values) @ right).astype(np.float32)
-        return write_model_folder(tmp_path / "strong", with_weights(model, {"layer.0/query.weight": weight}))
-
-    def test_a_weight_is_left_as_it_is(self, optimize: Callable[..., Path], strong: Path) -> None:
-        out = optimize(strong, "--method", "squeeze", "--noise", "median")
-        query = read_json(out / "report.json")["sites"][0]
-        assert (query["treatment"], query["rank"]) == ("dense", None)
-        assert query["reason"].endswith("rank 16 is above break-even (15)")
-        before, after = initializers(strong), initializers(out)
-        np.testing.assert_array_equal(after["layer.0/query.weight"], before["layer.0/query.weight"])
-
-    def test_a_weight_is_denoised_if_asked(self, optimize: Callable[..., Path], strong: Path) -> None:
-        out = optimize(strong, "--method", "squeeze", "--noise", "median", "--above-break-even", "denoise")
-        report = read_json(out / "report.json")
-        query = report["sites"][0]
-        assert (query["treatment"], query["rank"]) == ("denoised", None)
-        assert read_json(out / "plan.json")["sites"][0]["rank"] == 16
-        before, after = initializers(strong)["layer.0/query.weight"], initializers(out)["layer.0/query/weight"]
-        assert np.linalg.matrix_rank(after, tol=1e-5) <= 16 < np.linalg.matrix_rank(before, tol=1e-5)
-        np.testing.assert_allclose(after, before, atol=1e-3)
-
-
-class TestPlan:
-    def test_applied_again_gives_the_same_bytes(
-        self, run_cli: RunCli, half: tuple[Path, str], model: Path, tmp_path: Path
-    ) -> None:
-        out, _ = half
-        done = run_cli("optimize", model, "-o", tmp_path / "again", "--plan", out / "plan.json")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert (tmp_path / "again" / "model.onnx").read_bytes() == (out / "model.onnx").read_bytes()
-        assert read_json(tmp_path / "again" / "plan.json") == read_json(out / "plan.json")
-
-    def test_edited_changes_what_was_edited(
-        self, optimize: Callable[..., Path], half: tuple[Path, str], model: Path, tmp_path: Path
-    ) -> None:
-        plan = read_json(half[0] / "plan.json")
-        plan["sites"][1]["rank"] = 3
-        plan["sites"][2]["rank"] = None
-        (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        before, after = initializers(half[0]), initializers(optimize(model, "--plan", tmp_path / "plan.json"))
-        assert after["layer.0/key/left"].shape == (HIDDEN, 3)
-        np.testing.assert_allclose(after["layer.0/key/left"], before["layer.0/key/left"][:, :3], atol=1e-6)
-        np.testing.assert_array_equal(after["layer.0/value.weight"], initializers(model)["layer.0/value.weight"])
-        edited = ("layer.0/key/", "layer.0/value")
-        assert {name for name in before if not name.startswith(edited)} == {
-            name for name in after if not name.startswith(edited)
-        }
-        for name in before:
-            if not name.startswith(edited):
-                np.testing.assert_array_equal(after[name], before[name], err_msg=name)
-
-    def test_makes_heads_thinner(
-        self, run_cli: RunCli, optimize: Callable[..., Path], half: tuple[Path, str], work: Path, tmp_path: Path
-    ) -> None:
-        plan = read_json(half[0] / "plan.json")
-        for site in plan["sites"]:
-            site["rank"] = None
-        for query_or_key in plan["sites"][:2]:
-            query_or_key["kept_shape"] = [HIDDEN, HIDDEN // 2]
-        (tmp_path / "plan.json").write_text(json.dumps(plan | {"method": "whiten"}), encoding="utf-8")
-        out = optimize(work / "model", "--plan", tmp_path / "plan.json", "--calibration", work / "text")
-        assert {site["treatment"] for site in read_json(out / "report.json")["sites"][:2]} == {"sliced"}
-        assert 0 < np.abs(outputs(out) - outputs(work / "model")).max() < 1
-        (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        done = run_cli("optimize", work / "model", "-o", tmp_path / "out", "--plan", tmp_path / "plan.json")
-        assert done.returncode == 2
-        assert "only float weights lose columns, and by a method that looks at activations" in done.stderr.replace(
-            "\n", " "
-        )
-
-    def test_lets_query_key_and_value_share_a_left_factor(
-        self, run_cli: RunCli, optimize: Callable[..., Path], half: tuple[Path, str], work: Path, tmp_path: Path
-    ) -> None:
-        plan = read_json(half[0] / "plan.json")
-        for site in plan["sites"]:
-            site["rank"] = None
-        for site in plan["sites"][:3]:
-            site |= {"rank": 20, "shares_left": "layer.0/query", "sensitivity": 0.5}
-        (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        out = optimize(work / "model", "--plan", tmp_path / "plan.json")
-        assert read_json(out / "plan.json") == plan
-        arrays = initializers(out)
-        assert {name: arrays[name].shape for name in arrays if name.startswith(("layer.0/query/", "layer.0/key/"))} == {
-            "layer.0/query/left": (HIDDEN, 20),
-            "layer.0/query/right": (20, HIDDEN),
-            "layer.0/key/right": (20, HIDDEN),
-        }
-        report = read_json(out / "report.json")
-        assert [site["kept_parameters"] for site in report["sites"][:3]] == [40 * HIDDEN, 20 * HIDDEN, 20 * HIDDEN]
-        size = report["size"]
-        assert (
-            size["baseline_parameters"] - size["optimized_parameters"]
-            == size["eligible_parameters"] - size["kept_eligible_parameters"]
-        )
-        assert 0 < np.abs(outputs(out) - outputs(work / "model")).max() < 1
-        plan["sites"][1]["rank"] = 19
-        (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        done = run_cli("optimize", work / "model", "-o", tmp_path / "out", "--plan", tmp_path / "plan.json")
-        assert done.returncode == 2
-        assert "site layer.0/key rank 19 and layer.0/query rank 20, but they share" in done.stderr.replace("\n", " ")
-        assert not (tmp_path / "out").exists()
-
-    def test_of_full_rank_changes_nothing(
-        self, optimize: Callable[..., Path], half: tuple[Path, str], model: Path, tmp_path: Path
-    ) -> None:
-        plan = read_json(half[0] / "plan.json")
-        for site in plan["sites"]:
-            site["rank"] = min(site["shape"])
-        (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        out = optimize(model, "--plan", tmp_path / "plan.json")
-        assert {site["treatment"] for site in read_json(out / "report.json")["sites"]} == {"denoised"}
-        np.testing.assert_allclose(outputs(out), outputs(model), atol=1e-5)
 
 
 class TestCalibration:
@@ -464,43 +222,3 @@ def test_half_of_a_real_encoder_by_plain_svd(run_cli: RunCli, model_cache: Path,
     spearman = json.loads(done.stdout)["metrics"]["spearman"]
     assert spearman["baseline"] == pytest.approx(0.867, abs=0.001)
     assert spearman["candidate"] == pytest.approx(0.7987, abs=0.001)
-
-
-def test_a_fused_model_answers_as_the_portable_one_and_the_report_counts_its_operators(
-    run_cli: RunCli, work: Path, half: tuple[Path, str]
-) -> None:
-    portable, _ = half
-    options = ("--method", "svd", "--keep", "0.5", "--fuse", "cuda")
-    done = run_cli("optimize", work / "model", "-o", work / "fused", *options)
-    assert (done.returncode, done.stderr) == (0, "")
-    np.testing.assert_allclose(outputs(work / "fused"), outputs(portable), rtol=0, atol=1e-5)
-    operators = [node.op_type for node in onnx.load(work / "fused" / "model.onnx").graph.node]
-    assert operators.count("MultiHeadAttention") == LAYERS
-    assert "Softmax" not in operators
-    assert read_json(work / "fused" / "report.json")["fused"] == {
-        "Attention": {"dense": LAYERS, "squeezed": LAYERS},
-        "EmbedLayerNormalization": {"dense": 0, "squeezed": 0},
-        "SkipLayerNormalization": {"dense": 2 * LAYERS, "squeezed": 2 * LAYERS},
-        "Gelu": {"dense": LAYERS, "squeezed": LAYERS},
-    }
-    assert "Fused operators" in done.stdout
-    assert "Fused operators" in (work / "fused" / "report.html").read_text(encoding="utf-8")
-    assert read_json(portable / "report.json")["fused"] is None
-
-
-@pytest.mark.parametrize("storage", [(), ("--external-data",)], ids=["one file", "weights beside it"])
-def test_a_dense_attention_is_packed_wherever_the_weights_go(
-    optimize: Callable[..., Path], model: Path, storage: tuple[str, ...]
-) -> None:
-    options = ("--method", "svd", "--keep", "0.5", *(f"--exclude={role}" for role in ("query", "key", "value")))
-    fused = optimize(model, *options, "--fuse", "cpu", *storage)
-    packed = [node.op_type for node in onnx.load(fused / "model.onnx", load_external_data=False).graph.node]
-    assert packed.count("Attention") == LAYERS
-    assert (fused / "model.onnx.data").exists() == bool(storage)
-    np.testing.assert_allclose(outputs(fused), outputs(optimize(model, *options)), rtol=0, atol=1e-5)
-
-
-def test_a_provider_that_nothing_is_fused_for_is_refused(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
-    done = call_cli("optimize", model, "-o", tmp_path / "out", "--fuse", "gpu")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--fuse is one of cpu, cuda; got 'gpu'" in done.stderr

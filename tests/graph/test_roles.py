@@ -1,106 +1,21 @@
-import re
-from typing import Any
+"""Which role and layer the weights of attention and feed-forward blocks have."""
 
-import numpy as np
-import onnx_ir as ir
+import re
+
 import pytest
 
-from squeeze_onnx.errors import ModelError
-from squeeze_onnx.graph.rewrite import factor_site
-from squeeze_onnx.graph.sites import find_sites
-from tests.graph.tiny_graphs import random_weight, tiny_model
-
-Placements = dict[str, tuple[str, int | None]]
-
-# What the graphs below may use besides their weights W… (4, 4) and biases c… (4).
-CONSTANTS = {
-    "half": np.float32(0.5),
-    "first": np.array(0),
-    "axis1": np.array([1]),
-    "zero": np.array([0]),
-    "two": np.array([2]),
-    "four": np.array([4]),
-    "last": np.array([-1]),
-    "heads": np.array([0, 0, 2, 2]),
-    "merged": np.array([0, 0, 4]),
-    "low": np.float32(-1e9),
-    "integers": np.zeros((4, 4), np.int8),
-}
-
-
-def described(body: str, inputs: str, outputs: str) -> ir.Model:
-    constants: dict[str, Any] = {name: random_weight(4, 4) for name in re.findall(r"\bW\w*", body)}
-    constants |= {name: random_weight(4) for name in re.findall(r"\bc\d\b", body)}
-    constants |= {name: value for name, value in CONSTANTS.items() if name in body}
-    return tiny_model(f"g ({inputs}) => ({outputs}) {{ {body} }}", **constants)
-
-
-def placed(body: str, inputs: str = "float[B,S,4] x", outputs: str = "float[M] y") -> Placements:
-    """Return (role, layer) of every site in the graph of ``body``, by name."""
-    search = find_sites(described(body, inputs, outputs))
-    return {site.name: (str(site.role), site.layer) for site in search.sites}
-
-
-def projections(n: int, x: str) -> str:
-    return f"[q{n}] q{n} = MatMul({x}, Wq{n})\n [k{n}] k{n} = MatMul({x}, Wk{n})\n [v{n}] v{n} = MatMul({x}, Wv{n})\n"
-
-
-def core(n: int, q: str, k: str, v: str) -> str:
-    return f"""
-        kt{n} = Transpose <perm = [0, 2, 1]> ({k})
-        s{n} = MatMul({q}, kt{n})
-        p{n} = Softmax(s{n})
-        context{n} = MatMul(p{n}, {v})
-    """
-
-
-def output(n: int, y: str) -> str:
-    return f"[o{n}] {y} = MatMul(context{n}, Wo{n})\n"
-
-
-def attention(n: int, x: str, y: str) -> str:
-    return projections(n, x) + core(n, f"q{n}", f"k{n}", f"v{n}") + output(n, y)
-
-
-def feed_forward(n: int, x: str, y: str) -> str:
-    return f"[i{n}] i{n} = MatMul({x}, Wi{n})\n g{n} = Relu(i{n})\n [f{n}] {y} = MatMul(g{n}, Wf{n})\n"
-
-
-def post_norm_layer(n: int, x: str, y: str) -> str:
-    return f"""
-        {attention(n, x, f"a{n}")}
-        r{n} = Add(a{n}, {x})
-        m{n} = LayerNormalization(r{n}, c1)
-        {feed_forward(n, f"m{n}", f"h{n}")}
-        t{n} = Add(h{n}, m{n})
-        {y} = LayerNormalization(t{n}, c2)
-    """
-
-
-def pre_norm_layer(n: int, x: str, y: str) -> str:
-    return f"""
-        l{n} = LayerNormalization({x}, c1)
-        {attention(n, f"l{n}", f"a{n}")}
-        r{n} = Add({x}, a{n})
-        m{n} = LayerNormalization(r{n}, c2)
-        {feed_forward(n, f"m{n}", f"h{n}")}
-        {y} = Add(r{n}, h{n})
-    """
-
-
-def whole_layer(n: int, index: int) -> Placements:
-    return {
-        f"q{n}": ("query", index),
-        f"k{n}": ("key", index),
-        f"v{n}": ("value", index),
-        f"o{n}": ("attention_output", index),
-        f"i{n}": ("ffn_in", index),
-        f"f{n}": ("ffn_out", index),
-    }
-
-
-SEPARATE = {"q0": ("query", 0), "k0": ("key", 0), "v0": ("value", 0)}
-WITH_OUTPUT = {**SEPARATE, "o0": ("attention_output", 0)}
+from tests.graph.layers import (
+    WITH_OUTPUT,
+    attention,
+    core,
+    feed_forward,
+    output,
+    placed,
+    post_norm_layer,
+    pre_norm_layer,
+    projections,
+    whole_layer,
+)
 
 
 class TestLayers:
@@ -396,77 +311,3 @@ class TestFeedForward:
     def test_without_a_way_back_to_the_stream_it_is_none(self) -> None:
         body = "[transform] i = MatMul(x, Wi)\n g = Gelu(i)\n [decoder] f = MatMul(g, Wf)\n y = Add(f, c1)"
         assert placed(body) == {"transform": ("other", None), "decoder": ("classifier", None)}
-
-
-class TestHeads:
-    @pytest.mark.parametrize(
-        "pick",
-        [
-            pytest.param("t = Gather <axis = 1> (x, first)", id="the first token"),
-            pytest.param("t = Slice(x, zero, axis1, axis1)", id="a slice of the tokens"),
-            pytest.param("t = ReduceMean(x, axis1)", id="the mean of the tokens"),
-            pytest.param("m = Mul(x, mask)\n s = ReduceSum(m, axis1)\n t = Div(s, half)", id="the masked mean"),
-        ],
-    )
-    def test_between_the_choice_of_a_token_and_a_nonlinearity_is_the_pooler(self, pick: str) -> None:
-        body = f"{pick}\n [dense] a = MatMul(t, Wp)\n b = Tanh(a)\n [out] y = MatMul(b, Wc)"
-        inputs = "float[B,S,4] x, float[B,S,1] mask"
-        assert placed(body, inputs) == {"dense": ("pooler", None), "out": ("classifier", None)}
-
-    def test_a_pooler_whose_output_is_the_output_of_the_model(self) -> None:
-        assert placed("t = Gather <axis = 1> (x, first)\n [dense] a = MatMul(t, Wp)\n y = Tanh(a)") == {
-            "dense": ("pooler", None)
-        }
-
-    def test_the_mean_inside_a_norm_picks_no_token(self) -> None:
-        body = "m = ReduceMean(x, last)\n t = Sub(x, m)\n [dense] a = MatMul(t, Wp)\n b = Tanh(a)\n [out] y = MatMul(b, Wc)"
-        assert placed(body) == {"dense": ("other", None), "out": ("classifier", None)}
-
-    def test_a_token_that_is_picked_and_projected_linearly(self) -> None:
-        assert placed("t = Gather <axis = 1> (x, first)\n [head] y = MatMul(t, W)") == {"head": ("classifier", None)}
-
-    def test_a_head_that_is_split_into_outputs(self) -> None:
-        body = "[head] a = MatMul(x, W)\n y, z = Split <axis = -1, num_outputs = 2> (a)"
-        assert placed(body, outputs="float[M] y, float[M] z") == {"head": ("classifier", None)}
-
-    def test_a_projection_of_the_embeddings(self) -> None:
-        body = f"""
-            [words] e = Gather(W, ids)
-            n = LayerNormalization(e, c1)
-            [projection] h = MatMul(n, Wh)
-            {post_norm_layer(0, "h", "y")}
-        """
-        expected = {"words": ("embedding", None), "projection": ("other", None), **whole_layer(0, 0)}
-        assert placed(body, "int64[B,S] ids") == expected
-
-
-def test_a_product_without_its_activations_is_bad_input() -> None:
-    with pytest.raises(ModelError, match="MatMul 'broken' lacks a required input: export the model again"):
-        placed("[broken] y = MatMul(, W)")
-
-
-class TestFactoredBefore:
-    def test_a_product_that_the_model_also_returns_is_no_left_factor(self) -> None:
-        body = "[a] u = MatMul(x, Wa)\n [b] y = MatMul(u, Wb)"
-        assert placed(body, outputs="float[M] y, float[M] u") == {"a": ("other", None), "b": ("classifier", None)}
-
-    def test_a_weight_that_meets_its_own_products_is_no_left_factor(self) -> None:
-        body = "[a] u = MatMul(x, Wa)\n [b] unused = MatMul(u, Wa)\n y = Relu(x)"
-        assert placed(body) == {"a": ("other", None)}
-
-    def test_a_product_that_another_weight_alone_meets_is_a_left_factor(self) -> None:
-        assert placed("[a] u = MatMul(x, Wa)\n [b] y = MatMul(u, Wb)") == dict.fromkeys("ab", ("classifier", None))
-
-    def test_both_factors_have_the_role_of_their_weight(self) -> None:
-        body = "e = Gather(Wt, ids)\n" + post_norm_layer(0, "e", "h") + post_norm_layer(1, "h", "y")
-        model = described(body, "int64[B,S] ids", "float[B,S,4] y")
-        before = find_sites(model).sites
-        for site in before:
-            factor_site(model, site, np.ones((4, 1)), np.ones((1, 4)))
-        after = find_sites(model).sites
-        assert [(site.role, site.layer) for site in after if site.weight.shape == (4, 1)] == [
-            (site.role, site.layer) for site in before
-        ]
-        assert [(site.role, site.layer) for site in after if site.weight.shape == (1, 4)] == [
-            (site.role, site.layer) for site in before
-        ]
