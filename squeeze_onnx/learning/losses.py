@@ -130,7 +130,7 @@ def attach_losses(model: ir.Model, heads: Sequence[LossHead]) -> LossGraph:
     copy = model.clone()
     graph, emit = copy.graph, Emitter(copy, LOSS)
     values = {str(value.name): value for value in (*graph.inputs, *(out for node in graph for out in node.outputs))}
-    mask = _input(graph, MASK, 2)
+    mask = _input(graph, MASK, [None, None])
     columns = emit("Unsqueeze", mask, emit.axes(-1))
     targets: dict[str, ir.Value] = {}
     terms, weighted = [], []
@@ -138,7 +138,9 @@ def attach_losses(model: ir.Model, heads: Sequence[LossHead]) -> LossGraph:
         if head.value not in values:
             raise OptionError(f"the model has no value {head.value!r} to compare with the dense model's")
         if head.value not in targets:
-            targets[head.value] = _input(graph, f"loss/target of {head.value}", head.axes)
+            known = values[head.value].shape
+            sizes = known.dims if known is not None and len(known) == head.axes else [None] * head.axes
+            targets[head.value] = _input(graph, f"loss/target of {head.value}", sizes)
         terms.append(head.emit(emit, values[head.value], targets[head.value], columns))
         weighted.append(emit("Mul", terms[-1], emit.constant(head.weight)))
     total = emit("Sum", *weighted)
@@ -161,8 +163,10 @@ def full_mask(feeds: Mapping[str, np.ndarray], mask: np.ndarray | None) -> np.nd
     return mask.astype(np.float32)
 
 
-def _input(graph: ir.Graph, name: str, axes: int) -> ir.Value:
-    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([None] * axes))
+def _input(graph: ir.Graph, name: str, sizes: Sequence[object]) -> ir.Value:
+    """Add an input; of ``sizes`` only numbers count: an axis known to be 1 is no axis that something is broadcast along."""
+    shape = ir.Shape([size if isinstance(size, int) else None for size in sizes])
+    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
     graph.inputs.append(value)
     return value
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from scipy.special import softmax
 
 from squeeze_onnx.calibration import CalibrationBatch
@@ -169,6 +170,22 @@ def test_refuses_half_precision() -> None:
         ModelError, match="finds no float32 weight that the answer depends on: convert the model to FLOAT"
     ):
         distill(half, half, imitation_losses(half, TOKENS), text())
+
+
+def test_a_model_that_gives_a_score_learns_too() -> None:
+    """Its answers are (sequences, 1): an axis of size 1 that is known to be one."""
+
+    def scoring(model: ir.Model) -> ir.Model:
+        proto = ir.to_proto(model)
+        proto.graph.node.append(helper.make_node("MatMul", ["logits", "score.weight"], ["score"], name="score"))
+        proto.graph.initializer.append(numpy_helper.from_array(np.array([[1.0], [-2.0]], np.float32), "score.weight"))
+        proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch", 1]))
+        scored: ir.Model = ir.from_proto(proto)
+        return scored
+
+    teacher, student = scoring(dense(classifier=True)), scoring(squeezed(classifier=True))
+    outcome = distill(student, teacher, imitation_losses(teacher, Regression("score")), text(), QUICK, threads=1)
+    assert outcome.after < outcome.before
 
 
 def test_auto_goes_by_the_amount_of_text() -> None:
