@@ -4,7 +4,7 @@
     python -m tools.bench_quality table
 
 ``run`` squeezes the reference models (built by tools/reference_models.py), scores each on the whole dev set of its task against
-the dense model, and writes models/NAME/results/quality.json, a row after each run. ``table`` makes the README's tables of
+the dense model, and writes models/NAME/results/quality.json, a row after each run, and the plans of `whiten`. ``table`` makes the README's tables of
 those files, between their markers. Nothing is tuned on the dev set: budgets are fixed here, calibration is train text.
 """
 
@@ -26,7 +26,7 @@ from squeeze_onnx.pipeline import write_folder
 from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import take_survey
-from tools.measuring import BUDGETS, TASKS, data_options, known_results, readme_option, results_path
+from tools.measuring import BUDGETS, ROOT, TASKS, data_options, known_results, readme_option, results_path
 from tools.readme_tables import put_table
 
 FFN = ("ffn_in", "ffn_out")
@@ -63,6 +63,9 @@ RUNS = (
     *(Run(f"whiten, keep {keep}", {"method": "whiten", "keep": keep}) for keep in BUDGETS),
 )
 
+KEPT_PLANS = {f"whiten, keep {keep}": f"whiten-{keep}" for keep in BUDGETS}
+"""Runs whose plans stay in models/NAME/plans, to be applied again or to a model of the same architecture."""
+
 
 @click.group()
 def main() -> None:
@@ -81,8 +84,12 @@ def run(glue: Path, models: Path, names: Sequence[str], wanted: Sequence[str]) -
         rows = json.loads(results.read_text())["rows"] if results.exists() else {}
         jobs = [job for job in RUNS if not wanted or any(text in job.label for text in wanted)]
         for _, group in groupby(jobs, key=lambda job: job.survey):
-            for label, row in measure(models / name / "onnx", TASKS[name], list(group), glue):
+            for label, row, plan in measure(models / name / "onnx", TASKS[name], list(group), glue):
                 rows[label] = row
+                if label in KEPT_PLANS:
+                    kept = ROOT / "models" / name / "plans" / f"{KEPT_PLANS[label]}.json"
+                    kept.parent.mkdir(exist_ok=True)
+                    kept.write_text(json.dumps(plan, indent=1) + "\n")
                 ordered = {known.label: rows[known.label] for known in RUNS if known.label in rows}
                 command = f"python -m tools.bench_quality run --glue DIR --model {name}"
                 results.write_text(
@@ -91,8 +98,13 @@ def run(glue: Path, models: Path, names: Sequence[str], wanted: Sequence[str]) -
                 click.echo(f"{name}: {label}: {row['candidate']:.4f}")
 
 
-def measure(path: Path, task: str, jobs: Sequence[Run], glue: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Survey the model at ``path`` once; squeeze it as each of ``jobs`` says, score it on ``task``, yield label and row."""
+def measure(
+    path: Path, task: str, jobs: Sequence[Run], glue: Path
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Survey the model at ``path`` once; squeeze it as each of ``jobs`` says and score it on ``task``.
+
+    Yields label, row and plan.
+    """
     dense = load_model(path)
     data_aware = METHODS[jobs[0].config.method].needs_calibration
     calibration = load_calibration(dense, CalibrationConfig(f"glue:{task}", glue)) if data_aware else ()
@@ -103,7 +115,7 @@ def measure(path: Path, task: str, jobs: Sequence[Run], glue: Path) -> Iterator[
         with tempfile.TemporaryDirectory() as folder:
             report = write_folder(result, Path(folder), job.config, measure_size(dense), Stopwatch())
             scored = validate(path, folder, ValidateConfig(task=task, data=glue, latency_rounds=1)).to_json()
-        yield job.label, _row(job, report, scored)
+        yield job.label, _row(job, report, scored), result.plan.to_json()
 
 
 def _row(job: Run, report: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str, Any]:
