@@ -4,8 +4,9 @@
     python -m tools.bench_quality table
 
 ``run`` squeezes the reference models (built by tools/reference_models.py), scores each on the whole dev set of its task against
-the dense model, and writes models/NAME/results/quality.json, a row after each run, and the plans of `whiten`. ``table`` makes the README's tables of
-those files, between their markers. Nothing is tuned on the dev set: budgets are fixed here, calibration is train text.
+the dense model, and writes models/NAME/results/quality.json, a row after each run, and the plans of `whiten` to
+models/NAME/plans. ``table`` makes the README's tables of those files, between their markers. Nothing is tuned on the dev set:
+budgets are fixed here, calibration is train text.
 """
 
 import json
