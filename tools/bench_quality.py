@@ -24,6 +24,7 @@ from squeeze_onnx import CalibrationConfig, OptimizeConfig, ValidateConfig, load
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.pipeline import write_folder
+from squeeze_onnx.precision import PRECISIONS
 from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import take_survey
@@ -62,6 +63,11 @@ RUNS = (
     *(Run(f"SVD, keep {keep}", {"method": "svd", "keep": keep}) for keep in BUDGETS),
     *(Run(f"whiten, truncation only, keep {keep}", TRUNCATION | {"keep": keep}) for keep in BUDGETS),
     *(Run(f"whiten, keep {keep}", {"method": "whiten", "keep": keep}) for keep in BUDGETS),
+    *(
+        Run(f"whiten, {precision}, keep 0.5", {"method": "whiten", "keep": 0.5, "precision": precision})
+        for precision in PRECISIONS
+        if precision != "fp32"
+    ),
 )
 
 KEPT_PLANS = {f"whiten, keep {keep}": f"whiten-{keep}" for keep in BUDGETS}
@@ -114,7 +120,9 @@ def measure(
         model = load_model(path)
         result = carry_out(model, plan_for(model, survey, job.config), survey, calibration)
         with tempfile.TemporaryDirectory() as folder:
-            report = write_folder(result, Path(folder), job.config, measure_size(dense), Stopwatch())
+            report = write_folder(
+                result, Path(folder), job.config, measure_size(dense), Stopwatch(), batches=calibration
+            )
             scored = validate(path, folder, ValidateConfig(task=task, data=glue, latency_rounds=1)).to_json()
         yield job.label, _row(job, report, scored), result.plan.to_json()
 

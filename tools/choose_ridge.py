@@ -38,7 +38,8 @@ def main(glue: Path, models: Path, names: Sequence[str], keeps: Sequence[float],
         rows: list[dict[str, Any]] = []
         for row in measure(models / name / "onnx", TASKS[name], glue, list(product(keeps, ridges))):
             rows.append(row)
-            command = f"python -m tools.choose_ridge --glue DIR --model {name}"
+            asked = [f"--keep {keep}" for keep in keeps] + [f"--ridge {ridge}" for ridge in ridges]
+            command = " ".join(["python -m tools.choose_ridge --glue DIR --model", name, *asked])
             results.write_text(json.dumps({"text": "train", "command": command, "rows": rows}, indent=1) + "\n")
             click.echo(f"{name}: {row}")
 
