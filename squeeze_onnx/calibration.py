@@ -44,6 +44,10 @@ class _Accumulator(Protocol):
         ...
 
 
+CHUNK = 512
+"""So many tokens are gathered before their products are summed: a sum reads and writes the whole matrix."""
+
+
 class _GramSum:
     """XᵀX of activations, summed in float64."""
 
@@ -52,17 +56,26 @@ class _GramSum:
         self._triangle = np.zeros((features, features), order="F")
         self._total = np.zeros(features)
         self._tokens = 0
+        self._waiting: list[np.ndarray] = []
 
     def rows(self, value: np.ndarray) -> np.ndarray:
         return value.reshape(-1, value.shape[-1])
 
     def add(self, rows: np.ndarray) -> None:
-        exact = rows.astype(np.float64)
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= CHUNK:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        exact = np.concatenate(self._waiting, dtype=np.float64)
         self._triangle = dsyrk(1.0, exact.T, beta=1.0, c=self._triangle, overwrite_c=True)
         self._total += exact.sum(axis=0)
-        self._tokens += len(rows)
+        self._tokens += len(exact)
+        self._waiting.clear()
 
     def moments(self) -> SecondMoment:
+        if self._waiting:
+            self._sum_up()
         return SecondMoment(self._triangle + np.triu(self._triangle, 1).T, self._tokens, self._total)
 
 

@@ -29,6 +29,9 @@ WeightingOf = Callable[[MatMulSite], Weighting]
 NO_FISHER: Mapping[str, Fisher] = MappingProxyType({})
 """What a method without gradients knows of Fisher information."""
 
+Spend = Callable[[float, tuple[Alternative, ...], Objective], Allocator]
+"""Makes the allocator for a fraction of what the objective counts, given what several sites could do together."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -37,7 +40,7 @@ class Method:
     summary: a line on what it does.
     weighting: makes the weighting of a site of the second moment of its inputs and of the Fisher information there; each is None
         unless the method asks for it.
-    spend: makes the allocator for a fraction of what the objective counts, given what several sites could do together.
+    spend: how its budget becomes an allocator.
     needs_calibration: whether it looks at activations.
     fisher: the Fisher information that it weighs by, which takes gradients.
     probes: whether the allocator wants each site's sensitivity, measured on the calibration data.
@@ -48,7 +51,7 @@ class Method:
 
     summary: str
     weighting: Callable[[Any, Any], Weighting]
-    spend: Callable[[float, tuple[Alternative, ...], Objective], Allocator]
+    spend: Spend
     needs_calibration: bool = False
     fisher: type[Fisher] | None = None
     probes: bool = False
@@ -66,16 +69,21 @@ def refit_weighting(inputs: Moments, fisher: Fisher | None) -> Weighting:
     return Kronecker(inputs, fisher) if isinstance(fisher, OutputFisher) else Whitening(inputs)
 
 
+def _each_alone(allocator: Callable[[float], Allocator]) -> Spend:
+    """Spend a budget site by site: what several sites could do together, and what a site costs, do not matter."""
+    return lambda keep, alternatives, objective: allocator(keep)
+
+
 METHODS: dict[str, Method] = {
     "squeeze": Method(
         "standardize, SVD, Marchenko–Pastur, Tracy–Widom, truncate",
         lambda moments, fisher: Standardization(),
-        lambda keep, alternatives, objective: EdgeDistance(keep),
+        _each_alone(EdgeDistance),
     ),
     "svd": Method(
         "truncated SVD, the same fraction of every weight",
         lambda moments, fisher: Identity(),
-        lambda keep, alternatives, objective: Uniform(keep),
+        _each_alone(Uniform),
     ),
     "whiten": Method(
         "SVD of the outputs, one budget by what each weight does to the result",
@@ -99,14 +107,14 @@ METHODS: dict[str, Method] = {
     "fwsvd": Method(
         "rows weighted by their Fisher information, the same fraction of every weight",
         lambda moments, fisher: FisherRows(fisher),
-        lambda keep, alternatives, objective: Uniform(keep),
+        _each_alone(Uniform),
         needs_calibration=True,
         fisher=RowFisher,
     ),
     "tfwsvd": Method(
         "entries weighted by their Fisher information, the same fraction of every weight",
         lambda moments, fisher: ElementWise(fisher),
-        lambda keep, alternatives, objective: Uniform(keep),
+        _each_alone(Uniform),
         needs_calibration=True,
         fisher=ElementFisher,
     ),

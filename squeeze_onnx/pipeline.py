@@ -5,20 +5,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from squeeze_onnx.allocators import Objective
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.calibration_source import CalibrationConfig, load_calibration
 from squeeze_onnx.companions import copy_companions
 from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.errors import OptionError
-from squeeze_onnx.graph.model import load_model, refuse_overwriting_input, save_model
+from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.graph.size import ModelSize, measure_size
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.lowering import finish
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.objectives import latency_report
-from squeeze_onnx.plan import Plan
+from squeeze_onnx.plan import Plan, read_plan
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.report.html import render_optimization
 from squeeze_onnx.report.json import analysis_report, optimization_report
@@ -89,21 +90,15 @@ def optimize(
         model = load_model(path)
         refuse_overwriting_input(model, out)
         before = measure_size(model)
+        dense = OnnxModel(model.path, model.ir.clone())
         batches = load_calibration(model, calibration) if calibration else ()
     with staged_folder(out, force=force) as folder:
         survey = survey_of(model, config, batches, cache=cache, plan=plan, track=track)
         result = squeeze_surveyed(model, survey, config, batches, plan=plan, checkpoint=checkpoint, track=track)
         report = write_folder(result, folder, config, before, clock, batches=batches, track=track)
-        if batches and report["precision"]["name"] != "fp32":  # what ships is what is certified
-            with clock.stage("certificate"):
-                written = load_model(folder / "model.onnx").ir
-                certificate = certificate_of(load_model(path), written, batches, provider=config.provider, track=track)
-            report |= {"certificate": certificate.to_json(), "timing": {**report["timing"], **clock.seconds}}
-            write_report(report, folder)
-        if config.objective == "latency":
-            squeezed = folder / "model.onnx"
-            report |= {"latency": latency_report(model, squeezed, result.plan, survey.objective, config)}
-            write_report(report, folder)
+        report |= examine_written(folder, dense, survey.objective, config, batches, clock=clock, track=track)
+        report["timing"] |= clock.seconds
+        write_report(report, folder)
     if checkpoint is not None:
         checkpoint.path.unlink(missing_ok=True)  # its result is written
     return report
@@ -119,9 +114,10 @@ def write_folder(
     batches: Sequence[CalibrationBatch] = (),
     track: Track = silent,
 ) -> dict[str, Any]:
-    """Fill the empty ``folder``: the model, its tokenizer and configuration, the plan and the reports.
+    """Fill the empty ``folder``: the model, its tokenizer and configuration, and the plan.
 
-    ``before`` is the size of the model as it was loaded, ``clock`` what was timed so far. Returns ``report.json``.
+    ``before`` is the size of the model as it was loaded, ``clock`` what was timed so far. Returns what goes into
+    ``report.json`` (see `write_report`), but for what `examine_written` adds.
     """
     finished = finish(result.model, result.plan, config, batches, clock=clock, track=track)
     with clock.stage("save"):
@@ -140,11 +136,36 @@ def write_folder(
         timing={**clock.seconds, **result.timing},
         stages=result.stages,
         distillation=None if result.distillation is None else result.distillation.to_json(),
-        certificate=None if result.certificate is None else result.certificate.to_json(),
     )
     _write_json(folder / "plan.json", finished.plan.to_json())
-    write_report(report, folder)
     return report
+
+
+def examine_written(
+    folder: Path,
+    dense: OnnxModel,
+    objective: Objective,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch],
+    *,
+    clock: Stopwatch,
+    track: Track = silent,
+) -> dict[str, Any]:
+    """Return what the report says of the model in ``folder`` as it ships, beside the ``dense`` one.
+
+    That is its certificate (None without data), and its latency, if that was the objective.
+    """
+    found: dict[str, Any] = {"certificate": None}
+    if calibration:
+        with clock.stage("certificate"):
+            written = load_model(folder / "model.onnx").ir
+            certificate = certificate_of(dense, written, calibration, provider=config.provider, track=track)
+        found["certificate"] = certificate.to_json()
+    if config.objective == "latency":
+        with clock.stage("latency"):
+            plan = read_plan(folder / "plan.json")
+            found["latency"] = latency_report(dense, folder / "model.onnx", plan, objective, config)
+    return found
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:

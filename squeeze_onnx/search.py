@@ -20,12 +20,10 @@ from squeeze_onnx.gate import GateConfig, set_exams
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input
 from squeeze_onnx.graph.size import ModelSize, measure_size
 from squeeze_onnx.methods import METHODS
-from squeeze_onnx.objectives import latency_report
-from squeeze_onnx.pipeline import write_folder, write_report
-from squeeze_onnx.plan import read_plan
+from squeeze_onnx.pipeline import examine_written, write_folder, write_report
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.runtime.providers import resolve_provider
-from squeeze_onnx.squeezing import carry_out, certificate_of, plan_for
+from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, resolve_method
@@ -121,16 +119,9 @@ def optimize_within(
         for file in chosen.folder.iterdir():
             file.rename(folder / file.name)
         shutil.rmtree(workshop.folder)
-        report = {**chosen.report, "search": search}
-        if batches:
-            with clock.stage("certificate"):
-                squeezed = load_model(folder / "model.onnx").ir
-                certificate = certificate_of(model, squeezed, batches, provider=config.provider, track=track)
-            report["certificate"] = certificate.to_json()
-        if config.objective == "latency":
-            plan = read_plan(folder / "plan.json")
-            report["latency"] = latency_report(model, folder / "model.onnx", plan, survey.objective, config)
-        report["timing"] = {**clock.seconds, **chosen.report["timing"]}
+        found = examine_written(folder, model, survey.objective, config, batches, clock=clock, track=track)
+        timing = {**clock.seconds, **chosen.report["timing"]}
+        report = {**chosen.report, "search": search, **found, "timing": timing}
         write_report(report, folder)
         return report
 

@@ -120,9 +120,9 @@ def refit_sites(
             for centred in {*map(_is_centred, stage.groups)}
         }
         for jobs in stage.groups:
-            normal, [first, *others] = normals[_is_centred(jobs)], jobs
-            # Sites that share a left factor are never weighed by their outputs, see `squeeze_onnx.sharing`.
-            weighting = refit_weighting(normal.metric, None if others else fisher.get(first.site.name))
+            normal = normals[_is_centred(jobs)]
+            # Sites that share a left factor are never weighed by their outputs, see `squeeze_onnx.sharing`: one asks for all.
+            weighting = refit_weighting(normal.metric, fisher.get(jobs[0].site.name))
             regressions = [_regress(job, normal, sums.drift(job)) for job in jobs]
             errors |= _refit(rewriter, jobs, regressions, weighting, decomposer)
     return errors

@@ -82,8 +82,10 @@ def squeeze(
     Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
     """
     config = config or OptimizeConfig()
+    dense = OnnxModel(model.path, model.ir.clone())
     survey = take_survey(model, config, calibration, plan=plan, track=track)
-    return squeeze_surveyed(model, survey, config, calibration, plan=plan, checkpoint=checkpoint, track=track)
+    result = squeeze_surveyed(model, survey, config, calibration, plan=plan, checkpoint=checkpoint, track=track)
+    return certified(result, dense, calibration, provider=config.provider, track=track) if calibration else result
 
 
 def squeeze_surveyed(
@@ -96,7 +98,7 @@ def squeeze_surveyed(
     checkpoint: CheckpointConfig | None = None,
     track: Track = silent,
 ) -> SqueezeResult:
-    """Squeeze ``model``, whose graph changes in place, by what ``survey`` found in it; see `squeeze`."""
+    """Squeeze ``model``, whose graph changes in place, by what ``survey`` found in it; no certificate, else see `squeeze`."""
     if config.distill and not calibration:
         raise OptionError(
             "--distill learns from text; give --calibration a text file, glue:TASK (with --data) or an .npz"
@@ -106,7 +108,7 @@ def squeeze_surveyed(
     result = carry_out(model, plan, survey, calibration, provider=config.provider, track=track)
     if config.distill:
         result = distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
-    return certified(result, dense, calibration, provider=config.provider, track=track) if calibration else result
+    return result
 
 
 def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
@@ -190,7 +192,7 @@ def distilled(
 
 def certified(
     result: SqueezeResult,
-    dense: ir.Model,
+    dense: OnnxModel,
     calibration: Sequence[CalibrationBatch],
     *,
     provider: str = "cpu",
@@ -199,8 +201,7 @@ def certified(
     """Put the `certificate_of` what was squeezed beside ``result``."""
     clock = Stopwatch()
     with clock.stage("certificate"):
-        model = OnnxModel(result.model.path, dense)
-        certificate = certificate_of(model, result.model.ir, calibration, provider=provider, track=track)
+        certificate = certificate_of(dense, result.model.ir, calibration, provider=provider, track=track)
     return replace(result, certificate=certificate, timing={**result.timing, **clock.seconds})
 
 

@@ -30,12 +30,10 @@ def optimization_report(
     fused: FusionCounts | None = None,
     stages: Sequence[StageRecord] = (),
     distillation: Mapping[str, Any] | None = None,
-    certificate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together ``report.json``. Sizes in bytes, timing in seconds, sites in graph order.
 
-    ``stages`` are those of a method that learns. ``fused`` is None if the graph was not fused, ``certificate`` if there was no
-    calibration data.
+    ``stages`` are those of a method that learns. ``fused`` is None if the graph was not fused.
     """
     return {
         "format": OPTIMIZATION_FORMAT,
@@ -59,7 +57,6 @@ def optimization_report(
         "fused": None if fused is None else fused.to_json(),
         "stages": [stage.to_json() for stage in stages],
         "distillation": distillation,
-        "certificate": certificate,
         "timing": dict(timing),
         "files": {"baseline": before.sha256, "optimized": after.sha256},
         "environment": environment(),
