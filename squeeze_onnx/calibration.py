@@ -96,6 +96,74 @@ class _LookupCount:
         return TokenFrequency(self._counts)
 
 
+class Listener(Protocol):
+    """Hears some values of the graph while the model runs over the calibration data."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The values it wants to hear."""
+        ...
+
+    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
+        """Take in these values of one batch, and which of its (sequences, tokens) positions are text (None: all)."""
+        ...
+
+
+def run_over(
+    model: ir.Model,
+    batches: Sequence[CalibrationBatch],
+    listeners: Sequence[Listener],
+    *,
+    provider: str = "cpu",
+    track: Track = silent,
+    label: str,
+) -> None:
+    """Run ``model`` once over ``batches``, and let all ``listeners`` hear; ``label`` is what the user reads meanwhile."""
+    names = tuple(dict.fromkeys(name for listener in listeners for name in listener.names))
+    with session_showing(model, names, provider) as session:
+        for batch in track(batches, label):
+            found = dict(zip(names, session.run(names, batch.feeds), strict=True))
+            for listener in listeners:
+                listener.hear([found[name] for name in listener.names], batch.mask)
+
+
+class MomentListener:
+    """Sums up the moments of what ``sites`` meet, padding excluded.
+
+    Sites that read the same value (query, key and value) share one sum; a tied site has the sum over its uses.
+    """
+
+    def __init__(self, sites: Sequence[MatMulSite]) -> None:
+        self._inputs = {site.name: tuple(str(rows_of(node).name) for node in site.nodes) for site in sites}
+        self._sums: dict[str, _Accumulator] = {}
+        for site in sites:
+            kind = _LookupCount if WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup else _GramSum
+            self._sums |= {name: kind(site.in_features) for name in self._inputs[site.name] if name not in self._sums}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the sites read."""
+        return tuple(self._sums)
+
+    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
+        """Add one batch."""
+        for accumulator, value in zip(self._sums.values(), values, strict=True):
+            accumulator.add(without_padding(accumulator.rows(value), mask))
+
+    def moments(self) -> dict[str, Moments]:
+        """Return the moments by site name; raises ModelError for one that is NaN or infinite."""
+        found = {name: accumulator.moments() for name, accumulator in self._sums.items()}
+        met = {
+            site: cast(Moments, reduce(add, (found[name] for name in names))) for site, names in self._inputs.items()
+        }
+        for name, moment in met.items():
+            if not np.isfinite(moment.diagonal).all():
+                raise ModelError(
+                    f"what node {name} reads is NaN or infinite on the calibration data: check the weights before it"
+                )
+        return met
+
+
 def collect_moments(
     model: ir.Model,
     sites: Sequence[MatMulSite],
@@ -104,27 +172,10 @@ def collect_moments(
     provider: str = "cpu",
     track: Track = silent,
 ) -> dict[str, Moments]:
-    """Return the moments of what ``sites`` meet, by site name, padding excluded, in one pass over ``batches``.
-
-    Sites that read the same value (query, key and value) share one object; a tied site has the sum over its uses.
-    """
-    inputs = {site.name: tuple(str(rows_of(node).name) for node in site.nodes) for site in sites}
-    sums: dict[str, _Accumulator] = {}
-    for site in sites:
-        kind = _LookupCount if WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup else _GramSum
-        sums |= {name: kind(site.in_features) for name in inputs[site.name] if name not in sums}
-    with session_showing(model, tuple(sums), provider) as session:
-        for batch in track(batches, "Calibration"):
-            for accumulator, value in zip(sums.values(), session.run(tuple(sums), batch.feeds), strict=True):
-                accumulator.add(without_padding(accumulator.rows(value), batch.mask))
-    moments = {name: accumulator.moments() for name, accumulator in sums.items()}
-    met = {site: cast(Moments, reduce(add, (moments[name] for name in names))) for site, names in inputs.items()}
-    for name, moment in met.items():
-        if not np.isfinite(moment.diagonal).all():
-            raise ModelError(
-                f"what node {name} reads is NaN or infinite on the calibration data: check the weights before it"
-            )
-    return met
+    """Return the moments of what ``sites`` meet (see `MomentListener`), by site name, in one pass over ``batches``."""
+    listener = MomentListener(sites)
+    run_over(model, batches, [listener], provider=provider, track=track, label="Calibration")
+    return listener.moments()
 
 
 @contextmanager

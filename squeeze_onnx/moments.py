@@ -77,7 +77,8 @@ def _root(moment: SecondMoment) -> np.ndarray:
     """
     mean = moment.gram / max(moment.tokens, 1)
     mean[np.diag_indices_from(mean)] += damping(mean)
-    root: np.ndarray = scipy.linalg.cholesky(mean, overwrite_a=True, check_finite=False)
+    # It is symmetric: transposed it is in the order of LAPACK, which then works in place.
+    root: np.ndarray = scipy.linalg.cholesky(mean.T, overwrite_a=True, check_finite=False)
     return root
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.allocators import Objective
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.calibration_source import CalibrationConfig, load_calibration
 from squeeze_onnx.companions import copy_companions
@@ -28,7 +27,7 @@ from squeeze_onnx.spectra import measure_spectra
 from squeeze_onnx.squeezing import SqueezeResult, certificate_of, squeeze_surveyed
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
-from squeeze_onnx.survey import nothing_to_do
+from squeeze_onnx.survey import Survey, nothing_to_do
 from squeeze_onnx.survey_cache import check_cache, survey_of
 
 
@@ -96,7 +95,7 @@ def optimize(
         survey = survey_of(model, config, batches, cache=cache, plan=plan, track=track)
         result = squeeze_surveyed(model, survey, config, batches, plan=plan, checkpoint=checkpoint, track=track)
         report = write_folder(result, folder, config, before, clock, batches=batches, track=track)
-        report |= examine_written(folder, dense, survey.objective, config, batches, clock=clock, track=track)
+        report |= examine_written(folder, dense, survey, config, batches, clock=clock, track=track)
         report["timing"] |= clock.seconds
         write_report(report, folder)
     if checkpoint is not None:
@@ -144,14 +143,14 @@ def write_folder(
 def examine_written(
     folder: Path,
     dense: OnnxModel,
-    objective: Objective,
+    survey: Survey,
     config: OptimizeConfig,
     calibration: Sequence[CalibrationBatch],
     *,
     clock: Stopwatch,
     track: Track = silent,
 ) -> dict[str, Any]:
-    """Return what the report says of the model in ``folder`` as it ships, beside the ``dense`` one.
+    """Return what the report says of the model in ``folder`` as it ships, beside the ``dense`` one that was surveyed.
 
     That is its certificate (None without data), and its latency, if that was the objective.
     """
@@ -159,12 +158,14 @@ def examine_written(
     if calibration:
         with clock.stage("certificate"):
             written = load_model(folder / "model.onnx").ir
-            certificate = certificate_of(dense, written, calibration, provider=config.provider, track=track)
+            certificate = certificate_of(
+                dense, written, calibration, answers=survey.answers, provider=config.provider, track=track
+            )
         found["certificate"] = certificate.to_json()
     if config.objective == "latency":
         with clock.stage("latency"):
             plan = read_plan(folder / "plan.json")
-            found["latency"] = latency_report(dense, folder / "model.onnx", plan, objective, config)
+            found["latency"] = latency_report(dense, folder / "model.onnx", plan, survey.objective, config)
     return found
 
 

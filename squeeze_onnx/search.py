@@ -119,7 +119,7 @@ def optimize_within(
         for file in chosen.folder.iterdir():
             file.rename(folder / file.name)
         shutil.rmtree(workshop.folder)
-        found = examine_written(folder, model, survey.objective, config, batches, clock=clock, track=track)
+        found = examine_written(folder, model, survey, config, batches, clock=clock, track=track)
         timing = {**clock.seconds, **chosen.report["timing"]}
         report = {**chosen.report, "search": search, **found, "timing": timing}
         write_report(report, folder)

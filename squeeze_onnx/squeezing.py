@@ -7,6 +7,7 @@ from typing import Any
 import onnx_ir as ir
 
 from squeeze_onnx.allocators import Allocator, Alternative, Independent
+from squeeze_onnx.answers import Answers, read_answers
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.certificate import Certificate
 from squeeze_onnx.certifying import certify
@@ -85,7 +86,14 @@ def squeeze(
     dense = OnnxModel(model.path, model.ir.clone())
     survey = take_survey(model, config, calibration, plan=plan, track=track)
     result = squeeze_surveyed(model, survey, config, calibration, plan=plan, checkpoint=checkpoint, track=track)
-    return certified(result, dense, calibration, provider=config.provider, track=track) if calibration else result
+    if not calibration:
+        return result
+    clock = Stopwatch()
+    with clock.stage("certificate"):
+        certificate = certificate_of(
+            dense, model.ir, calibration, answers=survey.answers, provider=config.provider, track=track
+        )
+    return replace(result, certificate=certificate, timing={**result.timing, **clock.seconds})
 
 
 def squeeze_surveyed(
@@ -190,36 +198,26 @@ def distilled(
     return replace(result, distillation=outcome, timing={**result.timing, **clock.seconds})
 
 
-def certified(
-    result: SqueezeResult,
-    dense: OnnxModel,
-    calibration: Sequence[CalibrationBatch],
-    *,
-    provider: str = "cpu",
-    track: Track = silent,
-) -> SqueezeResult:
-    """Put the `certificate_of` what was squeezed beside ``result``."""
-    clock = Stopwatch()
-    with clock.stage("certificate"):
-        certificate = certificate_of(dense, result.model.ir, calibration, provider=provider, track=track)
-    return replace(result, certificate=certificate, timing={**result.timing, **clock.seconds})
-
-
 def certificate_of(
     dense: OnnxModel,
     squeezed: ir.Model,
     calibration: Sequence[CalibrationBatch],
     *,
+    answers: Answers | None = None,
     provider: str = "cpu",
     track: Track = silent,
 ) -> Certificate:
-    """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear."""
+    """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear.
+
+    ``answers`` are those of ``dense``, if they are known already. Raises ModelError if an answer is NaN or infinite.
+    """
     try:
         head = head_of(dense)
     except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
         texts = sum(len(next(iter(batch.feeds.values()))) for batch in calibration)
         return Certificate(texts, (f"Nothing was measured: {error}.",))
-    return certify(dense.ir, squeezed, head, calibration, provider=provider, track=track)
+    expected = answers or read_answers(dense.ir, head, calibration, provider=provider, track=track)
+    return certify(expected, read_answers(squeezed, head, calibration, provider=provider, track=track), head)
 
 
 def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:

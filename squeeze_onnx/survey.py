@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from squeeze_onnx.allocators import Objective, Sharing, Uniform
-from squeeze_onnx.calibration import CalibrationBatch, collect_moments
+from squeeze_onnx.answers import AnswerListener, Answers
+from squeeze_onnx.calibration import CalibrationBatch, MomentListener, run_over
 from squeeze_onnx.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible
 from squeeze_onnx.errors import ModelError, OptionError
@@ -40,8 +41,8 @@ class Survey:
     by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
     blocks that may lose columns, by their names. So do ``sharings``, the sites that may share a left factor; like sensitivities
     only a new plan needs them. ``fisher`` is empty for a method without gradients; ``learned`` are the components of each site
-    if the method learns, in ``stages``. ``objective`` is what budgets are of.
-    ``timing`` is in seconds per stage.
+    if the method learns, in ``stages``. ``objective`` is what budgets are of. ``answers`` are those of the model to the data, if
+    it was run on it and they can be read. ``timing`` is in seconds per stage.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Survey:
     fisher: Mapping[str, Fisher] = field(default_factory=dict)
     learned: Mapping[str, LearnedSpectrum] = field(default_factory=dict)
     stages: tuple[StageRecord, ...] = ()
+    answers: Answers | None = None
 
     @property
     def sites(self) -> tuple[MatMulSite, ...]:
@@ -90,7 +92,7 @@ def take_survey(
     with clock.stage("sites"):
         sites, skipped = choose_sites(model, config, plan)
     with clock.stage("calibration"):
-        moments = _moments(method, model, sites, calibration, provider=config.provider, track=track)
+        moments, answers = _run(method, model, sites, calibration, provider=config.provider, track=track)
     with clock.stage("fisher"):
         fisher = _fisher(method, model, sites, calibration, seed=config.seed, provider=config.provider, track=track)
     weighting_of = METHODS[method].weighting_of(moments, fisher)
@@ -126,6 +128,7 @@ def take_survey(
         fisher,
         learning.spectra,
         learning.stages,
+        answers,
     )
 
 
@@ -228,7 +231,7 @@ def _sites_to_slice(sites: Sequence[MatMulSite], plan: Plan | None) -> Sequence[
     return [site for site, planned in zip(sites, plan.sites, strict=True) if planned.kept_shape is not None]
 
 
-def _moments(
+def _run(
     method: str,
     model: OnnxModel,
     sites: Sequence[MatMulSite],
@@ -236,15 +239,28 @@ def _moments(
     *,
     provider: str,
     track: Track,
-) -> dict[str, Moments]:
-    """Return what ``sites`` meet on ``calibration``, by name; nothing for a method that does not look at activations."""
+) -> tuple[dict[str, Moments], Answers | None]:
+    """Return what ``sites`` meet on ``calibration``, by name, and what the model answers, in one pass.
+
+    There is neither for a method that does not look at activations.
+    """
     if not METHODS[method].needs_calibration:
-        return {}
+        return {}, None
     if not calibration:
         raise OptionError(
             f"--method {method} looks at activations; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
-    return collect_moments(model.ir, sites, calibration, provider=provider, track=track)
+    moments = MomentListener(sites)
+    answers = _answer_listeners(model)
+    run_over(model.ir, calibration, [moments, *answers], provider=provider, track=track, label="Calibration")
+    return moments.moments(), next((each.answers() for each in answers), None)
+
+
+def _answer_listeners(model: OnnxModel) -> list[AnswerListener]:
+    try:
+        return [AnswerListener(model.ir, head_of(model))]
+    except ModelError:  # any model can be surveyed, but not all answer in a way that can be read
+        return []
 
 
 def _fisher(

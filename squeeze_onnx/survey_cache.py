@@ -20,7 +20,9 @@ from numpy.lib.npyio import NpzFile
 
 from squeeze_onnx import __version__
 from squeeze_onnx.allocators import Candidate, Sharing
+from squeeze_onnx.answers import Answers
 from squeeze_onnx.calibration import CalibrationBatch
+from squeeze_onnx.certificate import HeadRecord
 from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import DataError, InputError, OptionError
 from squeeze_onnx.fisher import ElementFisher, OutputFisher, RowFisher
@@ -44,7 +46,7 @@ from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, choose_sites, resolve_method, take_survey
 from squeeze_onnx.weightings import LearnedSpectrum
 
-FORMAT = "squeeze-onnx/survey/2"
+FORMAT = "squeeze-onnx/survey/3"
 
 OF_THE_BUDGET = frozenset(
     (
@@ -64,7 +66,8 @@ _DOCUMENT = "document"
 _KINDS = {
     kind.__name__: kind
     for kind in (
-        *(Candidate, Contexts, ElementFisher, Elimination, LearnedSpectrum, Neurons, NoiseCut, OutputFisher, RowFisher),
+        *(Answers, Candidate, Contexts, ElementFisher, Elimination, HeadRecord, LearnedSpectrum, Neurons, NoiseCut),
+        *(OutputFisher, RowFisher),
         *(ScoreBases, Scores, SecondMoment, Sharing, Spectrum, SpectrumSummary, StageRecord, TokenFrequency),
     )
 }

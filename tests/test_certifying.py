@@ -1,6 +1,6 @@
 """Both models run on the calibration data: what is measured for each kind of head, and the bound where there is one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -8,10 +8,12 @@ import onnx_ir as ir
 import pytest
 from scipy.special import softmax
 
+from squeeze_onnx.answers import read_answers
 from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.certifying import certify
+from squeeze_onnx.certificate import Certificate
+from squeeze_onnx.certifying import certify as certify_answers
 from squeeze_onnx.errors import ModelError
-from squeeze_onnx.tasks.heads import ClassLogits, Regression, TokenEmbeddings
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, TokenEmbeddings
 from tests.tiny_encoder import batch, encoder_model, weights_of, with_weights
 
 CLASSES = ClassLogits("logits", (0, 1))
@@ -33,6 +35,10 @@ def model(changes: Mapping[str, float] | None = None, *, classifier: bool = True
         for name, size in (changes or {}).items()
     }
     return ir.serde.deserialize_model(with_weights(proto, disturbed))
+
+
+def certify(dense: ir.Model, squeezed: ir.Model, head: Head, data: Sequence[CalibrationBatch]) -> Certificate:
+    return certify_answers(read_answers(dense, head, data), read_answers(squeezed, head, data), head)
 
 
 def logits(found: ir.Model) -> np.ndarray:

@@ -75,7 +75,9 @@ def eliminate(moment: np.ndarray, weight: np.ndarray) -> Elimination:
 
 def _inverse(moment: np.ndarray) -> np.ndarray:
     """Return the upper triangle of the inverse of ``moment``, positive definite; Fortran order, as BLAS updates it in place."""
-    root = scipy.linalg.cholesky(moment, overwrite_a=True, check_finite=False)
+    root = scipy.linalg.cholesky(
+        moment.T, overwrite_a=True, check_finite=False
+    )  # symmetric, and in the order of LAPACK
     inverse, _ = dpotri(np.asfortranarray(root), overwrite_c=True)
     return np.asfortranarray(inverse)
 
