@@ -40,7 +40,7 @@ class _Accumulator(Protocol):
         ...
 
     def moments(self) -> SecondMoment | TokenFrequency:
-        """Return the moments of all rows taken in."""
+        """Return the moments of all rows taken in, at the end."""
         ...
 
 
@@ -76,7 +76,8 @@ class _GramSum:
     def moments(self) -> SecondMoment:
         if self._waiting:
             self._sum_up()
-        return SecondMoment(self._triangle + np.triu(self._triangle, 1).T, self._tokens, self._total)
+        self._triangle += np.triu(self._triangle, 1).T
+        return SecondMoment(self._triangle, self._tokens, self._total)
 
 
 class _LookupCount:

@@ -14,7 +14,7 @@ from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.rmt.spectrum import effective_rank, stable_rank
-from squeeze_onnx.weightings import Weighting
+from squeeze_onnx.weightings import WeightedMatrix, Weighting
 from squeeze_onnx.weights import read_weight
 
 Job = TypeVar("Job")
@@ -98,7 +98,13 @@ def truncate(
     weight: np.ndarray, rank: int, weighting: Weighting, decomposer: Decomposer
 ) -> tuple[Factors, TruncationErrors]:
     """Factor ``weight`` (in, out) at total ``rank`` ≥ 1 (what undoing the weighting adds included)."""
-    weighted = weighting.apply(weight)
+    return truncate_weighted(weight, weighting.apply(weight), rank, decomposer)
+
+
+def truncate_weighted(
+    weight: np.ndarray, weighted: WeightedMatrix, rank: int, decomposer: Decomposer
+) -> tuple[Factors, TruncationErrors]:
+    """Factor ``weight`` (in, out), seen as ``weighted``, as `truncate` does."""
     components = max(rank - weighted.extra_rank, 0)
     decomposition = decomposer.decompose(weighted.matrix, max(components, 1))
     factors = weighted.factors(decomposition, components)

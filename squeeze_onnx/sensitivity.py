@@ -18,45 +18,30 @@ from squeeze_onnx.allocators import Uniform
 from squeeze_onnx.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.damage import DamageMeter, probe_batches
 from squeeze_onnx.decompositions import Exact
-from squeeze_onnx.factoring import truncate
+from squeeze_onnx.factoring import truncate_weighted
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.graph.operators import rows_of
 from squeeze_onnx.graph.perturbation import perturbable
 from squeeze_onnx.graph.segments import Part, cut, extract
 from squeeze_onnx.graph.sites import MatMulSite
-from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.runtime.sessions import open_session
-from squeeze_onnx.spectra import SiteSpectra
-from squeeze_onnx.weights import read_weight
+from squeeze_onnx.spectra import SiteSpectra, SiteView
 
 PROBE_KEEP = 0.5
 """The fraction of its parameters that a probed site keeps."""
 
 
-def probe_sensitivities(
-    prober: "Prober",
-    spectra: Sequence[SiteSpectra],
-    weighting_of: WeightingOf,
-    probe: Uniform,
-) -> tuple[SiteSpectra, ...]:
-    """Return ``spectra`` with the sensitivity of each candidate measured at the rank that ``probe`` gives it.
+def probe_sensitivity(prober: "Prober", view: SiteView, spectra: SiteSpectra, probe: Uniform) -> SiteSpectra:
+    """Return ``spectra`` with the sensitivity of the candidate, measured at the rank that ``probe`` gives it.
 
     A site that loses nothing at its probe rank has sensitivity 0: it can be cut there for free.
     """
-    ranks = probe.allocate([measured.candidate for measured in spectra])
-
-    def sensitivity(measured: SiteSpectra) -> float:
-        site, candidate = measured.site, measured.candidate
-        weight = read_weight(site)
-        rank = max(ranks[site.name].rank + candidate.extra_rank, 1)
-        factors, errors = truncate(weight, rank, weighting_of(site), Exact())
-        error = errors.weighted_error**2
-        return prober.damage(site.name, factors.product() - weight) / error if error > 0 else 0.0
-
-    return tuple(
-        replace(measured, candidate=replace(measured.candidate, sensitivity=sensitivity(measured)))
-        for measured in spectra
-    )
+    candidate = spectra.candidate
+    rank = probe.allocate([candidate])[candidate.name].rank
+    factors, errors = truncate_weighted(view.weight, view.weighted, max(rank + candidate.extra_rank, 1), Exact())
+    error = errors.weighted_error**2
+    damage = prober.damage(view.site.name, factors.product() - view.weight) if error > 0 else 0.0
+    return replace(spectra, candidate=replace(candidate, sensitivity=damage / error if error > 0 else 0.0))
 
 
 @contextmanager

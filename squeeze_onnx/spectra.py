@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
 
 from squeeze_onnx.allocators import Candidate
 from squeeze_onnx.config import AnalyzeConfig
@@ -12,7 +15,7 @@ from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.rmt.summary import SpectrumSummary, find_cut, summarize
-from squeeze_onnx.weightings import Standardization, Weighting
+from squeeze_onnx.weightings import Standardization, WeightedMatrix, Weighting
 from squeeze_onnx.weights import read_weight
 
 
@@ -29,26 +32,42 @@ class SiteSpectra:
     candidate: Candidate
 
 
+@dataclass(frozen=True, eq=False)
+class SiteView:
+    """One site's ``weight`` (in, out) in float64 as it is, and as it is ``weighted`` by the method's own weighting."""
+
+    site: MatMulSite
+    weight: np.ndarray
+    weighting: Weighting
+    weighted: WeightedMatrix
+
+    @classmethod
+    def of(cls, site: MatMulSite, weighting: Weighting) -> Self:
+        """Read the weight of ``site``."""
+        weight = read_weight(site)
+        return cls(site, weight, weighting, weighting.apply(weight))
+
+
 def measure_spectra(
     sites: Sequence[MatMulSite], weighting_of: WeightingOf, config: AnalyzeConfig, track: Track = silent
 ) -> tuple[SiteSpectra, ...]:
     """Measure every site in turn, one weight in memory at a time."""
-    return tuple(_measure(site, weighting_of(site), config) for site in track(sites, "Spectra"))
+    return tuple(measure_view(SiteView.of(site, weighting_of(site)), config) for site in track(sites, "Spectra"))
 
 
-def _measure(site: MatMulSite, weighting: Weighting, config: AnalyzeConfig) -> SiteSpectra:
-    weight = read_weight(site)
+def measure_view(view: SiteView, config: AnalyzeConfig) -> SiteSpectra:
+    """Measure one site."""
+    site = view.site
     noise = NOISE_ESTIMATORS[config.noise]()
     shape = (site.in_features, site.out_features)
-    standardized = Spectrum(singular_values(Standardization().apply(weight).matrix), shape, "standardization")
+    standardized = Spectrum(singular_values(Standardization().apply(view.weight).matrix), shape, "standardization")
     summary = summarize(
         standardized, noise, probability=config.probability, simulations=config.simulations, seed=config.seed
     )
-    if isinstance(weighting, Standardization):
+    if isinstance(view.weighting, Standardization):
         candidate = Candidate(site.name, standardized, summary.tw_edge, extra_rank=1)
     else:
-        weighted = weighting.apply(weight)
-        spectrum = Spectrum(singular_values(weighted.matrix), shape, type(weighting).__name__)
+        spectrum = Spectrum(singular_values(view.weighted.matrix), shape, type(view.weighting).__name__)
         edge = find_cut(spectrum, noise, config.probability).tw_edge
-        candidate = Candidate(site.name, spectrum, edge, weighted.extra_rank)
+        candidate = Candidate(site.name, spectrum, edge, view.weighted.extra_rank)
     return SiteSpectra(site, summary, candidate)

@@ -24,10 +24,10 @@ from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import planned_sites_of
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.sensitivity import PROBE_KEEP, Prober, open_prober, probe_sensitivities
+from squeeze_onnx.sensitivity import PROBE_KEEP, Prober, open_prober, probe_sensitivity
 from squeeze_onnx.sharing import measure_sharings
 from squeeze_onnx.slicing import KINDS, Measurement, Seen, measure_blocks
-from squeeze_onnx.spectra import SiteSpectra, measure_spectra
+from squeeze_onnx.spectra import SiteSpectra, SiteView, measure_spectra, measure_view
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.tasks.model_head import head_of
 from squeeze_onnx.weightings import LearnedSpectrum, Weighting
@@ -99,15 +99,16 @@ def take_survey(
     with clock.stage("blocks"):
         kinds = _kinds_to_slice(method, config, plan)
         blocks = measure_blocks(_sites_to_slice(sites, plan), Seen.of(moments, fisher), kinds, track)
-    with clock.stage("spectra"):
-        spectra = measure_spectra(sites, weighting_of, config, track)
     sharings: tuple[Sharing, ...] = ()
     if plan is None and METHODS[method].probes:
         with clock.stage("sensitivity"), open_prober(model.ir, sites, calibration, config.provider) as prober:
-            spectra, blocks = _probed(prober, spectra, blocks, weighting_of, track)
+            spectra, blocks = _probe(prober, sites, blocks, weighting_of, config, track=track)
         if METHODS[method].fisher is None:  # one left factor is found in one metric of all outputs: that of the inputs
             with clock.stage("sharing"):
                 sharings = measure_sharings(spectra, weighting_of)
+    else:
+        with clock.stage("spectra"):
+            spectra = measure_spectra(sites, weighting_of, config, track)
     learning = SpectrumLearning({}, (), ())
     if plan is None and METHODS[method].learns:
         with clock.stage("learning"):
@@ -132,21 +133,28 @@ def take_survey(
     )
 
 
-def _probed(
+def _probe(
     prober: Prober,
-    spectra: Sequence[SiteSpectra],
+    sites: Sequence[MatMulSite],
     blocks: Mapping[str, Measurement],
     weighting_of: WeightingOf,
+    config: OptimizeConfig,
+    *,
     track: Track,
 ) -> tuple[tuple[SiteSpectra, ...], dict[str, Measurement]]:
-    """Return ``spectra`` and ``blocks`` with their sensitivities, measured layer by layer."""
-    site_of = {measured.site.name: measured for measured in spectra}
+    """Return the spectra of ``sites`` and ``blocks`` with their sensitivities, measured layer by layer.
+
+    A weight is seen through its weighting once, for its spectrum and for the probe.
+    """
+    site_of = {site.name: site for site in sites}
+    spectra_of: dict[str, SiteSpectra] = {}
     block_of = dict(blocks)
     for layer in track(prober.layers, "Sensitivity"):
-        measured = probe_sensitivities(prober, [site_of[name] for name in layer], weighting_of, Uniform(PROBE_KEEP))
-        site_of |= {each.site.name: each for each in measured}
+        for name in layer:
+            view = SiteView.of(site_of[name], weighting_of(site_of[name]))
+            spectra_of[name] = probe_sensitivity(prober, view, measure_view(view, config), Uniform(PROBE_KEEP))
         block_of |= {name: block_of[name].probed(prober) for name in layer if name in block_of}
-    return tuple(site_of.values()), block_of
+    return tuple(spectra_of[site.name] for site in sites), block_of
 
 
 def _learn(

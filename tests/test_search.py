@@ -179,8 +179,8 @@ class TestSearch:
         written = (tmp_path / "out" / "model.onnx").read_bytes()
         again = search(data, 20, cache=tmp_path / "cache", force=True)
         assert list((tmp_path / "cache").iterdir()) == [file]
-        assert "spectra" in first["timing"]
-        assert "spectra" not in again["timing"]
+        assert "calibration" in first["timing"]
+        assert "calibration" not in again["timing"]
         assert again["search"] == first["search"]
         assert (tmp_path / "out" / "model.onnx").read_bytes() == written
 

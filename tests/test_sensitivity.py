@@ -17,8 +17,8 @@ from squeeze_onnx.factoring import truncate
 from squeeze_onnx.graph.model import OnnxModel, load_model
 from squeeze_onnx.graph.rewrite import replace_weight
 from squeeze_onnx.graph.sites import find_sites
-from squeeze_onnx.sensitivity import open_prober, probe_sensitivities
-from squeeze_onnx.spectra import SiteSpectra, measure_spectra
+from squeeze_onnx.sensitivity import open_prober, probe_sensitivity
+from squeeze_onnx.spectra import SiteSpectra, SiteView, measure_view
 from squeeze_onnx.weightings import Identity
 from squeeze_onnx.weights import read_weight
 from tests.graph.execution import run
@@ -34,9 +34,10 @@ def calibration() -> CalibrationBatch:
 
 def probed(model: OnnxModel) -> tuple[SiteSpectra, ...]:
     sites = choose_eligible(find_sites(model.ir).sites).sites
-    spectra = measure_spectra(sites, lambda _: Identity(), AnalyzeConfig(simulations=1))
+    views = [SiteView.of(site, Identity()) for site in sites]
     with open_prober(model.ir, sites, [calibration()]) as prober:
-        return probe_sensitivities(prober, spectra, lambda _: Identity(), PROBE)
+        config = AnalyzeConfig(simulations=1)
+        return tuple(probe_sensitivity(prober, view, measure_view(view, config), PROBE) for view in views)
 
 
 def pooled(outputs: list[np.ndarray], feeds: Mapping[str, np.ndarray]) -> np.ndarray:
