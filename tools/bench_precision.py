@@ -74,7 +74,7 @@ def run(*, threads: int, hidden: int, layers: int, rounds: int, wanted: Sequence
 
 def build(folder: Path, hidden: int, layers: int, wanted: Sequence[str] = ()) -> Iterator[tuple[str, Path]]:
     """Write every model to a folder of its own; yield its name and the folder, the baseline first."""
-    dense = _export(folder / "dense", hidden, layers)
+    dense = export(folder / "dense", hidden, layers)
 
     def written(name: str, make: Callable[[Path], None]) -> tuple[str, Path]:
         target = folder / name.replace(" ", "-").replace(",", "")
@@ -102,7 +102,7 @@ def _write(dense: Path, path: Path, halve: Callable[[ir.Model], None], precision
     save_model(kind().lower(model, Evidence()).model, path)
 
 
-def _export(folder: Path, hidden: int, layers: int) -> Path:
+def export(folder: Path, hidden: int, layers: int) -> Path:
     """Export a BERT with random weights, as optimum does."""
     from optimum.exporters.onnx import onnx_export_from_model
     from transformers import BertConfig, BertModel
@@ -125,7 +125,7 @@ def slice_half(model: ir.Model) -> None:
         Rewriter(model).slice(feed_forward, kept, feed_forward.after.weight.numpy()[kept])
     for find, width in zip((find_query_keys, find_value_outputs), HEAD_WIDTHS, strict=True):
         for block in find(find_sites(model).sites):
-            columns = block.heads * width
+            columns = block.heads * (block.columns // block.heads * width // 64)
             shapes = block.shapes(columns)
             weights = {site.name: site.weight.numpy() for site in block.sites}
             biases = {each.site.name: each.bias.tensor.numpy()[:columns] for each in block.before if each.bias}
