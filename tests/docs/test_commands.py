@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -17,12 +18,13 @@ import yaml
 
 from squeeze_onnx import cli
 from squeeze_onnx.integrations.optimum_command import SqueezeExportCommand
-from squeeze_onnx.recipe import read_recipe
+from squeeze_onnx.methods import METHODS
 from tests.docs.pages import EXCUSES, PAGES, ROOT, Block, blocks, blocks_of
 from tests.docs.sandbox import lay_out
 
-LANGUAGES = {"bash", "json", "math", "python", "text", "toml", "yaml"}
-SHORTER = {"optimize": ("--calibration-rows", "64"), "bench": ("--rounds", "1", "--no-memory")}
+PARSERS: Mapping[str, Callable[[str], object]] = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
+LANGUAGES = {"bash", "math", "python", "text", *PARSERS}
+SHORTER = {"optimize": ("--calibration-rows", "16"), "bench": ("--rounds", "1", "--no-memory")}
 """What is added to a command so that it takes a second instead of ten; the last of equal options counts."""
 
 PLUGIN = "optimum/commands/register/register_squeeze.py"
@@ -38,13 +40,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sandbox(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder of its own for one page, which is the working directory meanwhile."""
+def sandbox(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a folder of its own for one page, which is the working directory meanwhile."""
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    return tmp_path
+    methods = dict(METHODS)
+    yield tmp_path
+    for name in METHODS.keys() - methods.keys():  # a page shows how to add one
+        del METHODS[name]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -71,8 +76,11 @@ def test_a_page_does_what_it_shows(page: Path, sandbox: Path, monkeypatch: pytes
         elif block.language == "bash":
             for command in block.commands:
                 run_command(command, block, monkeypatch)
-        elif block.title is not None:
-            write_file(block, sandbox / block.title)
+        elif block.language in PARSERS:
+            PARSERS[block.language](block.code)
+            if block.title is not None:
+                (sandbox / block.title).parent.mkdir(parents=True, exist_ok=True)
+                (sandbox / block.title).write_text(block.code, encoding="utf-8")
 
 
 def run_command(command: str, block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,18 +96,6 @@ def run_command(command: str, block: Block, monkeypatch: pytest.MonkeyPatch) -> 
         assert done.returncode == 0, f"{block.place}: {command}\n{done.stdout}{done.stderr}"
 
 
-def write_file(block: Block, path: Path) -> None:
-    """Write a block that is the content of a file; it must be well-formed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(block.code, encoding="utf-8")
-    if block.language == "toml":
-        read_recipe(path)
-    elif block.language == "json":
-        json.loads(block.code)
-    elif block.language == "yaml":
-        yaml.safe_load(block.code)
-
-
 @pytest.mark.parametrize("block", blocks(excused=True), ids=lambda block: block.place)
 def test_what_is_not_run_says_why_and_parses(block: Block) -> None:
     excuse = str(block.excuse)
@@ -111,21 +107,20 @@ def test_what_is_not_run_says_why_and_parses(block: Block) -> None:
 
 def parse(words: list[str], place: str) -> None:
     """Raise if a command of ours has an option that it does not know, or lacks an argument."""
-    words = words[next(at for at, word in enumerate(words) if "=" not in word) :]  # what stands before sets variables
-    if "squeeze-onnx" in map(Path, words) or words[0] == "squeeze-onnx":
-        group, arguments = cli.cli, words[1:]
+    if "&&" in words:
+        parse(words[words.index("&&") + 1 :], place)
+    if Path(words[0]).name == "squeeze-onnx":
+        parse_click(cli.cli, words[1:], place)
     elif words[:2] == ["python", "-m"] and words[2].startswith("tools."):
-        group, arguments = import_module(words[2]).main, words[3:]
-    elif words[0] == "python" and words[1].startswith("tools/"):
-        group, arguments = import_module(f"tools.{Path(words[1]).stem}").main, words[2:]
+        parse_click(import_module(words[2]).main, words[3:], place)
     elif words[:3] == ["optimum-cli", "export", "squeeze"]:
         parser = ArgumentParser(place, exit_on_error=False)
         SqueezeExportCommand.parse_args(parser)
         parser.parse_args(words[3:])
-        return
-    else:
-        return
-    command: click.Command = group
+
+
+def parse_click(command: click.Command, arguments: list[str], place: str) -> None:
+    """Parse as click does before it calls a command."""
     while isinstance(command, click.Group):
         found = command.get_command(click.Context(command), arguments[0])
         assert found is not None, f"{place}: {arguments[0]}"
