@@ -123,8 +123,9 @@ def read_plan(path: str | Path) -> Plan:
 
     Raises OptionError, naming the file and the entry at fault, if it is missing, not JSON or not a plan.
     """
+    path = Path(path)
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
         raise OptionError(
             f"cannot read the plan {path}: {error.strerror}; give the plan.json of an earlier run"

@@ -4,7 +4,7 @@
     python -m tools.bench_ablation table
 
 ``run`` squeezes a reference model (built by tools/reference_models.py) step by step, scores each step on the whole dev set of its
-task against the dense model, and writes models/NAME/results/ablation.json. ``table`` makes the table of docs/results.md of these files.
+task against the dense model, and writes models/NAME/results/ablation.json. ``table`` puts them into docs/results.md.
 Nothing is tuned on the dev set; calibration is train text.
 """
 

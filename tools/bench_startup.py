@@ -34,7 +34,11 @@ def main(rounds: int) -> None:
             subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
             seconds[name].append(time.perf_counter() - start)
     report = {
-        name: {"median_s": round(median(taken[1:]), 3), "fastest_s": round(min(taken[1:]), 3), "limit_s": LIMITS.get(name)}
+        name: {
+            "median_s": round(median(taken[1:]), 3),
+            "fastest_s": round(min(taken[1:]), 3),
+            "limit_s": LIMITS.get(name),
+        }
         for name, taken in seconds.items()
     }
     click.echo(json.dumps({"rounds": rounds, "python": sys.version.split()[0], "commands": report}, indent=1))

@@ -95,7 +95,12 @@ def draw_spectra(axes: list[Axes], sites: list[MatMulSite]) -> None:
             sigma = estimator().estimate(spectrum)
             edge = noise_edge(spectrum.shape, sigma, 0.95)
             kept = spectrum.rank_above(edge)
-            ax.axvline(edge, color=colour, linestyle="--", label=f"edge, σ by {name}: {kept} of {len(spectrum.singular_values)}")
+            ax.axvline(
+                edge,
+                color=colour,
+                linestyle="--",
+                label=f"edge, σ by {name}: {kept} of {len(spectrum.singular_values)}",
+            )
         ax.set_xlim(0, 110)
         ax.legend(fontsize=7)
         title(ax, site, "as trained")

@@ -50,7 +50,9 @@ def test_seconds_are_for_people(seconds: float, text: str) -> None:
     assert readable_seconds(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "text"), [(999, "999 B"), (1500, "1.5 kB"), (90.4e6, "90.4 MB"), (2e12, "2000.0 GB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(999, "999 B"), (1500, "1.5 kB"), (90.4e6, "90.4 MB"), (2e12, "2000.0 GB")]
+)
 def test_bytes_are_for_people(count: float, text: str) -> None:
     assert readable_bytes(count) == text
 

@@ -1,7 +1,7 @@
 """The small world in which the commands of the documentation run: the names that its pages use, each a tiny real thing.
 
-``bert-sst2/`` is a classifier and ``minilm/`` an encoder, both with a tokenizer; ``glue/`` has splits of SST-2 and STS-B that they
-answer perfectly; ``sentences.txt`` has a sentence a line. The weights are of low rank but for a little noise, so that squeezing
+``bert-sst2/`` is a classifier and ``minilm/`` an encoder, both with a tokenizer; ``glue/`` has splits of SST-2 and STS-B that
+they answer perfectly; ``sentences.txt`` has a sentence a line. The weights are of low rank but for a little noise, so that squeezing
 them costs little, as it does with trained ones.
 """
 
@@ -26,7 +26,9 @@ CLS, SEP = 2, 3
 def lay_out(folder: Path) -> Path:
     """Write all of it into ``folder``, which is returned."""
     labels = {"id2label": {"0": "negative", "1": "positive"}}
-    classifier = write_model_folder(folder / "bert-sst2", nearly_low_rank(encoder_model(classifier=True, layers=LAYERS)), **labels)
+    classifier = write_model_folder(
+        folder / "bert-sst2", nearly_low_rank(encoder_model(classifier=True, layers=LAYERS)), **labels
+    )
     encoder = write_model_folder(folder / "minilm", nearly_low_rank(encoder_model(layers=LAYERS)))
     write_sst2(classifier, folder / "glue" / "SST-2")
     pairs = graded_pairs(encoder, sum(ROWS.values()))
