@@ -1,4 +1,4 @@
-"""How long a user waits for nothing: ``squeeze-onnx --help`` and ``import squeeze_onnx``, against an interpreter that does nothing.
+"""How long a user waits for nothing: ``squeeze-onnx --help`` and ``import squeeze_onnx``, beside a bare interpreter.
 
     python -m tools.bench_startup [--rounds 21]
 

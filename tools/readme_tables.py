@@ -1,4 +1,4 @@
-"""Tables of README and documentation that a script makes: what stands between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``."""
+"""Tables of README and docs that a script makes: what stands between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``."""
 
 import re
 from collections.abc import Iterable
