@@ -1,8 +1,8 @@
 """The small world in which the commands of the documentation run: the names that its pages use, each a tiny real thing.
 
 ``bert-sst2/`` is a classifier and ``minilm/`` an encoder, both with a tokenizer; ``glue/`` has splits of SST-2 and STS-B that
-they answer perfectly; ``sentences.txt`` has a sentence a line. The weights are of low rank but for a little noise, so that squeezing
-them costs little, as it does with trained ones.
+they answer perfectly; ``sentences.txt`` has a sentence a line. The weights are of low rank but for a little noise, so that
+squeezing them costs little, as it does with trained ones.
 """
 
 from pathlib import Path
