@@ -5,8 +5,8 @@
 
 ``run`` squeezes the reference models (built by tools/reference_models.py), scores each on the whole dev set of its task against
 the dense model, and writes models/NAME/results/quality.json, a row after each run, and the plans of `whiten` to
-models/NAME/plans. ``table`` makes tables of those files, between their markers in docs/results.md and the README. Nothing is tuned
-on the dev set: budgets are fixed here, calibration is train text.
+models/NAME/plans. ``table`` makes tables of those files, between their markers in docs/results.md and README.
+Nothing is tuned on the dev set: budgets are fixed here, calibration is train text.
 """
 
 import json
