@@ -1,7 +1,7 @@
 """The methods that ``--method`` names: how each sees a weight, and the allocator that spends its budget.
 
-A new method is one line in `METHODS`; a new way to see a weight is a file in `squeeze_onnx.weightings`, a new way to spend
-a budget one in `squeeze_onnx.allocators`.
+A new method is one line in `METHODS`, and its name in `squeeze_onnx.method_names`; a new way to see a weight is a file in
+`squeeze_onnx.weightings`, a new way to spend a budget one in `squeeze_onnx.allocators`.
 """
 
 from collections.abc import Callable, Mapping

@@ -118,11 +118,12 @@ def _site_json(site: PlannedSite) -> dict[str, Any]:
     return asdict(site) | {"shape": list(site.shape), "kept_shape": kept}
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: str | Path) -> Plan:
     """Read a ``plan.json``.
 
     Raises OptionError, naming the file and the entry at fault, if it is missing, not JSON or not a plan.
     """
+    path = Path(path)
     try:
         document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:

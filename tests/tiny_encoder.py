@@ -89,13 +89,13 @@ class _Builder:
         gelu = self.node("Mul", self.node("Mul", wide, self.node("Add", erf, self.number(1))), self.number(0.5))
         return self.linear(gelu, INTERMEDIATE, HIDDEN, f"{layer}/ffn_out")
 
-    def encoder(self) -> str:
+    def encoder(self, layers: int) -> str:
         table = self.weight(VOCABULARY, HIDDEN, "embedding.weight")
         rows = self.normalize(self.node("Gather", table, "input_ids", name="embedding"))
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
         shown = self.node("Cast", self.node("Unsqueeze", "attention_mask", self.constant(np.array([1, 2]))), to=kind)
         mask = self.node("Mul", self.node("Sub", self.number(1), shown), self.number(-1e4))
-        for index in range(LAYERS):
+        for index in range(layers):
             layer = f"layer.{index}"
             rows = self.normalize(self.node("Add", rows, self.attention(rows, mask, layer)))
             rows = self.normalize(self.node("Add", rows, self.feed_forward(rows, layer)))
@@ -110,10 +110,12 @@ class _Builder:
         return self.node("Gemm", pooled, weight, bias, name="classifier", transB=1)
 
 
-def encoder_model(*, classifier: bool = False, dtype: type[np.floating[Any]] = np.float32) -> onnx.ModelProto:
+def encoder_model(
+    *, classifier: bool = False, dtype: type[np.floating[Any]] = np.float32, layers: int = LAYERS
+) -> onnx.ModelProto:
     """Return the encoder with output ``last_hidden_state``, or ``logits`` with ``classifier``."""
     builder = _Builder(dtype)
-    output, shape = builder.encoder(), ["batch", "tokens", HIDDEN]
+    output, shape = builder.encoder(layers), ["batch", "tokens", HIDDEN]
     name = "last_hidden_state"
     if classifier:
         output, shape, name = builder.classifier(output), ["batch", CLASSES], "logits"

@@ -32,7 +32,7 @@ from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.precision import PRECISIONS, Evidence
 from squeeze_onnx.runtime.quantizers import quantize_int8
 from squeeze_onnx.runtime.rivals import fuse_dense
-from tools.measuring import readme_option, results_path
+from tools.measuring import page_option, results_path
 from tools.readme_tables import put_table
 
 RESULTS = results_path("bert-base-shapes", "precision")
@@ -146,10 +146,10 @@ def factor_half(model: ir.Model) -> None:
 
 
 @main.command()
-@readme_option
-def table(readme: Path) -> None:
-    """Put the table between its markers in the README."""
-    put_table(readme, "precision", markdown(RESULTS))
+@page_option
+def table(page: Path) -> None:
+    """Put the table between its markers in docs/results.md."""
+    put_table(page, "precision", markdown(RESULTS))
 
 
 def markdown(results: Path) -> Iterator[str]:

@@ -5,8 +5,8 @@
 
 ``run`` squeezes the reference models (built by tools/reference_models.py), scores each on the whole dev set of its task against
 the dense model, and writes models/NAME/results/quality.json, a row after each run, and the plans of `whiten` to
-models/NAME/plans. ``table`` makes the README's tables of those files, between their markers. Nothing is tuned on the dev set:
-budgets are fixed here, calibration is train text.
+models/NAME/plans. ``table`` makes tables of those files, between their markers in docs/results.md and README.
+Nothing is tuned on the dev set: budgets are fixed here, calibration is train text.
 """
 
 import json
@@ -28,7 +28,7 @@ from squeeze_onnx.precision import PRECISIONS
 from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import take_survey
-from tools.measuring import BUDGETS, ROOT, TASKS, data_options, known_results, readme_option, results_path
+from tools.measuring import BUDGETS, ROOT, TASKS, data_options, known_results, page_option, results_path
 from tools.readme_tables import put_table
 
 FFN = ("ffn_in", "ffn_out")
@@ -152,10 +152,11 @@ def _effective_rank_reduction(site: Mapping[str, Any]) -> float:
 
 
 @main.command()
-@readme_option
-def table(readme: Path) -> None:
-    """Put the measured tables between their markers in the README."""
-    put_table(readme, "quality", markdown())
+@page_option
+def table(page: Path) -> None:
+    """Put the measured tables between their markers in docs/results.md, and the headline into the README."""
+    put_table(page, "quality", markdown())
+    put_table(ROOT / "README.md", "headline", headline())
 
 
 def markdown() -> Iterator[str]:
@@ -169,6 +170,23 @@ def markdown() -> Iterator[str]:
         yield "|---|---|---|---|---|---|---|---|"
         yield from (_line(label, row) for label, row in rows.items())
         yield ""
+
+
+def headline() -> Iterator[str]:
+    """Yield the lines of one table of all models that were squeezed by `whiten`, a model a line."""
+    labels = [f"whiten, keep {keep}" for keep in BUDGETS] + [f"SVD, keep {keep}" for keep in BUDGETS[1:2]]
+    yield f"| | dense | {' | '.join(labels)} |"
+    yield f"|---|---|{'---|' * len(labels)}"
+    for name, rows in known_results("quality"):
+        if KEPT_PLANS.keys() & rows.keys():
+            first = next(iter(rows.values()))
+            cells = (_score(rows[label]) if label in rows else "–" for label in labels)
+            yield f"| {name}, {TASKS[name]} {first['metric']} | {first['baseline']:.4f} | {' | '.join(cells)} |"
+
+
+def _score(row: Mapping[str, Any]) -> str:
+    low, high = row["drop_interval"]
+    return f"{row['candidate']:.4f} (drop {row['drop_points']:.2f}: {low:.2f} … {high:.2f})"
 
 
 def _line(label: str, row: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@
     python -m tools.bench_soco table
 
 ``run`` squeezes a reference model (built by tools/reference_models.py) one way after another, scores each on the whole dev set of
-its task against the dense model, and writes models/NAME/results/soco.json. ``table`` makes the README's table of these files.
+its task against the dense model, and writes models/NAME/results/soco.json. ``table`` puts them into docs/results.md.
 Nothing is tuned on the dev set; calibration is train text.
 """
 
@@ -25,7 +25,7 @@ from squeeze_onnx.methods import METHODS
 from squeeze_onnx.squeezing import carry_out, distilled, plan_for
 from squeeze_onnx.survey import Survey, take_survey
 from squeeze_onnx.tasks.model_head import head_of
-from tools.measuring import TASKS, data_options, known_results, readme_option, results_path, score
+from tools.measuring import TASKS, data_options, known_results, page_option, results_path, score
 from tools.readme_tables import put_table
 
 KEEP = 0.5
@@ -175,10 +175,10 @@ def _config(**options: Any) -> OptimizeConfig:
 
 
 @main.command()
-@readme_option
-def table(readme: Path) -> None:
-    """Put the table between its markers in the README."""
-    put_table(readme, "soco", markdown())
+@page_option
+def table(page: Path) -> None:
+    """Put the table between its markers in docs/results.md."""
+    put_table(page, "soco", markdown())
 
 
 def markdown() -> Iterator[str]:

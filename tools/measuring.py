@@ -28,8 +28,8 @@ TASKS = {
 }
 """Reference model → the GLUE task it is scored on."""
 
-readme_option: Callable[[F], F] = click.option(
-    "--readme", type=click.Path(path_type=Path), default=ROOT / "README.md", show_default=True
+page_option: Callable[[F], F] = click.option(
+    "--page", type=click.Path(path_type=Path), default=ROOT / "docs" / "results.md", help="Where the table stands."
 )
 
 

@@ -7,9 +7,16 @@ import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
 from squeeze_onnx.cli.options import PATH
+from squeeze_onnx.cli.sections import SectionedCommand
+
+SECTIONS = {
+    "What is timed": ("--batch-size", "--sequence-length", "--against", "--rounds", "--memory"),
+    "How it runs": ("--provider", "--threads", "--tf32", "--cuda-graph", "--seed"),
+    "What is written": ("--json",),
+}
 
 
-@click.command()
+@click.command(cls=SectionedCommand, sections=SECTIONS)
 @click.argument("models", type=PATH, nargs=-1, required=True, metavar="MODEL...")
 @click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda.")
 @click.option("--batch-size", "batch_sizes", type=int, multiple=True, metavar="N", help="May be given several times.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from squeeze_onnx.cli.console import readable_bytes
+from squeeze_onnx.cli.console import readable_bytes, readable_seconds
 from squeeze_onnx.cli.search_lines import search_verdict
 from squeeze_onnx.cli.tables import (
     certificate_line,
@@ -29,7 +29,8 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
     if report["fused"] is not None:
         yield fusion_table(report)
     before, after = (readable_bytes(report["size"][f"{which}_bytes"]) for which in ("baseline", "optimized"))
-    yield f"{out}: {before} → {after}, method {report['method']}"
+    took = readable_seconds(sum(report["timing"].values()))
+    yield f"{out}: {before} → {after}, method {report['method']}, in {took}"
     if report["precision"]["name"] != "fp32":
         yield precision_line(report["precision"])
     # What was not asked for is null, or not there.

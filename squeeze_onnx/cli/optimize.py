@@ -7,9 +7,49 @@ import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
 from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spectrum_options
+from squeeze_onnx.cli.sections import SectionedCommand
+from squeeze_onnx.method_names import METHOD_HELP
+
+SECTIONS = {
+    "What is written": ("--output", "--force", "--json", "--external-data"),
+    "How much stays": (
+        "--keep",
+        "--max-drop",
+        "--target-latency",
+        "--objective",
+        "--batch-size",
+        "--sequence-length",
+        "--threads",
+        "--floor",
+        "--preset",
+        "--plan",
+    ),
+    "By which method": ("--method", "--include", "--exclude", "--noise", "--probability", "--above-break-even"),
+    "On which data": (
+        "--task",
+        "--data",
+        "--calibration",
+        "--calibration-rows",
+        "--max-length",
+        "--tokenizer",
+        "--provider",
+        "--cache",
+    ),
+    "Steps around truncation": (
+        "--slice-neurons",
+        "--thin-heads",
+        "--joint-qkv",
+        "--refit",
+        "--distill",
+        "--checkpoint",
+        "--checkpoint-minutes",
+        "--fuse",
+        "--precision",
+    ),
+}
 
 
-@click.command()
+@click.command(cls=SectionedCommand, sections=SECTIONS)
 @click.argument("model", type=PATH)
 @click.option("-o", "--output", "out", type=PATH, required=True, metavar="OUT", help="Folder to write.")
 @click.option(
@@ -17,7 +57,7 @@ from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spect
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="auto, squeeze, svd, whiten, fisher, fwsvd, tfwsvd or soco.",
+    help=METHOD_HELP,
 )
 @click.option("--keep", type=float, metavar="F", help="Fraction of the eligible parameters that stays.")
 @click.option(

@@ -6,9 +6,17 @@ import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
 from squeeze_onnx.cli.options import JUNIT, PATH
+from squeeze_onnx.cli.sections import SectionedCommand
+
+SECTIONS = {
+    "What is asked": ("--task", "--data", "--limit", "--robustness", "--max-length", "--tokenizer"),
+    "Gate": ("--max-drop", "--junit"),
+    "What is written": ("--json", "--html"),
+    "How it runs": ("--provider", "--batch-size", "--threads", "--tf32", "--seed"),
+}
 
 
-@click.command()
+@click.command(cls=SectionedCommand, sections=SECTIONS)
 @click.argument("baseline", type=PATH)
 @click.argument("candidate", type=PATH)
 @click.option("--task", metavar="NAME", help="sst2, mrpc, rte, cola, stsb, qnli, qqp, mnli or wnli.")

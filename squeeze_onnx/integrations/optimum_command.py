@@ -11,6 +11,7 @@ from typing import Any
 from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
 
 from squeeze_onnx.errors import SqueezeError
+from squeeze_onnx.method_names import METHOD_HELP
 
 _CONFIG_OPTIONS = ("keep", "method", "fuse", "seed")
 
@@ -34,7 +35,7 @@ class SqueezeExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
         )
         add("output", type=Path, help="Folder to write; it must not exist.")
         add("--keep", type=float, help="Fraction of the eligible parameters that stays (0.75).")
-        add("--method", help="auto, squeeze, svd or whiten (auto: whiten with --calibration, else svd).")
+        add("--method", help=METHOD_HELP)
         add("--calibration", help="Text without labels: a file, a sentence a line; glue:TASK with --data; or an .npz.")
         add("--data", help="GLUE splits for --calibration glue:TASK: a folder, or a hub name.")
         add("--calibration-rows", type=int, default=1024, help="Sentences or pairs to calibrate on (1024).")
