@@ -32,7 +32,7 @@ def lay_out(folder: Path) -> Path:
     encoder = write_model_folder(folder / "minilm", nearly_low_rank(encoder_model(layers=LAYERS)))
     write_sst2(classifier, folder / "glue" / "SST-2")
     pairs = graded_pairs(encoder, sum(ROWS.values()))
-    np.random.default_rng(0).shuffle(pairs)  # type: ignore[arg-type]
+    pairs = [pairs[index] for index in np.random.default_rng(0).permutation(len(pairs))]
     for name, split in (("train", pairs[: ROWS["train"]]), ("dev", pairs[ROWS["train"] :])):
         write_split(folder / "glue", name, split)
     (folder / "sentences.txt").write_text("\n".join(pair.texts[0] for pair in pairs[:64]) + "\n", encoding="utf-8")
