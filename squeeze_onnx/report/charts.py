@@ -15,7 +15,7 @@ def optimization_charts(report: Report) -> dict[str, Any]:
     frontier = _searched(report["search"]) if "search" in report else _predicted(report["frontier"])
     kept = [site["kept_parameters"] / (site["shape"][0] * site["shape"][1]) for site in report["sites"]]
     labels = [_kept_label(site) for site in report["sites"]]
-    charts = {"map": _map(report["sites"], kept, labels, "of the parameters stay")}
+    charts = {"map": _map(report["sites"], kept, labels, "of the parameters stay", 1.0)}
     return {
         "charts": charts | ({} if frontier is None else {"frontier": frontier}),
         "sites": [_optimized_site(site, report["method"]) for site in report["sites"]],
@@ -27,7 +27,7 @@ def analysis_charts(report: Report) -> dict[str, Any]:
     shares = [site["spectrum"]["signal_rank"] / min(site["shape"]) for site in report["sites"]]
     labels = [f"signal rank {site['spectrum']['signal_rank']}" for site in report["sites"]]
     return {
-        "charts": {"map": _map(report["sites"], shares, labels, "of the singular values are signal")},
+        "charts": {"map": _map(report["sites"], shares, labels, "of the singular values are signal", max(shares) or 1.0)},
         "sites": [_site(site) for site in report["sites"]],
     }
 
@@ -84,8 +84,10 @@ def _point(x: float, y: float, label: str, interval: Sequence[float] | None = No
     return {"x": x, "y": y, "label": label, "interval": None if interval is None else list(interval)}
 
 
-def _map(sites: Sequence[Report], shares: Sequence[float], labels: Sequence[str], what: str) -> dict[str, Any]:
-    """Return a heat map of layers × roles; sites that share a cell (a role without layers) are averaged in it."""
+def _map(
+    sites: Sequence[Report], shares: Sequence[float], labels: Sequence[str], what: str, top: float
+) -> dict[str, Any]:
+    """Return a heat map of layers × roles from 0 to ``top``; sites that share a cell (of no layer) are averaged in it."""
     roles = sorted({site["role"] for site in sites}, key=_order_of_role)
     layers = sorted({site["layer"] for site in sites}, key=lambda layer: (layer is None, layer))
     cells: dict[tuple[int, int], list[int]] = {}
@@ -96,6 +98,7 @@ def _map(sites: Sequence[Report], shares: Sequence[float], labels: Sequence[str]
         "roles": [role.replace("_", " ") for role in roles],
         "layers": [NO_LAYER if layer is None else f"layer {layer}" for layer in layers],
         "what": what,
+        "top": top,
         "cells": [
             {
                 "place": place,

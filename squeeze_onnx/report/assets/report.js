@@ -8,15 +8,16 @@
   const drawn = new Map(); // the element of a chart → { chart, spec }
   let printing = false;
 
+  // At `flip` the ramp is as dark as black text and as bright as white text can bear: 4.6:1 for both.
   const LIGHT = {
     text: "#1b2430", faint: "#566273", grid: "#dfe4ea", surface: "#ffffff",
     bars: "#2f6fdb", other: "#c2410c", noise: "#c2410c", edge: "#7a3e00", mark: "#0b6b50",
-    ramp: ["#eef3fc", "#a9c5f5", "#4f8be8", "#1d4fa8", "#0d2b63"], onLow: "#10213f", onHigh: "#ffffff",
+    ramp: ["#eef3fc", "#a9c5f5", "#4f8be8", "#1d4fa8", "#0d2b63"], onLow: "#000000", onHigh: "#ffffff", flip: 0.60,
   };
   const DARK = {
     text: "#e6eaf0", faint: "#a3afbf", grid: "#303945", surface: "#171c23",
     bars: "#6ea3f7", other: "#f0995c", noise: "#f0995c", edge: "#ffc78a", mark: "#5fd3b0",
-    ramp: ["#1c2636", "#22457d", "#2f6fdb", "#7fb0ff", "#dbe8ff"], onLow: "#e6eaf0", onHigh: "#0a1220",
+    ramp: ["#1c2636", "#22457d", "#2f6fdb", "#7fb0ff", "#dbe8ff"], onLow: "#ffffff", onHigh: "#000000", flip: 0.51,
   };
   const palette = () => (dark.matches && !printing && !paper.matches ? DARK : LIGHT);
   const number = (value) => String(Number(value.toPrecision(4)));
@@ -29,8 +30,10 @@
     return box;
   }
 
+  // Labels and names of the axes lie within the margins, too.
+  const GRID = { outerBoundsMode: "same", outerBoundsContain: "all" };
   const axis = (ink, name, more = {}) => ({
-    type: "value", name, nameLocation: "middle", nameGap: 28, nameTextStyle: { color: ink.faint },
+    type: "value", name, nameLocation: "middle", nameTextStyle: { color: ink.faint },
     axisLabel: { color: ink.faint, hideOverlap: true }, axisLine: { lineStyle: { color: ink.faint } },
     splitLine: { lineStyle: { color: ink.grid } }, ...more,
   });
@@ -65,14 +68,14 @@
 
   const makers = {
     map(spec, ink, width) {
-      const wide = width / spec.roles.length > 84;
+      const wide = width / spec.roles.length > 100;
       const cells = spec.cells.map(({ place, share, label, site }) => ({
         value: [...place, share], cell: { share, label, site },
-        label: { color: share > 0.45 ? ink.onHigh : ink.onLow },
+        label: { color: share / spec.top > ink.flip ? ink.onHigh : ink.onLow },
       }));
       const text = ({ data: { cell } }) => (wide ? `${percent(cell.share)} · ${cell.label}` : percent(cell.share));
       return {
-        grid: { left: 4, right: 4, top: 4, bottom: 52, containLabel: true },
+        grid: { left: 4, right: 4, top: 4, bottom: 52, ...GRID },
         tooltip: tooltip(ink, ({ data: { cell, value } }) => lines(
           `${spec.layers[value[1]]}, ${spec.roles[value[0]]}`, `${percent(cell.share)} ${spec.what}`, cell.label,
         )),
@@ -85,7 +88,7 @@
           axisLabel: { color: ink.text },
         },
         visualMap: {
-          min: 0, max: 1, orient: "horizontal", left: "center", bottom: 0, itemHeight: 140, text: ["100 %", "0 %"],
+          min: 0, max: spec.top, orient: "horizontal", left: "center", bottom: 0, itemHeight: 140, text: [percent(spec.top), "0 %"],
           textStyle: { color: ink.faint }, inRange: { color: ink.ramp }, hoverLink: false,
         },
         series: [{
@@ -114,12 +117,12 @@
         itemStyle: { color: ink.mark, borderColor: ink.surface, borderWidth: 2 },
       };
       return {
-        grid: { left: 8, right: 16, top: 36, bottom: 32, containLabel: true }, legend: legend(ink),
+        grid: { left: 8, right: 16, top: 36, bottom: 4, ...GRID }, legend: legend(ink),
         tooltip: tooltip(ink, ({ seriesName, data: { point } }) => lines(
           `${seriesName}: ${point.label}`, `${number(point.x)} ${spec.x}`, `${spec.y}: ${number(point.y)}`,
           ...(point.interval ? [`95 %: ${point.interval.map(number).join(" … ")}`] : []),
         )),
-        xAxis: axis(ink, spec.x, { scale: true }), yAxis: axis(ink, spec.y, { nameGap: 48, scale: spec.limit !== null }),
+        xAxis: axis(ink, spec.x, { scale: true }), yAxis: axis(ink, spec.y, { scale: spec.limit !== null }),
         series: [...drawnPoints, chosen],
       };
     },
@@ -127,10 +130,10 @@
     drops(spec, ink) {
       const rows = spec.rows.map(({ value, interval }, index) => [value, index, ...interval]);
       const limits = spec.limit === null ? [] : [
-        line(ink, `allowed: ${number(spec.limit)}`, spec.limit, "xAxis", { color: ink.edge, type: "dashed" }),
+        line(ink, `allowed: ${number(spec.limit)}`, spec.limit, "xAxis", { color: ink.edge, type: "dashed", label: { position: "start", align: "left" } }),
       ];
       return {
-        grid: { left: 8, right: 24, top: 28, bottom: 32, containLabel: true },
+        grid: { left: 8, right: 24, top: 28, bottom: 4, ...GRID },
         tooltip: tooltip(ink, ({ value: [drop, row, low, high] }) => lines(
           spec.rows[row].name, `${number(drop)} points`, `95 %: ${number(low)} … ${number(high)}`,
         )),
@@ -139,7 +142,7 @@
         series: [
           {
             type: "scatter", data: rows, symbolSize: 13, itemStyle: { color: ink.bars }, z: 3,
-            markLine: marks([line(ink, "no change", 0, "xAxis", { color: ink.faint }), ...limits]),
+            markLine: marks([line(ink, "no change", 0, "xAxis", { color: ink.faint, label: { position: "start", align: "right" } }), ...limits]),
           },
           intervals(rows, "x", ink.bars),
         ],
@@ -149,14 +152,14 @@
     bars(spec, ink, width) {
       const colors = [ink.bars, ink.other];
       return {
-        grid: { left: 8, right: 12, top: spec.series.length > 1 ? 36 : 12, bottom: 8, containLabel: true },
+        grid: { left: 8, right: 12, top: spec.series.length > 1 ? 36 : 12, bottom: 8, ...GRID },
         legend: spec.series.length > 1 ? legend(ink) : undefined,
         tooltip: tooltip(ink, ({ seriesName, name, value }) => lines(name, `${seriesName}: ${number(value)}`)),
         xAxis: {
           type: "category", data: spec.groups,
           axisLabel: { color: ink.faint, interval: 0, rotate: width / spec.groups.length < 110 ? 40 : 0 },
         },
-        yAxis: axis(ink, spec.y, { nameGap: 44 }),
+        yAxis: axis(ink, spec.y),
         series: spec.series.map(({ name, values }, index) => ({
           type: "bar", name, data: values, itemStyle: { color: colors[index], borderRadius: [3, 3, 0, 0] }, barMaxWidth: 56,
         })),
@@ -167,20 +170,21 @@
       const { bin_width: wide, counts, expected, beyond } = site.histogram;
       const middle = (index) => (index + 0.5) * wide;
       const bars = counts.map((count, index) => [middle(index), count, index]);
-      const law = expected.map((count, index) => [middle(index), count]);
+      const law = expected.map((count, index) => [middle(index), count]).concat(expected.length ? [[expected.length * wide, 0]] : []);
       const last = Math.max(counts.length * wide, site.edge * 1.05);
+      const label = (at, distance) => ({ position: "end", distance, align: at < last / 2 ? "left" : "right" });
       const found = [
-        line(ink, "Tracy–Widom edge", site.edge, "xAxis", { color: ink.edge, type: "dashed", label: { position: "end" } }),
-        ...site.marks.map(({ name, at }) => line(ink, name, at, "xAxis", { label: { position: "insideEndTop", distance: [4, 4] } })),
+        line(ink, "Tracy–Widom edge", site.edge, "xAxis", { color: ink.edge, type: "dashed", label: label(site.edge, 3) }),
+        ...site.marks.map(({ name, at }) => line(ink, name, at, "xAxis", { label: label(at, 19) })),
       ];
       const more = beyond ? ` (${beyond} larger, up to ${number(site.histogram.largest)}, not drawn)` : "";
       return {
-        grid: { left: 8, right: 12, top: 58, bottom: 34, containLabel: true }, legend: legend(ink),
+        grid: { left: 8, right: 12, top: 68, bottom: 4, ...GRID }, legend: legend(ink),
         tooltip: tooltip(ink, ({ seriesName, value: [x, count] }) => lines(
           `${seriesName}: ${number(count)}`, `singular values from ${number(x - wide / 2)} to ${number(x + wide / 2)}`,
         )),
         xAxis: axis(ink, `singular value of the standardized weight${more}`, { min: 0, max: Math.ceil(last), splitLine: { show: false } }),
-        yAxis: axis(ink, "how many", { nameGap: 36 }),
+        yAxis: axis(ink, "how many"),
         series: [
           {
             type: "custom", name: "this weight", data: bars, itemStyle: { color: ink.bars }, encode: { x: 0, y: 1 },
@@ -200,12 +204,12 @@
     },
 
     curve({ points, rank, method }, ink) {
-      const found = rank === null ? [] : [line(ink, `rank ${rank}`, rank, "xAxis", { label: { position: "insideEndTop" } })];
+      const found = rank === null ? [] : [line(ink, `rank ${rank}`, rank, "xAxis", { label: { position: "end" } })];
       return {
-        grid: { left: 8, right: 16, top: 16, bottom: 34, containLabel: true },
+        grid: { left: 8, right: 16, top: 24, bottom: 4, ...GRID },
         tooltip: tooltip(ink, ([{ value: [at, energy] }]) => lines(`rank ${at}`, `${(100 * energy).toFixed(1)} % of the energy`), { trigger: "axis" }),
         xAxis: axis(ink, `rank, as ${method} sees the weight`, { splitLine: { show: false } }),
-        yAxis: axis(ink, "energy kept", { nameGap: 44, min: 0, max: 1, axisLabel: { color: ink.faint, formatter: percent } }),
+        yAxis: axis(ink, "energy kept", { min: 0, max: 1, axisLabel: { color: ink.faint, formatter: percent } }),
         series: [{
           type: "line", data: points, symbolSize: 5, showSymbol: false, itemStyle: { color: ink.bars }, lineStyle: { color: ink.bars, width: 3 },
           areaStyle: { color: ink.bars, opacity: 0.15 }, markLine: marks(found),
@@ -226,7 +230,7 @@
     entry.chart.resize({ width });
     const ink = palette();
     entry.chart.setOption(
-      { animation: false, textStyle: { fontFamily: "inherit", color: ink.text }, ...makers[spec.kind](spec, ink, width) },
+      { animation: false, textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: ink.text }, ...makers[spec.kind](spec, ink, width) },
       { notMerge: true },
     );
   }
@@ -242,10 +246,14 @@
     const site = data.sites[index];
     choice.value = String(index);
     panel.querySelector("h3").textContent = site.name;
-    const facts = site.facts.flatMap(([name, value]) => [
-      Object.assign(document.createElement("dt"), { textContent: name }),
-      Object.assign(document.createElement("dd"), { textContent: value }),
-    ]);
+    const facts = site.facts.map(([name, value]) => {
+      const fact = document.createElement("div");
+      fact.append(
+        Object.assign(document.createElement("dt"), { textContent: name }),
+        Object.assign(document.createElement("dd"), { textContent: value }),
+      );
+      return fact;
+    });
     panel.querySelector("dl").replaceChildren(...facts);
     const histogram = panel.querySelector('[data-part="histogram"]');
     histogram.setAttribute("aria-label", `Histogram of the singular values of ${site.name}: ${site.facts[2][1]} above the Tracy–Widom edge`);
