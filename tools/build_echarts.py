@@ -25,7 +25,9 @@ import {{ SVGRenderer }} from "echarts/renderers";
 use([{", ".join((*CHARTS, *COMPONENTS, "VisualMapContinuousComponent", "SVGRenderer"))}]);
 export {{ init }};
 """
-BANNER = "/*! Apache ECharts 6.1.0 and ZRender 6.1.0: Apache-2.0 and BSD-3-Clause, texts in squeeze_onnx/report/assets */"
+BANNER = (
+    "/*! Apache ECharts 6.1.0 and ZRender 6.1.0: Apache-2.0 and BSD-3-Clause, texts in squeeze_onnx/report/assets */"
+)
 LICENCES = {
     "Apache ECharts 6.1.0": ("echarts/LICENSE", "echarts/NOTICE", "echarts/licenses/LICENSE-d3"),
     "ZRender 6.1.0": ("zrender/LICENSE",),

@@ -27,7 +27,9 @@ def analysis_charts(report: Report) -> dict[str, Any]:
     shares = [site["spectrum"]["signal_rank"] / min(site["shape"]) for site in report["sites"]]
     labels = [f"signal rank {site['spectrum']['signal_rank']}" for site in report["sites"]]
     return {
-        "charts": {"map": _map(report["sites"], shares, labels, "of the singular values are signal", max(shares) or 1.0)},
+        "charts": {
+            "map": _map(report["sites"], shares, labels, "of the singular values are signal", max(shares) or 1.0)
+        },
         "sites": [_site(site) for site in report["sites"]],
     }
 
@@ -72,7 +74,11 @@ def _searched(search: Report) -> dict[str, Any]:
         "x": "MB on disk",
         "y": f"drop of {search['primary_metric']} in points",
         "series": [
-            {"name": f"{stage} ({search[stage]['split']})", "line": stage == "selection", "points": graded(search[stage])}
+            {
+                "name": f"{stage} ({search[stage]['split']})",
+                "line": stage == "selection",
+                "points": graded(search[stage]),
+            }
             for stage in ("selection", "gate")
         ],
         "chosen": graded({"points": passed}),
@@ -170,9 +176,7 @@ def _latency(latency: Report) -> dict[str, Any]:
     return _bars(
         "milliseconds",
         ["p50", "p95"],
-        {
-            side: [latency[side]["p50_ms"], latency[side]["p95_ms"]] for side in ("baseline", "candidate")
-        },
+        {side: [latency[side]["p50_ms"], latency[side]["p95_ms"]] for side in ("baseline", "candidate")},
     )
 
 

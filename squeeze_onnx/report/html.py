@@ -38,12 +38,16 @@ def render_validation(report: Mapping[str, Any]) -> str:
 
 def _render(template: str, report: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
     scripts = [_asset(name) for name in _SCRIPTS]
-    return _environment().get_template(template).render(
-        report=report,
-        data=_inert_json(charts),
-        style=Markup(_asset("report.css")),
-        scripts=[Markup(script) for script in scripts],
-        policy=_policy(scripts),
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            report=report,
+            data=_inert_json(charts),
+            style=Markup(_asset("report.css")),
+            scripts=[Markup(script) for script in scripts],
+            policy=_policy(scripts),
+        )
     )
 
 
@@ -57,7 +61,8 @@ def _policy(scripts: list[str]) -> str:
     """Return the content security policy of a page that runs ``scripts`` and nothing else."""
     hashes = (b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    closed = "default-src 'none'; base-uri 'none'; form-action 'none'"
+    return f"{closed}; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"
 
 
 @cache

@@ -16,7 +16,7 @@ from squeeze_onnx.validation import ValidateConfig, validate
 from tests.text_models import write_classifier
 from tests.tiny_encoder import SENTENCES, encoder_model, write_model_folder
 
-NASTY = "<script>window.owned=1</script><img src=x onerror=window.owned=1>&\"{{ 7 * 7 }}"
+NASTY = '<script>window.owned=1</script><img src=x onerror=window.owned=1>&"{{ 7 * 7 }}'
 SENTIMENT = {"good": (-1.0, 1.0), "bad": (1.0, -1.0), "meh": (0.25, 0.0)}
 
 Report = dict[str, Any]
@@ -59,7 +59,14 @@ def validation(tmp_path_factory: pytest.TempPathFactory) -> Report:
 @pytest.fixture(scope="session")
 def search() -> Mapping[str, Any]:
     """What `optimize --max-drop` reports of its search."""
-    point = {"keep": 0.5, "metric": 0.81, "drop_points": 1.25, "drop_interval": [0.5, 2.0], "bytes": 3e6, "passed": False}
+    point = {
+        "keep": 0.5,
+        "metric": 0.81,
+        "drop_points": 1.25,
+        "drop_interval": [0.5, 2.0],
+        "bytes": 3e6,
+        "passed": False,
+    }
     passing = point | {"keep": 0.52, "drop_points": 0.75, "passed": True}
     return {
         "task": "stsb",

@@ -1,4 +1,4 @@
-"""The pages in a real browser: drawn, quiet, usable by mouse, keyboard, phone and printer, and closed to what a model calls its nodes."""
+"""The pages in a real browser: drawn, quiet, usable by mouse and keyboard, on phones and paper, and closed to hostile names."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -103,7 +103,9 @@ def test_a_page_is_accessible_and_fits_a_phone(
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     page.set_viewport_size({"width": 360, "height": 740})
-    page.wait_for_function("[...document.querySelectorAll('svg')].every((one) => one.getBoundingClientRect().right <= 360)")
+    page.wait_for_function(
+        "[...document.querySelectorAll('svg')].every((one) => one.getBoundingClientRect().right <= 360)"
+    )
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert reader.said == []
 
@@ -190,7 +192,9 @@ def test_a_page_prints_in_black_on_white(reader: Reader, files: Mapping[str, Pat
     page.set_viewport_size({"width": 680, "height": 960})
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    page.wait_for_function("[...document.querySelectorAll('svg')].every((one) => one.getBoundingClientRect().width <= 680)")
+    page.wait_for_function(
+        "[...document.querySelectorAll('svg')].every((one) => one.getBoundingClientRect().width <= 680)"
+    )
     page.wait_for_function(f"{TEXT_COLOURS}.every((fill) => fill !== '{TEXT_ON_DARK}')")
     assert all(count > 10 for count in drawn_shapes(page))
     assert page.locator(".choose:visible").count() == 0
