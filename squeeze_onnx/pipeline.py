@@ -24,7 +24,7 @@ from squeeze_onnx.report.html import render_optimization
 from squeeze_onnx.report.json import analysis_report, optimization_report
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.spectra import measure_spectra
-from squeeze_onnx.squeezing import SqueezeResult, certificate_of, squeeze_surveyed
+from squeeze_onnx.squeezing import SqueezeResult, certificate_of, frontier_for, squeeze_surveyed
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, nothing_to_do
@@ -93,10 +93,11 @@ def optimize(
         batches = load_calibration(model, calibration) if calibration else ()
     with staged_folder(out, force=force) as folder:
         survey = survey_of(model, config, batches, cache=cache, plan=plan, track=track)
+        frontier = frontier_for(model, survey, config) if plan is None else None
         result = squeeze_surveyed(model, survey, config, batches, plan=plan, checkpoint=checkpoint, track=track)
         report = write_folder(result, folder, config, before, clock, batches=batches, track=track)
         report |= examine_written(folder, dense, survey, config, batches, clock=clock, track=track)
-        report["timing"] |= clock.seconds
+        report |= {"frontier": frontier, "timing": {**report["timing"], **clock.seconds}}
         write_report(report, folder)
     if checkpoint is not None:
         checkpoint.path.unlink(missing_ok=True)  # its result is written
@@ -116,7 +117,7 @@ def write_folder(
     """Fill the empty ``folder``: the model, its tokenizer and configuration, and the plan.
 
     ``before`` is the size of the model as it was loaded, ``clock`` what was timed so far. Returns what goes into
-    ``report.json`` (see `write_report`), but for what `examine_written` adds.
+    ``report.json`` (see `write_report`), but for its ``frontier`` and what `examine_written` adds.
     """
     finished = finish(result.model, result.plan, config, batches, clock=clock, track=track)
     with clock.stage("save"):

@@ -121,7 +121,7 @@ def optimize_within(
         shutil.rmtree(workshop.folder)
         found = examine_written(folder, model, survey, config, batches, clock=clock, track=track)
         timing = {**clock.seconds, **chosen.report["timing"]}
-        report = {**chosen.report, "search": search, **found, "timing": timing}
+        report = {**chosen.report, "search": search, "frontier": None, **found, "timing": timing}
         write_report(report, folder)
         return report
 

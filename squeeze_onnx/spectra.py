@@ -23,11 +23,12 @@ from squeeze_onnx.weights import read_weight
 class SiteSpectra:
     """One site's spectra.
 
-    ``summary`` judges the standardized weight against pure noise; ``candidate`` carries the spectrum of the weight as the
+    ``summary`` judges the ``standardized`` weight against pure noise; ``candidate`` carries the spectrum of the weight as the
     method's own weighting sees it, for the allocator.
     """
 
     site: MatMulSite
+    standardized: Spectrum
     summary: SpectrumSummary
     candidate: Candidate
 
@@ -70,4 +71,4 @@ def measure_view(view: SiteView, config: AnalyzeConfig) -> SiteSpectra:
         spectrum = Spectrum(singular_values(view.weighted.matrix), shape, type(view.weighting).__name__)
         edge = find_cut(spectrum, noise, config.probability).tw_edge
         candidate = Candidate(site.name, spectrum, edge, view.weighted.extra_rank)
-    return SiteSpectra(site, summary, candidate)
+    return SiteSpectra(site, standardized, summary, candidate)

@@ -1,12 +1,12 @@
 """Squeezing a loaded model: survey → plan → rewritten model → distillation → certificate. Nothing is written to disk."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import onnx_ir as ir
 
-from squeeze_onnx.allocators import Allocator, Alternative, Independent
+from squeeze_onnx.allocators import Allocator, Alternative, GlobalBudget, Independent
 from squeeze_onnx.answers import Answers, read_answers
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.certificate import Certificate
@@ -37,6 +37,9 @@ from squeeze_onnx.spectra import SiteSpectra
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, take_survey
 from squeeze_onnx.tasks.model_head import head_of
+
+FORECAST_BUDGETS = tuple(step / 10 for step in range(1, 10))
+"""What other budgets would do is predicted at keep 0.1, 0.2 … 0.9."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,16 @@ def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
         skipped=survey.skipped,
         refit=METHODS[survey.method].refits if config.refit is None else config.refit,
     )
+
+
+def frontier_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> dict[str, Any] | None:
+    """Predict what the budget of ``config`` and others do to ``model``, as plain values; None if the method predicts nothing."""
+    allocator = _allocator(config, survey, model)
+    if not isinstance(allocator, GlobalBudget):
+        return None
+    candidates = [measured.candidate for measured in with_floors(survey.spectra, config.floor)]
+    points = allocator.forecast(candidates, sorted({*FORECAST_BUDGETS, allocator.keep}))
+    return {"of": allocator.objective.name, "keep": allocator.keep, "points": [asdict(point) for point in points]}
 
 
 def carry_out(

@@ -46,7 +46,7 @@ from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import Survey, choose_sites, resolve_method, take_survey
 from squeeze_onnx.weightings import LearnedSpectrum
 
-FORMAT = "squeeze-onnx/survey/3"
+FORMAT = "squeeze-onnx/survey/4"
 
 OF_THE_BUDGET = frozenset(
     (

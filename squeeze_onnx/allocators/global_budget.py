@@ -6,11 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from squeeze_onnx.allocators.base import Allocator, Alternative, Candidate, Choice
-from squeeze_onnx.allocators.covers import Curve, covers_of
+from squeeze_onnx.allocators.covers import Cover, Curve, covers_of
 from squeeze_onnx.allocators.lagrangian import spend
 from squeeze_onnx.allocators.objective import PARAMETERS, Objective, ParameterCount
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.selectors import RankChoice
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the budget ``keep`` is predicted to do: ``share`` of the objective stays, at a summed error of ``damage``."""
+
+    keep: float
+    share: float
+    damage: float
 
 
 @dataclass(frozen=True)
@@ -32,13 +41,10 @@ class GlobalBudget(Allocator):
 
         Raises OptionError if the floors and rank multiples cost more than that.
         """
-        by_name = {candidate.name: candidate for candidate in candidates}
-        together = (self._by_size(each, [by_name[site] for site in each.sites]) for each in self.alternatives)
-        curves = [*map(self._by_rank, candidates), *(curve for curve in together if curve.costs.size)]
+        covers, whole = self._covers(candidates), self._whole(candidates)
         fixed = self.objective.fixed
-        whole = fixed + sum(candidate.dense_cost(self.objective.cost) for candidate in candidates)
         budget = self.keep * whole - fixed
-        best = spend(covers_of(curves), budget)
+        best = spend(covers, budget)
         if best.cost > budget:
             raise OptionError(
                 f"--keep {self.keep} is too little: with the floors asked for, at least {(fixed + best.cost) / whole:.4f} of "
@@ -46,6 +52,27 @@ class GlobalBudget(Allocator):
             )
         made = (curve.choices(index) for curve, index in zip(best.curves, best.chosen, strict=True))
         return {site: choice for choices in made for site, choice in choices.items()}
+
+    def forecast(self, candidates: Sequence[Candidate], keeps: Sequence[float]) -> tuple[Forecast, ...]:
+        """Return what each of the budgets ``keeps`` would lose, those left out that nothing fits in."""
+        covers, whole = self._covers(candidates), self._whole(candidates)
+        fixed = self.objective.fixed
+        allocations = [(keep, spend(covers, keep * whole - fixed)) for keep in keeps]
+        return tuple(
+            Forecast(keep, (fixed + best.cost) / whole, best.error)
+            for keep, best in allocations
+            if fixed + best.cost <= keep * whole
+        )
+
+    def _covers(self, candidates: Sequence[Candidate]) -> tuple[tuple[Cover, ...], ...]:
+        """Return all ways to decide for every candidate once."""
+        by_name = {candidate.name: candidate for candidate in candidates}
+        together = (self._by_size(each, [by_name[site] for site in each.sites]) for each in self.alternatives)
+        return covers_of([*map(self._by_rank, candidates), *(curve for curve in together if curve.costs.size)])
+
+    def _whole(self, candidates: Sequence[Candidate]) -> float:
+        """Return what the dense model costs."""
+        return self.objective.fixed + sum(candidate.dense_cost(self.objective.cost) for candidate in candidates)
 
     def _by_rank(self, candidate: Candidate) -> Curve:
         energy = np.square(candidate.spectrum.singular_values)

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from squeeze_onnx.config import AnalyzeConfig
 from squeeze_onnx.factoring import TruncationErrors
 from squeeze_onnx.graph.fusion import FusionCounts
@@ -11,10 +13,16 @@ from squeeze_onnx.graph.size import ModelSize
 from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.plan import Plan, PlannedSite
 from squeeze_onnx.report.environment import environment
+from squeeze_onnx.rmt.histogram import singular_value_histogram
+from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.spectra import SiteSpectra
 
 OPTIMIZATION_FORMAT = "squeeze-onnx/report/1"
 ANALYSIS_FORMAT = "squeeze-onnx/analysis/1"
+
+_CURVE_POINTS = 33
+_DIGITS = 5
+"""Of what is there to be drawn."""
 
 
 def optimization_report(
@@ -120,6 +128,18 @@ def spectrum_entry(measured: SiteSpectra) -> dict[str, Any]:
             name: {"noise_sigma": found.noise_sigma, "signal_rank": found.signal_rank}
             for name, found in summary.by_estimator.items()
         },
+        "histogram": _histogram_entry(measured),
+    }
+
+
+def _histogram_entry(measured: SiteSpectra) -> dict[str, Any]:
+    histogram = singular_value_histogram(measured.standardized, measured.summary.noise_sigma)
+    return {
+        "bin_width": histogram.bin_width,
+        "counts": histogram.counts.tolist(),
+        "expected": _for_drawing(histogram.expected),
+        "beyond": histogram.beyond,
+        "largest": histogram.largest,
     }
 
 
@@ -144,8 +164,30 @@ def _optimized_site(planned: PlannedSite, measured: SiteSpectra, errors: Truncat
             "energy_kept": lost.energy_kept,
             "effective_rank_after": lost.effective_rank_after,
             "stable_rank_after": lost.stable_rank_after,
+            "cut": _cut(planned, measured),
+            "energy_curve": _energy_curve(measured.candidate.spectrum),
         },
         "weighted_error": lost.weighted_error,
         "relative_error": lost.relative_error,
         "weight_cosine": lost.weight_cosine,
     }
+
+
+def _cut(planned: PlannedSite, measured: SiteSpectra) -> float | None:
+    """Return the standardized singular value above which there are as many as components stay; None if no rank is cut."""
+    if planned.rank is None:
+        return None
+    components = planned.rank - measured.candidate.extra_rank
+    # Weights side by side, which share a left factor, may keep more components than each of them has.
+    return measured.standardized.threshold_for(min(max(components, 1), measured.standardized.smaller_dimension))
+
+
+def _energy_curve(spectrum: Spectrum) -> dict[str, list[float]]:
+    """Return the part of the weight in its leading components, as the method sees it, at ranks from 0 to full."""
+    ranks = np.unique(np.linspace(0, spectrum.smaller_dimension, _CURVE_POINTS).round().astype(np.int64))
+    return {"ranks": ranks.tolist(), "energy": _for_drawing(spectrum.cumulative_energy[ranks])}
+
+
+def _for_drawing(values: np.ndarray) -> list[float]:
+    """Return ``values`` with the digits that a drawing shows."""
+    return [float(f"{value:.{_DIGITS}g}") for value in values]

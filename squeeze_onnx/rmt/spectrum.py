@@ -55,6 +55,11 @@ class Spectrum:
         """How many singular values are larger than ``threshold``."""
         return int(np.count_nonzero(self.singular_values > threshold))
 
+    def threshold_for(self, rank: int) -> float:
+        """Midway between the singular value of this ``rank`` (1 … p) and the next; below the smallest there is zero."""
+        last, following = np.append(self.singular_values, 0.0)[rank - 1 : rank + 1]
+        return float((last + following) / 2)
+
     @property
     def cumulative_energy(self) -> np.ndarray:
         """The part of ‖W‖_F² in the 0, 1, …, p largest components, from 0 to 1; all 1 for a matrix of zeros."""

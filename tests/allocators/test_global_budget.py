@@ -244,3 +244,15 @@ class TestSharing:
             sites = (*self.SITES[:2], replace(self.SITES[2], floor=floor), self.SITES[3], other)
             choices = GlobalBudget(0.7, (self.sharing(0.0),)).allocate(sites)
             assert isinstance(choices["v"], type_of_choice)
+
+
+def test_a_forecast_is_what_the_allocation_of_each_budget_costs_and_loses() -> None:
+    sites = random_sites(seed=3)
+    forecasts = GlobalBudget(0.5).forecast(sites, (0.01, 0.3, 0.6, 0.9))
+    assert [forecast.keep for forecast in forecasts] == [0.3, 0.6, 0.9], "nothing fits in a hundredth"
+    dense = sum(site.dense_parameters for site in sites)
+    for forecast in forecasts:
+        ranks = allocated(sites, GlobalBudget(forecast.keep))
+        assert forecast.share == pytest.approx(total_parameters(sites, ranks) / dense)
+        assert forecast.share <= forecast.keep
+        assert forecast.damage == pytest.approx(total_error(sites, ranks))

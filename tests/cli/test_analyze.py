@@ -63,4 +63,4 @@ def test_names_with_brackets_and_a_terminal_of_few_letters_do_no_harm(run_cli: R
     assert (done.returncode, done.stderr) == (0, "")
     assert f"\n{strange} " in done.stdout
     assert f"squeeze-onnx optimize {folder} -o OUT" in done.stdout
-    assert "<script>" not in page.read_text(encoding="utf-8")
+    assert "<script>[bold]" not in page.read_text(encoding="utf-8")

@@ -49,7 +49,7 @@ def test_a_classifier_has_moved_no_further_than_its_bound(run_cli: RunCli, work:
     )
     assert said in " ".join(done.stdout.split())
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "<h2>Certificate</h2>" in page
+    assert "<h3>Certificate</h3>" in page
     assert f"{bound['worst']:.4g}" in page
     assert "they rarely do" in page
 

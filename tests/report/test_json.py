@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
@@ -79,6 +80,17 @@ class TestOptimization:
             assert 0 < spectrum["energy_kept"] == errors.energy_kept < 1
             assert set(spectrum["by_noise_estimator"]) == {"entries", "median", "bulk"}
             assert site["relative_error"] == errors.relative_error > 0
+
+    def test_has_what_is_drawn_of_each_spectrum(self, report: dict[str, Any], result: SqueezeResult) -> None:
+        for site, measured in zip(report["sites"], result.spectra, strict=True):
+            spectrum, values = site["spectrum"], measured.standardized.singular_values
+            histogram, curve = spectrum["histogram"], spectrum["energy_curve"]
+            assert sum(histogram["counts"]) + histogram["beyond"] == len(values)
+            assert np.count_nonzero(values > spectrum["cut"]) == site["rank"]
+            assert (curve["ranks"][0], curve["energy"][0], curve["energy"][-1]) == (0, 0, 1)
+            assert curve["energy"][curve["ranks"].index(site["rank"])] == pytest.approx(
+                spectrum["energy_kept"], rel=1e-4
+            )
 
     def test_a_site_left_dense_loses_nothing(self, before: ModelSize, result: SqueezeResult) -> None:
         report = optimization_report(
