@@ -1,16 +1,17 @@
 """Time and spectral error of the decompositions, on real weights and on a large matrix with a slowly decaying spectrum.
 
-    python tools/bench_decomposition.py MODEL… --out FOLDER [--rank 256] [--repeats 5] [--every-weight] [--large]
+    python -m tools.bench_decomposition run MODEL… [--rank 256] [--repeats 5] [--every-weight] [--large]
+    python -m tools.bench_decomposition table
 
 MODEL is an .onnx file or a folder with one; of each, the weight of every role in its middle layer and its largest embedding
-are decomposed. Writes FOLDER/decomposition.json and, as tables, FOLDER/decomposition.md. Methods take turns, so that a busy
-machine slows all of them; a speed-up is the median over the rounds of the ratio to scipy's SVD in the same round. Needs
-scikit-learn.
+are decomposed. ``run`` writes models/decompositions/results/decomposition.json and prints all of it as tables; ``table`` puts
+some of them into the documentation. Methods take turns, so that a busy machine slows all of them; a speed-up is the median over
+the rounds of the ratio to scipy's SVD in the same round. Needs scikit-learn.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from squeeze_onnx.graph.model import load_model
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from squeeze_onnx.report.environment import environment
+from tools.measuring import page_option, results_path
+from tools.readme_tables import put_table
 
 ROLES = (Role.QUERY, Role.ATTENTION_OUTPUT, Role.FFN_IN, Role.FFN_OUT)
 LARGE_SIZE = 2**23
@@ -35,6 +38,9 @@ LARGE_SHAPE = 4096, 25088
 LARGE_RANK = 200
 LARGE_EXPONENT = 0.5
 REFERENCE = "scipy SVD"
+RESULTS = results_path("decompositions", "decomposition")
+SHOWN = ("mpnet-base: ffn in", "synthetic")
+"""Parts of the labels of the matrices that the documentation shows."""
 
 
 @dataclass(frozen=True)
@@ -224,25 +230,30 @@ def measure_large(repeats: int) -> tuple[Case, list[Row]]:
     return case, measure(case, [reference, single, *sketches], repeats)
 
 
-def table(case: Case, rows: Sequence[Row]) -> str:
+def markdown(case: Mapping[str, Any]) -> str:
+    """Return the table of one matrix."""
+
     def number(value: float | None, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}"
 
     lines = [
-        f"### {case.label}, rank {case.rank}",
+        f"{case['label']}, rank {case['rank']}:",
         "",
         "| method | time, ms | times faster than scipy's SVD | error ÷ optimum | its own bound | expected ÷ optimum |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for row in rows:
-        numbers = number(row.error, 4), number(row.bound, 2), number(row.expected, 2)
-        lines.append(f"| {row.method} | {row.seconds * 1e3:.0f} | {row.speed_up:.1f} | {' | '.join(numbers)} |")
+    for row in case["rows"]:
+        numbers = number(row["error"], 4), number(row["bound"], 2), number(row["expected"], 2)
+        lines.append(
+            f"| {row['method']} | {row['seconds'] * 1e3:.0f} | {row['speed_up']:.1f} | {' | '.join(numbers)} |"
+        )
     return "\n".join([*lines, ""])
 
 
-def survey_table(entries: Sequence[dict[str, Any]], rank: int) -> str:
+def survey_markdown(entries: Sequence[Mapping[str, Any]], rank: int) -> str:
+    """Return the table of all weights."""
     lines = [
-        f"### Every weight, rank {rank}: the largest error ÷ optimum",
+        f"Every weight, rank {rank}, the largest error ÷ optimum:",
         "",
         "| model | role | weights | RSVD | RSI adaptive |",
         "|---|---|---:|---:|---:|",
@@ -253,14 +264,32 @@ def survey_table(entries: Sequence[dict[str, Any]], rank: int) -> str:
     return "\n".join([*lines, ""])
 
 
-@click.command(help=__doc__)
+def tables(measured: Mapping[str, Any], shown: Sequence[str] = ("",)) -> Iterator[str]:
+    """Yield the tables of what was ``measured``; of the matrices those whose label contains one of ``shown``."""
+    machine, cases = measured["environment"], measured["cases"]
+    yield (
+        f"Wall time, medians of {machine['repeats']} rounds; BLAS threads: {machine['threads']}. An error is ‖W − Ŵ‖₂, the "
+        "optimum the singular value after the last that is kept.\n"
+    )
+    yield from (markdown(case) for case in cases if any(text in case["label"] for text in shown))
+    if measured["every_weight"]:
+        yield survey_markdown(measured["every_weight"], cases[0]["rank"])
+
+
+@click.group()
+def main() -> None:
+    """Measure, and make the tables of what was measured."""
+
+
+@main.command()
 @click.argument("models", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the results.")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
 @click.option("--rank", default=256, show_default=True)
 @click.option("--repeats", default=5, show_default=True)
 @click.option("--every-weight", is_flag=True, help="Also the largest error over all weights, by role.")
 @click.option("--large", is_flag=True, help="Also the synthetic 4096×25088 matrix: minutes, and 8 GB.")
-def main(*, models: Sequence[Path], out: Path, rank: int, repeats: int, every_weight: bool, large: bool) -> None:
+def run(*, models: Sequence[Path], results: Path, rank: int, repeats: int, every_weight: bool, large: bool) -> None:
+    """Measure, write models/decompositions/results/decomposition.json, and print its tables."""
     methods = [
         Method(REFERENCE, full_svd(scipy.linalg.svd), is_full=True),
         Method("numpy SVD", full_svd(np.linalg.svd), is_full=True),
@@ -281,17 +310,20 @@ def main(*, models: Sequence[Path], out: Path, rank: int, repeats: int, every_we
             entries += survey(sites, model, rank)
     if large:
         measured.append(measure_large(repeats))
-    out.mkdir(parents=True, exist_ok=True)
     cases = [{"label": case.label, "rank": case.rank, "rows": [asdict(row) for row in rows]} for case, rows in measured]
     threads = max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
     machine = environment() | {"threads": threads, "repeats": repeats}
-    results = {"environment": machine, "cases": cases, "every_weight": entries}
-    (out / "decomposition.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    how = f"Wall time, medians of {repeats} rounds; BLAS threads: {threads}. An error is ‖W − Ŵ‖₂, the optimum σ_{{rank+1}}."
-    tables = [table(case, rows) for case, rows in measured]
-    if entries:
-        tables.append(survey_table(entries, rank))
-    (out / "decomposition.md").write_text("\n".join([how, "", *tables]), encoding="utf-8")
+    document = {"environment": machine, "cases": cases, "every_weight": entries}
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    click.echo("\n".join(tables(document)))
+
+
+@main.command()
+@page_option
+def table(page: Path) -> None:
+    """Put the tables of some matrices between their markers in the documentation."""
+    put_table(page, "decomposition", tables(json.loads(RESULTS.read_text(encoding="utf-8")), SHOWN))
 
 
 if __name__ == "__main__":

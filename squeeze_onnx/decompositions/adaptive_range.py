@@ -12,7 +12,7 @@ import numpy as np
 
 from squeeze_onnx.decompositions.error_bounds import NormBound, krylov_norm
 from squeeze_onnx.decompositions.gram_operators import GramOperator, residual_of
-from squeeze_onnx.decompositions.range_finder import well_conditioned
+from squeeze_onnx.decompositions.range_finder import orthonormal
 
 DEGREE = 4
 """Products with AAᵀ between two looks at the error; a look costs about as much as three of them."""
@@ -45,7 +45,7 @@ def adaptive_range(
     start: Gaussian, (small, more than rank); its dtype is that of all the work.
     """
     limits = np.finfo(start.dtype)
-    vectors = gram.whole(gram.half(well_conditioned(gram.whole(gram.half(start)))))
+    vectors = gram.whole(gram.half(orthonormal(gram.whole(gram.half(start)))))
     for look in range(1, MOST_LOOKS + 1):
         ritz = _rayleigh_ritz(gram, vectors)
         leading = ritz.leading(rank)
@@ -63,7 +63,7 @@ def adaptive_range(
 
 def _rayleigh_ritz(gram: GramOperator, vectors: np.ndarray) -> Ritz:
     """Diagonalize AAᵀ on the span of ``vectors``."""
-    basis = np.linalg.qr(vectors)[0]
+    basis = orthonormal(vectors)
     half = gram.half(basis)
     values, rotation = np.linalg.eigh(gram.inner(basis, half).astype(np.float64))
     rotation = rotation[:, ::-1].astype(basis.dtype)
