@@ -137,10 +137,10 @@ def _sigterm_unwinds() -> Iterator[None]:
 @contextmanager
 def write_errors_explained(out: str | Path) -> Iterator[None]:
     """Turn what the system says of writing ``out`` into an OutputError; other errors pass."""
+    target = Path(os.path.realpath(out))
     try:
         yield
     except OSError as error:
-        target = Path(os.path.realpath(out))
         if _concerns_output(error, target):
             raise OutputError(_explain(out, error, target)) from error
         raise
