@@ -89,7 +89,7 @@ class _Writer:
         nodes, outputs = list(self._nodes), self._values[-2:]
         inputs = [_declare("x", self._plan.width), helper.make_tensor_value_info("flag", TensorProto.BOOL, [])]
         if self._spelling.order_seed is not None:
-            np.random.default_rng(self._spelling.order_seed).shuffle(nodes)  # type: ignore[arg-type]
+            np.random.default_rng(self._spelling.order_seed).shuffle(nodes)
         if self._spelling.unused:
             inputs.append(_declare("nobody", 7))
             self._weights["unread"] = np.ones((6, 6), np.float32)
@@ -190,7 +190,8 @@ class _Writer:
         return name
 
     def _entries(self, rows: int, columns: int) -> Array:
-        return (self._random.standard_normal((rows, columns)) / np.sqrt(rows)).astype(np.float32)
+        entries: Array = self._random.standard_normal((rows, columns)) / np.sqrt(rows)
+        return entries.astype(np.float32)
 
     def _name(self, kind: str) -> str:
         self._names += 1
