@@ -255,8 +255,11 @@ def kill_many(kills: int, seed: int, names: Sequence[str] = tuple(SCENARIOS)) ->
     with TemporaryDirectory(prefix="faults-") as folder:
         killing = Killing(Path(folder).resolve(), seed, names)
         for attempt in count():
-            if sum(found["killed"] for found in killing.counts.values()) == kills:
+            killed = sum(found["killed"] for found in killing.counts.values())
+            if killed == kills:
                 break
+            if attempt % 20 == 19:
+                click.echo(f"{killed} killed", err=True)
             killing.kill(names[attempt % len(names)], by_time=attempt // len(names) % 2 == 1)
         return {name: dict(found) for name, found in killing.counts.items()}
 
