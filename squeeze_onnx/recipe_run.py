@@ -14,6 +14,7 @@ from squeeze_onnx.pipeline import optimize
 from squeeze_onnx.plan import read_plan
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.recipe import PackageStep, Recipe
+from squeeze_onnx.reservation import reserved
 from squeeze_onnx.search import optimize_within
 from squeeze_onnx.validation import validate
 
@@ -28,14 +29,15 @@ def run_recipe(recipe: Recipe, *, force: bool = False, track: Track = silent) ->
 
     Raises GateError if ``[search]`` finds no model, and what `optimize`, `validate` and `package` raise.
     """
-    optimization = _optimize(recipe, force=force, track=track)
-    validation = None
-    if recipe.validate is not None:
-        validation = validate(recipe.places.model, recipe.places.output, recipe.validate, track).to_json()
-    passed = validation is None or validation["passed"]
-    bundle = None
-    if recipe.package is not None and passed:
-        bundle = _package(recipe, recipe.package, validation, force=force)
+    with reserved(recipe.places.output):
+        optimization = _optimize(recipe, force=force, track=track)
+        validation = None
+        if recipe.validate is not None:
+            validation = validate(recipe.places.model, recipe.places.output, recipe.validate, track).to_json()
+        passed = validation is None or validation["passed"]
+        bundle = None
+        if recipe.package is not None and passed:
+            bundle = _package(recipe, recipe.package, validation, force=force)
     return {
         "format": FORMAT,
         "recipe": str(recipe.path),

@@ -1,41 +1,35 @@
 """Output that appears whole or not at all: written to a temporary sibling, then renamed.
 
 The sibling lies in the same folder, hence on the same file system, where a rename is one step. An exception, Ctrl-C or
-SIGTERM leaves nothing behind; a power cut or ``kill -9`` at most a hidden ``.NAME.partial-…`` or ``.NAME.replaced-…``.
+SIGTERM leaves nothing behind; a power cut or ``kill -9`` at most hidden siblings, which the next run on the same output
+clears: see `squeeze_onnx.reservation`.
 """
 
-import errno
 import os
-import secrets
 import shutil
-import signal
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from squeeze_onnx.errors import OutputError
-
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+from squeeze_onnx.reservation import hidden_sibling, remove, reserved, write_errors_explained
 
 
 @contextmanager
 def staged_folder(out: str | Path, *, force: bool = False) -> Iterator[Path]:
     """Yield an empty folder to fill, which becomes ``out`` if the block succeeds and is removed if it does not.
 
-    Missing parents of ``out`` are made, and removed again on failure. With ``force``, an existing folder is replaced as
-    a whole, once the new one is complete.
+    ``out`` is `reserved` meanwhile. With ``force``, an existing folder is replaced as a whole, once the new one is complete.
 
-    Raises OutputError if ``out`` exists (without ``force``), is not a folder or cannot be replaced, and for a full or
-    read-only disk, in the block too.
+    Raises OutputError if ``out`` exists (without ``force``), is not a folder or cannot be replaced, if another run is writing
+    it, and for a full or read-only disk, in the block too.
     """
     out = Path(out)
-    with _staged(out) as (partial, target):
+    with reserved(out) as target, _partial_of(target) as partial:
         _check_replaceable(out, target, force=force)
         partial.mkdir()
         yield partial
-        _check_replaceable(out, target, force=force)  # another run may have been faster
+        _check_replaceable(out, target, force=force)  # another program may have been faster
         if target.exists():
             _replace_folder(target, partial)
         else:
@@ -46,15 +40,17 @@ def staged_folder(out: str | Path, *, force: bool = False) -> Iterator[Path]:
 def staged_file(path: str | Path, *, force: bool = True) -> Iterator[Path]:
     """Yield a path to write, which becomes ``path`` if the block succeeds and is removed if it does not.
 
-    Parents and errors as in `staged_folder`. A pipe or a device such as /dev/stdout is yielded as it is.
+    Parents and errors as in `staged_folder`, but of two runs that write one file the last one wins; one that takes long to make
+    is to be `reserved` first. A pipe or a device such as /dev/stdout is yielded as it is.
     """
     path = Path(path)
-    with _staged(path) as (partial, target):
+    with write_errors_explained(path):
         if path.is_dir():
             raise OutputError(f"{path} is a folder: name a file in it")
         if path.exists() and not path.is_file():
             yield path
             return
+    with reserved(path, share=True) as target, _partial_of(target) as partial:
         if path.exists() and not force:
             raise OutputError(f"{path} exists already: name another file, or replace it with --force")
         yield partial
@@ -62,33 +58,13 @@ def staged_file(path: str | Path, *, force: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def _staged(out: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield (a sibling to write, the place to rename it to), and clean up; a link is followed, not replaced."""
-    target = Path(os.path.realpath(out))
-    partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
-    missing: list[Path] = []
+def _partial_of(target: Path) -> Iterator[Path]:
+    """Yield a sibling to write, which is removed if it is still there afterwards."""
+    partial = hidden_sibling(target, "partial", unique=True)
     try:
-        missing += [folder for folder in target.parents if not folder.exists()]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _sigterm_unwinds():
-            yield partial, target
-    except OSError as error:
-        if _concerns_output(error, partial, target):
-            _remove(partial)  # so that the free space told is the room there was
-            raise OutputError(_explain(out, error, target)) from error
-        raise
+        yield partial
     finally:
-        _remove(partial)
-        for folder in missing:
-            with suppress(OSError):  # it holds the output
-                folder.rmdir()
-
-
-def _remove(partial: Path) -> None:
-    """Remove a file or folder if it is there and can be removed: an error would hide the one that matters."""
-    shutil.rmtree(partial, ignore_errors=True)
-    with suppress(OSError):
-        partial.unlink()
+        remove(partial)
 
 
 def _check_replaceable(out: Path, target: Path, *, force: bool) -> None:
@@ -97,8 +73,6 @@ def _check_replaceable(out: Path, target: Path, *, force: bool) -> None:
         return
     if not target.is_dir():
         raise OutputError(f"{out} is not a folder: name another place")
-    if target.is_mount():
-        raise OutputError(f"{out} is a mount point, which cannot be replaced: name a folder in it")
     if not force:
         raise OutputError(f"{out} exists already: name another folder, or replace it with --force")
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
@@ -109,7 +83,7 @@ def _check_replaceable(out: Path, target: Path, *, force: bool) -> None:
 
 def _replace_folder(target: Path, partial: Path) -> None:
     """Put ``partial`` in the place of ``target``, which stays if that fails."""
-    aside = target.with_name(f".{target.name}.replaced-{secrets.token_hex(4)}")
+    aside = hidden_sibling(target, "replaced", unique=True)
     try:
         target.rename(aside)
         partial.rename(target)
@@ -123,40 +97,3 @@ def _replace_folder(target: Path, partial: Path) -> None:
         raise OutputError(
             f"{target} is complete, but {aside}, which it replaced, cannot be removed ({error.strerror}): delete it"
         ) from error
-
-
-@contextmanager
-def _sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM end the process through the cleanup of open blocks, unless somebody else handles it."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _concerns_output(error: OSError, partial: Path, target: Path) -> bool:
-    """Tell trouble with writing the output from trouble with something else, such as a file read in the block."""
-    if error.errno in {*DISK_FULL, errno.EROFS} or _is_short_write(error):
-        return True
-    if not isinstance(error.filename, str):
-        return False
-    culprit = Path(os.path.realpath(error.filename))
-    return culprit.is_relative_to(partial) or target.is_relative_to(culprit)
-
-
-def _is_short_write(error: OSError) -> bool:
-    """NumPy's ``tofile`` reports a full disk without an errno."""
-    return error.errno is None and "requested and" in str(error)
-
-
-def _explain(out: Path, error: OSError, target: Path) -> str:
-    if error.errno in DISK_FULL or _is_short_write(error):
-        existing = next(folder for folder in target.parents if folder.exists())
-        free = shutil.disk_usage(existing).free / 2**20
-        reason = error.strerror or "the disk is full"
-        return f"{out} cannot be written ({reason}; {free:.0f} MiB are free there): make room or name another place"
-    return f"{out} cannot be written ({error.strerror}): name a place that you may write to"

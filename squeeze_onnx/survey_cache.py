@@ -34,6 +34,7 @@ from squeeze_onnx.moments import SecondMoment, TokenFrequency
 from squeeze_onnx.objectives import objective_of
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.reservation import reserved
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.rmt.summary import NoiseCut, SpectrumSummary
 from squeeze_onnx.slicing.elimination import Elimination
@@ -86,7 +87,8 @@ def cached_survey(
 
     The survey is the same bit for bit either way, but for its ``timing``.
 
-    Raises what `take_survey` raises, DataError for a file that is damaged, OutputError if it cannot be written.
+    Raises what `take_survey` raises, DataError for a file that is damaged, OutputError if it cannot be written or another run is
+    taking the same survey.
     """
     clock = Stopwatch()
     with clock.stage("cache"):
@@ -96,9 +98,10 @@ def cached_survey(
             fields = _read(path, key, model, config)
             objective = objective_of(model, [measured.site for measured in fields["spectra"]], config, track)
             return Survey(**fields, objective=objective, timing=clock.seconds)
-    survey = take_survey(model, config, calibration, track=track)
-    with clock.stage("cache"):
-        _write(path, key, survey)
+    with reserved(path):
+        survey = take_survey(model, config, calibration, track=track)
+        with clock.stage("cache"):
+            _write(path, key, survey)
     return Survey(**{**_shallow(survey), "timing": {**survey.timing, **clock.seconds}})
 
 

@@ -21,6 +21,7 @@ from squeeze_onnx.packaging.measured import read_measured
 from squeeze_onnx.packaging.question import LONGEST, Answer, ask, example
 from squeeze_onnx.packaging.verification import Bundle
 from squeeze_onnx.report.environment import environment
+from squeeze_onnx.reservation import reserved
 from squeeze_onnx.runtime.ort_format import operators_config, required_operators, write_ort
 from squeeze_onnx.staging import staged_file, staged_folder
 from squeeze_onnx.tasks.model_config import read_model_config
@@ -106,6 +107,7 @@ def _staged(out: Path, *, force: bool) -> Iterator[Path]:
             yield folder
         return
     with (
+        reserved(out),
         staged_file(out, force=force) as partial,
         TemporaryDirectory(dir=partial.parent, prefix=f".{out.name}.partial-") as folder_name,
     ):

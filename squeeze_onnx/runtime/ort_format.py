@@ -5,6 +5,9 @@ The wheel of onnxruntime writes the format and ships the flatbuffer classes that
 paths of this machine into the list of operators.
 """
 
+import errno
+import os
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from squeeze_onnx.errors import MissingPackageError
+from squeeze_onnx.errors import MissingPackageError, ModelError
 from squeeze_onnx.runtime.providers import PROVIDERS, import_onnxruntime
 from squeeze_onnx.runtime.sessions import reported_errors
 
@@ -29,7 +32,7 @@ def write_ort(model: Path, target: Path) -> None:
     """Write ``model`` to ``target`` in ORT format; equal models give equal bytes.
 
     The graph is fused for CPUs ("extended"), but not laid out for the one of this machine, so the file runs on others. Raises
-    ModelError with onnxruntime's reason if it cannot be written, among them models above 2 GB.
+    ModelError with onnxruntime's reason if it cannot be written, among them models above 2 GB, and OSError for a full disk.
     """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
@@ -37,8 +40,13 @@ def write_ort(model: Path, target: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.log_severity_level = 4
-    with reported_errors(f"onnxruntime cannot write {model} in ORT format"):
-        onnxruntime.InferenceSession(str(model), options, providers=[PROVIDERS["cpu"]])
+    try:
+        with reported_errors(f"onnxruntime cannot write {model} in ORT format"):
+            onnxruntime.InferenceSession(str(model), options, providers=[PROVIDERS["cpu"]])
+    except ModelError as error:
+        if shutil.disk_usage(target.parent).free == 0:  # which onnxruntime does not tell
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
+        raise
     target.write_bytes(_in_order(target.read_bytes()))
 
 

@@ -208,6 +208,9 @@ class TestOut:
         assert snapshot(tmp_path) == before
 
 
+WRITING = [("optimize", "out"), ("package", "out"), ("package", "out.zip")]
+
+
 class TestOutOnASmallDisk:
     """With a true file system, where the machine lets us mount one."""
 
@@ -221,12 +224,17 @@ class TestOutOnASmallDisk:
         yield disk
         subprocess.run(["umount", str(disk)], check=True)
 
-    def test_that_is_full(self, refuses: Refuses, model: Path, disk: Path) -> None:
-        assert "No space left on device; 0 MiB are free" in refuses("optimize", model, "-o", disk / "out")
+    @pytest.mark.parametrize(("command", "out"), WRITING)
+    def test_that_is_full(self, refuses_here: Refuses, model: Path, disk: Path, command: str, out: str) -> None:
+        said = refuses_here(command, model, "-o", disk / out)
+        assert f"{disk / out} cannot be written (No space left on device; 0 MiB are free there): make room" in said
 
-    def test_that_is_read_only(self, refuses: Refuses, model: Path, disk: Path) -> None:
+    @pytest.mark.parametrize(("command", "out"), WRITING)
+    def test_that_is_read_only(self, refuses_here: Refuses, model: Path, disk: Path, command: str, out: str) -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        assert "Read-only file system" in refuses("optimize", model, "-o", disk / "out")
+        assert f"{disk / out} cannot be written (Read-only file system)" in refuses_here(
+            command, model, "-o", disk / out
+        )
 
 
 class TestOption:

@@ -36,7 +36,7 @@ def test_every_method_gets_a_row_with_its_error_over_the_optimum() -> None:
     for name in ("RSVD", "RSI q = 3", "RSI adaptive"):
         bound = rows[name].bound
         assert bound is not None
-        assert bound >= rows[name].error
+        assert bound >= rows[name].error * (1 - 1e-12)  # rounding
     table = bench.markdown({"label": case.label, "rank": case.rank, "rows": [asdict(row) for row in rows.values()]})
     assert all(f"| {method.label} |" in table for method in methods)
 

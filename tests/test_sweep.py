@@ -1,0 +1,97 @@
+"""The sweep tells right from wrong: what it calls a fault is one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from squeeze_onnx.graph.rewrite import factor_site
+from tests.tiny_encoder import batch, encoder_model
+from tests.tiny_models import WEIGHT, matmul_model, value
+from tools import sweep
+from tools.sweep_corpus import models_in, with_constants
+
+
+def written(folder: Path, model: onnx.ModelProto, **feeds: np.ndarray) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    np.savez(folder / "inputs.npz", **feeds)  # type: ignore[arg-type]
+    return folder
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    return written(tmp_path / "exports" / "encoder", encoder_model(), **batch())
+
+
+def test_a_model_that_is_squeezed(encoder: Path) -> None:
+    assert sweep.look_at(encoder) == sweep.Finding("exports/encoder", "squeezed", sites=13, compared=True)
+
+
+def test_a_model_without_weights(tmp_path: Path) -> None:
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", [2])], [value("y", [2])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = sweep.look_at(written(tmp_path / "node" / "relu", model, x=np.ones(2, np.float32)))
+    assert (found.outcome, found.sites, found.compared) == ("nothing to squeeze", 0, True)
+
+
+def test_a_model_that_is_none(tmp_path: Path) -> None:
+    folder = written(tmp_path / "node" / "broken", matmul_model())
+    (folder / "model.onnx").write_bytes(b"no model")
+    found = sweep.look_at(folder)
+    assert (found.outcome, found.compared) == ("refused", False)
+    assert "is not an ONNX file" in found.detail
+
+
+def test_other_outputs(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def factor_badly(model: Any, site: Any, left: np.ndarray, right: np.ndarray) -> None:
+        factor_site(model, site, left, 1.01 * right)
+
+    monkeypatch.setattr(sweep, "factor_site", factor_badly)
+    assert sweep.look_at(encoder).outcome == "wrong"
+
+
+def test_a_graph_that_does_not_run_any_more(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save_nonsense(_: Any, path: Path) -> None:
+        path.write_bytes(b"no model")
+
+    monkeypatch.setattr(sweep, "save_model", save_nonsense)
+    assert sweep.look_at(encoder).outcome == "broken"
+
+
+def test_an_error_that_nobody_meant(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("unexpected")
+
+    monkeypatch.setattr(sweep, "analyze", fail)
+    found = sweep.look_at(encoder)
+    assert found.outcome == "traceback"
+    assert "KeyError: 'unexpected'" in found.detail
+
+
+def test_a_model_that_does_not_end_is_one_fault_and_the_others_are_looked_at(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [found.outcome for found in sweep.sweep([encoder])] == ["squeezed"]
+    monkeypatch.setattr(sweep, "_LIMIT_SECONDS", 0.0)
+    findings = sweep.sweep([encoder, encoder])
+    assert [found.outcome for found in findings] == ["crash", "crash"]
+    assert sweep.summary(findings)["exports"] == {"crash": 2}
+
+
+def test_inputs_become_constants(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "g",
+        [value("x", ["b", 8]), value("w", [8, 4])],
+        [value("y", ["b", 4])],
+    )
+    taken = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = with_constants(taken, {"w": WEIGHT})
+    folder = written(tmp_path / "node" / "matmul", model, x=np.ones((2, 8), np.float32))
+    assert list(models_in(tmp_path)) == [folder]
+    assert [numpy_helper.to_array(tensor).tolist() for tensor in model.graph.initializer] == [WEIGHT.tolist()]
+    assert sweep.look_at(folder) == sweep.Finding("node/matmul", "squeezed", sites=1, compared=True)
