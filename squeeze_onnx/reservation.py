@@ -1,9 +1,9 @@
 """One run at a time on one output, and nothing left of runs that were killed.
 
-A run that writes ``NAME`` holds a lock on the hidden file ``.NAME.lock`` beside it (flock(2); msvcrt.locking on Windows). The system lets go of it when
-the process ends, however it ends, so a lock file that a killed run left keeps nobody out. Whoever gets the lock knows that no
-other run is at work, and clears what such a run left: ``.NAME.partial-…``, and ``.NAME.replaced-…``, which is put back if the
-kill fell between the two renames of a replacement.
+A run that writes ``NAME`` holds a lock on the hidden file ``.NAME.lock`` beside it (flock(2); msvcrt.locking on Windows). The
+system lets go of it when the process ends, however it ends, so a lock file that a killed run left keeps nobody out. Whoever gets
+the lock knows that no other run is at work, and clears what such a run left: ``.NAME.partial-…``, and ``.NAME.replaced-…``,
+which is put back if the kill fell between the two renames of a replacement.
 """
 
 import errno
