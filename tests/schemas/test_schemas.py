@@ -11,8 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from squeeze_onnx.benchmark import BenchConfig, bench
-from squeeze_onnx.config import OptimizeConfig
-from squeeze_onnx.pipeline import optimize
+from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.pipeline import analyze, optimize
 from squeeze_onnx.recipe import read_recipe, recipe_schema
 from squeeze_onnx.recipe_run import run_recipe
 from squeeze_onnx.schemas import SchemaName, load_schema
@@ -63,6 +63,7 @@ def documents(work: Path) -> Documents:
     run = run_recipe(read_recipe(work / "squeeze.toml"))
     shapes = BenchConfig(batch_sizes=(1,), sequence_lengths=(8,), rounds=2, memory=False)
     return {
+        "analysis": json.loads(json.dumps(analyze(work / "model", AnalyzeConfig(simulations=1)))),
         "run": run,
         "report": read(work / "small" / "report.json"),
         "plan": read(work / "small" / "plan.json"),
@@ -89,6 +90,8 @@ def test_a_report_without_calibration_fits_too(work: Path, documents: Documents)
 
 
 WRONG: list[tuple[SchemaName, Callable[[dict[str, Any]], object]]] = [
+    ("analysis", lambda analysis: analysis["sites"][0]["spectrum"].pop("tw_edge")),
+    ("analysis", lambda analysis: analysis.update(format="squeeze-onnx/report/1")),
     ("run", lambda run: run.pop("passed")),
     ("report", lambda report: report["size"].pop("optimized_bytes")),
     ("report", lambda report: report["sites"][0].update(rank=0)),
