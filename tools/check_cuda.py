@@ -82,7 +82,7 @@ def prepare(folder: Path, shapes: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--provider", type=click.Choice(list(PROVIDERS)), default="cuda", show_default=True)
 @click.option("--rounds", default=10, show_default=True)
 @click.option("--batch-size", "batch_sizes", type=int, multiple=True, default=GRID["batch_sizes"], show_default=True)
@@ -107,7 +107,10 @@ def run(
     config = BenchConfig(
         provider=provider, batch_sizes=batch_sizes, sequence_lengths=lengths, rounds=rounds, tf32=False, memory=False
     )
-    for skeleton in sorted(folder.glob("*.onnx")):
+    skeletons = sorted(folder.glob("*.onnx"))
+    if not skeletons:
+        raise click.ClickException(f"{folder} holds no .onnx file: python -m tools.check_cuda prepare {folder}")
+    for skeleton in skeletons:
         with tempfile.TemporaryDirectory() as made:
             document = measure(list(candidates(skeleton, Path(made), provider)), config)
         results = (out or results_path(skeleton.stem, "").parent) / f"{provider}-{device_of(provider)}.json"

@@ -39,7 +39,7 @@ def test_two_runs_one_of_them_killed(run_cli: RunCli, call_cli: RunCli, model: P
         assert first.poll() is None
         first.kill()
     assert {".out.lock"} < snapshot(tmp_path).keys()
-    third = call_cli("optimize", model, "-o", out, "--method", "svd")
+    third = call_cli("optimize", model, "-o", out, *options, "1", "--quiet")
     assert (third.returncode, third.stderr) == (0, "")
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
     assert {path.name for path in out.iterdir()} >= OPTIMIZED_FILES

@@ -1,5 +1,6 @@
 """What the documentation and the README show is run: commands, Python, recipes. What cannot be run here says why, and parses."""
 
+import importlib.util
 import json
 import os
 import shlex
@@ -32,10 +33,11 @@ PLUGIN = "optimum/commands/register/register_squeeze.py"
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder in which every page begins; optimum-cli's plugin lies there as a wheel installs it."""
+    """Return the folder in which every page begins; optimum-cli's plugin lies there unless it is installed already."""
     folder = lay_out(tmp_path_factory.mktemp("documentation"))
-    (folder / "site" / PLUGIN).parent.mkdir(parents=True)
-    shutil.copyfile(ROOT / "squeeze_onnx" / "integrations" / "register_squeeze.py", folder / "site" / PLUGIN)
+    if importlib.util.find_spec("optimum.commands.register.register_squeeze") is None:
+        (folder / "site" / PLUGIN).parent.mkdir(parents=True)
+        shutil.copyfile(ROOT / "squeeze_onnx" / "integrations" / "register_squeeze.py", folder / "site" / PLUGIN)
     return folder
 
 
