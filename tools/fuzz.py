@@ -38,9 +38,10 @@ def main(target: str, runs: int, corpus: Path | None, seed: int) -> None:
         corpus.mkdir(parents=True, exist_ok=True)
         good = seed_of(TARGETS[target])
         (corpus / "good").write_bytes(good)
-        dictionary = folder / "words"
-        dictionary.write_text("".join(f'"{word}"\n' for word in _words(target, good)), encoding="utf-8")
-        options = [f"-runs={runs}", f"-dict={dictionary}", f"-max_len={4 * len(good)}", "-rss_limit_mb=4096"]
+        options = [f"-runs={runs}", f"-max_len={4 * len(good)}", "-rss_limit_mb=4096"]
+        if words := list(_words(target, good)):
+            (folder / "words").write_text("".join(f'"{word}"\n' for word in words), encoding="utf-8")
+            options.append(f"-dict={folder / 'words'}")
         atheris.Setup(
             [sys.argv[0], *options, *([f"-seed={seed}"] if seed else []), str(corpus)],
             lambda data: attempt(TARGETS[target], folder, data),
