@@ -16,23 +16,9 @@ from squeeze_onnx.plan import read_plan
 from squeeze_onnx.recipe import read_recipe
 from squeeze_onnx.tasks.glue import TASKS
 from squeeze_onnx.tasks.readers import read_validation
+from tests.recipes import RECIPE
 from tests.tiny_encoder import write_model_folder
 
-RECIPE = """
-model = "model"
-output = "small"
-[optimize]
-keep = 0.5
-floor = { all = 0.1 }
-[calibration]
-source = "texts.txt"
-[validate]
-task = "sst2"
-data = "glue"
-max_drop = 1
-[package]
-output = "bundle"
-"""
 GLUE = "sentence\tlabel\nthe film was good\t1\na very dull plot\t0\n"
 
 

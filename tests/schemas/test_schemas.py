@@ -16,25 +16,9 @@ from squeeze_onnx.pipeline import analyze, optimize
 from squeeze_onnx.recipe import read_recipe, recipe_schema
 from squeeze_onnx.recipe_run import run_recipe
 from squeeze_onnx.schemas import SchemaName, load_schema
+from tests.recipes import RECIPE
 from tests.tiny_encoder import SENTENCES, encoder_model, write_model_folder
 
-RECIPE = """
-model = "model"
-output = "small"
-[optimize]
-keep = 0.5
-fuse = "cpu"
-floor = { all = 0.1 }
-[calibration]
-source = "texts.txt"
-[validate]
-task = "sst2"
-data = "glue"
-max_drop = 100
-latency_rounds = 2
-[package]
-output = "bundle"
-"""
 DEV = "sentence\tlabel\nthe film was good\t1\na very dull plot\t0\n"
 
 Documents = Mapping[SchemaName, dict[str, Any]]
