@@ -7,8 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 RunCli = Callable[..., subprocess.CompletedProcess[str]]
+
+# A test run draws the same examples each time, so that what passes once passes again; ``--hypothesis-profile explore``
+# looks for new ones, and what it finds becomes an example of its own.
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("explore", max_examples=1000, deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,8 @@ def singular_value_histogram(spectrum: Spectrum, noise_sigma: float) -> Singular
         ends[-1] = np.inf  # the edge itself, whatever was lost by rounding
         expected = spectrum.smaller_dimension * np.diff(law.cdf(ends**2 / spectrum.larger_dimension))
     else:
-        width, expected = (largest or 1.0) / BULK_BINS, np.zeros(0)
+        # the smallest of floats divided are zero: such values share a bin
+        width, expected = largest / BULK_BINS or 1.0, np.zeros(0)
     bins = np.floor(values / width)
     drawn = bins[bins < MOST_BINS].astype(np.int64)
     return SingularValueHistogram(width, np.bincount(drawn), expected, len(values) - len(drawn), largest)

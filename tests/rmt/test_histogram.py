@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from squeeze_onnx.rmt.histogram import BULK_BINS, MOST_BINS, singular_value_histogram
@@ -11,6 +11,7 @@ from squeeze_onnx.rmt.spectrum import Spectrum
 from tests.strategies import noise_levels, plant
 
 
+@example(values=[5e-324], extra=0, sigma=0.0)
 @given(
     values=st.lists(st.floats(0, 1e3), min_size=1, max_size=40),
     extra=st.integers(0, 30),
