@@ -183,7 +183,8 @@ def collect_moments(
 def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> Iterator[Session]:
     """Open a session on a copy of ``model`` whose outputs are ``values``."""
     probe = model.clone()
-    known = {value.name: value for value in (*probe.graph.inputs, *(v for node in probe.graph for v in node.outputs))}
+    computed = (value for node in probe.graph for value in node.outputs)
+    known = {value.name: value for value in (*probe.graph.inputs, *probe.graph.initializers.values(), *computed)}
     probe.graph.outputs[:] = [known[name] for name in values]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "probe.onnx"

@@ -58,10 +58,9 @@ def load_calibration(model: OnnxModel, config: CalibrationConfig) -> tuple[Calib
 
     Raises DataError for a source that cannot be read, TokenizerError if ``model`` has no tokenizer for text.
     """
-    session = open_session(model.path)
     if _is_archive(config):
-        return _saved_batches(Path(config.source), session, config.batch_size)
-    return _text_batches(model, session, calibration_rows(config), config)
+        return _saved_batches(Path(config.source), open_session(model.path), config.batch_size)
+    return text_batches(model, calibration_rows(config), config)
 
 
 def calibration_rows(config: CalibrationConfig) -> list[Texts]:
@@ -81,10 +80,9 @@ def _is_archive(config: CalibrationConfig) -> bool:
     return config.source.endswith(".npz")
 
 
-def _text_batches(
-    model: OnnxModel, session: Session, rows: Sequence[Texts], config: CalibrationConfig
-) -> tuple[CalibrationBatch, ...]:
-    """Tokenize ``rows`` as the model's head reads them: pairs together, or each text on its own."""
+def text_batches(model: OnnxModel, rows: Sequence[Texts], config: CalibrationConfig) -> tuple[CalibrationBatch, ...]:
+    """Tokenize ``rows`` as the head of ``model`` reads them, pairs together or each text on its own; shortest batches first."""
+    session = open_session(model.path)
     settings = read_model_config(model.folder)
     feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
     encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)

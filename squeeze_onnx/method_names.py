@@ -2,4 +2,7 @@
 
 METHOD_NAMES = ("squeeze", "svd", "whiten", "fisher", "fwsvd", "tfwsvd", "soco")
 
-METHOD_HELP = f"auto (whiten with calibration data, else svd), {', '.join(METHOD_NAMES[:-1])} or {METHOD_NAMES[-1]}."
+AUTO_HELP = "with calibration data fisher for classes and scores, else whiten; without it svd"
+"""What ``auto`` stands for; `squeeze_onnx.automatic` decides."""
+
+METHOD_HELP = f"auto ({AUTO_HELP}), {', '.join(METHOD_NAMES[:-1])} or {METHOD_NAMES[-1]}."

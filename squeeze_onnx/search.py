@@ -26,7 +26,7 @@ from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.staging import staged_folder
 from squeeze_onnx.stopwatch import Stopwatch
-from squeeze_onnx.survey import Survey, resolve_method
+from squeeze_onnx.survey import Survey
 from squeeze_onnx.survey_cache import check_cache, survey_of
 from squeeze_onnx.tasks.exam import Exam
 
@@ -100,8 +100,8 @@ def optimize_within(
     if cache is not None:
         check_cache(cache, out)
     resolve_provider(config.provider)
-    method = METHODS[resolve_method(config, calibrated=calibration is not None)]
-    if not (method.needs_calibration or config.refit or config.precision not in (None, "fp32")):
+    looks = config.method == "auto" or METHODS[config.method].needs_calibration
+    if not (looks or config.refit or config.precision not in (None, "fp32")):
         calibration = None
     clock = Stopwatch()
     with clock.stage("load"):

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from squeeze_onnx.allocators import Objective, Sharing, Uniform
 from squeeze_onnx.answers import AnswerListener, Answers
+from squeeze_onnx.automatic import resolve_method
 from squeeze_onnx.calibration import CalibrationBatch, MomentListener, run_over
-from squeeze_onnx.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
+from squeeze_onnx.config import DEFAULT_KEEP, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.fisher import Fisher
@@ -88,9 +89,9 @@ def take_survey(
     Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
     """
     clock = Stopwatch()
-    method = plan.method if plan else resolve_method(config, calibrated=bool(calibration))
     with clock.stage("sites"):
         sites, skipped = choose_sites(model, config, plan)
+        method = plan.method if plan else resolve_method(model, sites, config, calibration)
     with clock.stage("calibration"):
         moments, answers = _run(method, model, sites, calibration, provider=config.provider, track=track)
     with clock.stage("fisher"):
@@ -177,29 +178,6 @@ def _learn(
         provider=config.provider,
         track=track,
     )
-
-
-def resolve_method(config: OptimizeConfig, *, calibrated: bool) -> str:
-    """Return the method that ``auto`` stands for: the best that the given data allows.
-
-    Raises OptionError if it does not heed the floors or the objective that were asked for.
-    """
-    method = _resolved(config, calibrated=calibrated)
-    asked = {"floor": bool(config.floor), f"objective {config.objective}": config.objective != DEFAULT_OBJECTIVE}
-    for option in (option for option, given in asked.items() if given and not METHODS[method].heeds_floors):
-        heeding = ", ".join(name for name, known in METHODS.items() if known.heeds_floors)
-        raise OptionError(
-            f"--{option} is kept by --method {heeding} (which needs --calibration), not by {method}; leave it out"
-        )
-    return method
-
-
-def _resolved(config: OptimizeConfig, *, calibrated: bool) -> str:
-    if config.method != "auto":
-        return config.method
-    if config.preset:
-        return "squeeze"
-    return "whiten" if calibrated else "svd"
 
 
 def nothing_to_do(model: OnnxModel, skipped: Sequence[SkippedSite]) -> ModelError:

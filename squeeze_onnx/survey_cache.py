@@ -21,6 +21,7 @@ from numpy.lib.npyio import NpzFile
 from squeeze_onnx import __version__
 from squeeze_onnx.allocators import Candidate, Sharing
 from squeeze_onnx.answers import Answers
+from squeeze_onnx.automatic import resolve_method
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.certificate import HeadRecord
 from squeeze_onnx.config import OptimizeConfig
@@ -44,7 +45,7 @@ from squeeze_onnx.slicing.neurons import Neurons
 from squeeze_onnx.spectra import SiteSpectra
 from squeeze_onnx.staging import staged_file
 from squeeze_onnx.stopwatch import Stopwatch
-from squeeze_onnx.survey import Survey, choose_sites, resolve_method, take_survey
+from squeeze_onnx.survey import Survey, choose_sites, take_survey
 from squeeze_onnx.weightings import LearnedSpectrum
 
 FORMAT = "squeeze-onnx/survey/4"
@@ -130,7 +131,8 @@ def check_cache(cache: Path, out: Path) -> None:
 
 def survey_key(model: OnnxModel, config: OptimizeConfig, calibration: Sequence[CalibrationBatch]) -> str:
     """Return the SHA-256, in hexadecimal, of all that a survey is made from."""
-    method = resolve_method(config, calibrated=bool(calibration))
+    sites, _ = choose_sites(model, config)
+    method = resolve_method(model, sites, config, calibration)
     left_out = OF_THE_BUDGET - LEARNED_FOR if METHODS[method].learns else OF_THE_BUDGET
     ingredients = {
         "format": FORMAT,

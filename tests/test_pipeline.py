@@ -18,7 +18,7 @@ from squeeze_onnx.graph.model import OnnxModel, load_model
 from squeeze_onnx.pipeline import analyze, optimize
 from squeeze_onnx.plan import read_plan
 from squeeze_onnx.squeezing import SqueezeResult, carry_out, plan_for, squeeze
-from squeeze_onnx.survey import resolve_method, take_survey
+from squeeze_onnx.survey import take_survey
 from tests.folders import snapshot
 from tests.tiny_encoder import (
     ELIGIBLE_PARAMETERS,
@@ -158,19 +158,6 @@ class TestSurvey:
             alone = squeeze(load_model(folder), config)
             assert result.plan == alone.plan
             assert all(np.array_equal(array, weights(alone)[name]) for name, array in weights(result).items())
-
-    @pytest.mark.parametrize(
-        ("config", "calibrated", "method"),
-        [
-            (OptimizeConfig(), False, "svd"),
-            (OptimizeConfig(), True, "whiten"),
-            (OptimizeConfig(preset="paper-ffn"), True, "squeeze"),
-            (OptimizeConfig(method="svd"), True, "svd"),
-        ],
-        ids=["auto without data", "auto with data", "a preset", "a name"],
-    )
-    def test_resolves_the_method(self, config: OptimizeConfig, calibrated: bool, method: str) -> None:
-        assert resolve_method(config, calibrated=calibrated) == method
 
 
 class TestOptimize:

@@ -25,7 +25,7 @@ from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.pipeline import write_folder
 from squeeze_onnx.precision import PRECISIONS
-from squeeze_onnx.squeezing import carry_out, plan_for
+from squeeze_onnx.squeezing import squeeze_surveyed
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.survey import take_survey
 from tools.measuring import BUDGETS, ROOT, TASKS, data_options, known_results, page_option, results_path
@@ -40,6 +40,7 @@ class Run:
 
     label: str
     options: Mapping[str, Any]
+    rows: int = CalibrationConfig.rows
 
     @property
     def config(self) -> OptimizeConfig:
@@ -49,7 +50,7 @@ class Run:
     @property
     def survey(self) -> tuple[object, ...]:
         """Runs that agree in this can share a survey of the model."""
-        return self.options["method"], self.options.get("preset"), self.config.sliced
+        return self.options["method"], self.options.get("preset"), self.config.sliced, self.rows
 
 
 TRUNCATION = {"method": "whiten", "slice_neurons": False, "thin_heads": False, "joint_qkv": False, "refit": False}
@@ -63,6 +64,12 @@ RUNS = (
     *(Run(f"SVD, keep {keep}", {"method": "svd", "keep": keep}) for keep in BUDGETS),
     *(Run(f"whiten, truncation only, keep {keep}", TRUNCATION | {"keep": keep}) for keep in BUDGETS),
     *(Run(f"whiten, keep {keep}", {"method": "whiten", "keep": keep}) for keep in BUDGETS),
+    *(Run(f"fisher, keep {keep}", {"method": "fisher", "keep": keep}) for keep in BUDGETS),
+    *(Run(f"soco, keep {keep}", {"method": "soco", "keep": keep}) for keep in BUDGETS),
+    *(
+        Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=4096)
+        for keep in (0.5, 0.33, 0.25)
+    ),
     *(
         Run(f"whiten, {precision}, keep 0.5", {"method": "whiten", "keep": 0.5, "precision": precision})
         for precision in PRECISIONS
@@ -114,11 +121,12 @@ def measure(
     """
     dense = load_model(path)
     data_aware = METHODS[jobs[0].config.method].needs_calibration
-    calibration = load_calibration(dense, CalibrationConfig(f"glue:{task}", glue)) if data_aware else ()
+    source = CalibrationConfig(f"glue:{task}", glue, rows=jobs[0].rows)
+    calibration = load_calibration(dense, source) if data_aware else ()
     survey = take_survey(dense, jobs[0].config, calibration)
     for job in jobs:
         model = load_model(path)
-        result = carry_out(model, plan_for(model, survey, job.config), survey, calibration)
+        result = squeeze_surveyed(model, survey, job.config, calibration)
         with tempfile.TemporaryDirectory() as folder:
             report = write_folder(
                 result, Path(folder), job.config, measure_size(dense), Stopwatch(), batches=calibration
@@ -132,6 +140,7 @@ def _row(job: Run, report: Mapping[str, Any], scored: Mapping[str, Any]) -> dict
     ffn = [site for site in report["sites"] if site["treatment"] != "dense" and site["role"] in FFN]
     return {
         "options": dict(job.options),
+        "calibration_rows": job.rows,
         "metric": metric,
         **scored["metrics"][metric],
         "metrics": scored["metrics"],

@@ -10,20 +10,15 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
-from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.calibration_source import calibration_rows
-from squeeze_onnx.graph.model import OnnxModel
-from squeeze_onnx.squeezing import carry_out, certificate_of, plan_for
+from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.survey import take_survey
+from tools.held_out import held_out_batches, movement
 from tools.measuring import TASKS, data_options, results_path
-
-HELD_OUT = 512
 
 
 @click.command()
@@ -48,28 +43,14 @@ def measure(path: Path, task: str, glue: Path, settings: Sequence[tuple[float, f
     """Yield what each of ``settings``, (keep, ridge), does to the answers on held-out text."""
     dense = load_model(path)
     calibration = load_calibration(dense, CalibrationConfig(f"glue:{task}", glue))
-    held_out = _held_out(dense, task, glue)
+    held_out = held_out_batches(dense, task, glue)
     config = OptimizeConfig(method="whiten", simulations=1)
     survey = take_survey(dense, config, calibration)
     for keep, ridge in settings:
         model = load_model(path)
         plan = plan_for(model, survey, OptimizeConfig(method="whiten", keep=keep))
         squeezed = carry_out(model, plan, survey, calibration, ridge=ridge).model.ir
-        certificate = certificate_of(dense, squeezed, held_out).to_json()
-        yield {"keep": keep, "ridge": ridge, "measure": certificate["measure"], **certificate["measured"]}
-
-
-def _held_out(model: OnnxModel, task: str, glue: Path) -> Sequence[CalibrationBatch]:
-    """Return batches of rows that calibration does not draw, none of whose texts it reads."""
-    source = f"glue:{task}"
-    drawn = CalibrationConfig(source, glue)
-    seen = {text for row in calibration_rows(drawn) for text in row}
-    rows = calibration_rows(CalibrationConfig(source, glue, rows=drawn.rows + 4 * HELD_OUT))
-    texts = [text for row in rows if seen.isdisjoint(row) for text in row]
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "held-out.txt"
-        file.write_text("\n".join(" ".join(text.split()) for text in texts), encoding="utf-8")
-        return load_calibration(model, CalibrationConfig(str(file), rows=HELD_OUT))
+        yield {"keep": keep, "ridge": ridge, **movement(dense, squeezed, held_out)}
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from olive.search.search_parameter import Categorical
 from squeeze_onnx.calibration_source import CalibrationConfig
 from squeeze_onnx.companions import COMPANIONS
 from squeeze_onnx.config import OptimizeConfig
+from squeeze_onnx.method_names import AUTO_HELP
 from squeeze_onnx.pipeline import optimize
 
 ENTRY = {
@@ -50,7 +51,7 @@ class SqueezeLowRank(Pass):  # type: ignore[misc]
                 type_=str,
                 default_value="auto",
                 search_defaults=Categorical(["auto", "svd"]),
-                description="A method of squeeze-onnx; auto is whiten with calibration data, else svd.",
+                description=f"A method of squeeze-onnx; auto is, {AUTO_HELP}.",
             ),
             # Olive takes an empty string for the current folder, so nothing is None.
             "calibration": PassConfigParam(

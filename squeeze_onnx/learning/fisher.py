@@ -5,6 +5,7 @@ the Fisher information itself; with a data set's labels in place of the draw it 
 arXiv 1905.12558). One answer is drawn a sequence, and gradients are those of single sequences, never of a batch's mean.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ def collect_fisher(
     ``head`` says which output is the answer, ``seed`` draws from its distribution. A tied weight counts all its uses.
 
     Raises ModelError if the graph cannot be differentiated or a gradient is not finite, OptionError for a site that the answer
-    does not depend on, or that returns the same rows for all sequences.
+    does not depend on, or whose rows belong to no sequence.
     """
     loss = drawn_loss(head)
     graph = attach_losses(model, [loss])
@@ -75,6 +76,10 @@ def collect_fisher(
             text = full_mask(batch.feeds, batch.mask)
             for name, each in uses.items():
                 seen = [_by_sequence(name, use, values, text) for use in each]
+                if len({len(counted) for _, _, counted in seen}) > 1:
+                    raise OptionError(
+                        f"{name} is used by text and by what is no text: leave it out with --exclude {name}"
+                    )
                 rows, gradients, counted = (np.concatenate(parts, axis=1) for parts in zip(*seen, strict=True))
                 sums[name].add(rows, gradients, counted)
     return {name: total.fisher() for name, total in sums.items()}
@@ -107,22 +112,34 @@ def _by_sequence(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows (sequences, tokens, in), gradients (sequences, tokens, out), 0 at padding, and which tokens are text.
 
-    What does not run over all positions (a pooler's input) has no padding, as in `calibration.without_padding`.
+    What does not run over all positions (a pooler's input) has no padding, as in `calibration.without_padding`. What is the same
+    for all sequences (the embeddings of positions) counts as one sequence: its gradient is the sum of theirs, and the second
+    moment of that the sum of their second moments, for each has the mean 0 and they are drawn independently.
     """
     rows, gradients = values[use.rows], values[use.gradient]
-    sequences, features = len(text), gradients.shape[-1]
-    count = gradients.size // features
-    if count not in (sequences, text.size):
-        raise OptionError(
-            f"{name} returns {count} rows for {sequences} sequences, so it is not known which belong to which: leave it out "
-            f"with --exclude {name}"
-        )
-    counted = text if count == text.size else np.ones((sequences, 1), np.float32)
+    features = gradients.shape[-1]
+    counted = _counted(name, gradients.shape[:-1], text)
+    sequences = len(counted)
     exact = use.scale * gradients.astype(np.float64).reshape(sequences, -1, features) * counted[..., np.newaxis]
     if not np.isfinite(exact).all():
         raise ModelError(f"the gradient at node {name} is NaN or infinite on the calibration data: check the weights")
     met = rows.reshape(sequences, -1) if use.is_lookup else rows.reshape(sequences, -1, rows.shape[-1])
     return met.astype(np.int64 if use.is_lookup else np.float64), exact, counted
+
+
+def _counted(name: str, shape: tuple[int, ...], text: np.ndarray) -> np.ndarray:
+    """Return which of the rows that a site returns, ``shape`` without features, are text: (sequences, rows each)."""
+    sequences, tokens = text.shape
+    if shape == (1, tokens):
+        return np.asarray(text.max(axis=0, keepdims=True))
+    if math.prod(shape) == text.size:
+        return text
+    if math.prod(shape) == sequences:
+        return np.ones((sequences, 1), np.float32)
+    raise OptionError(
+        f"{name} returns {math.prod(shape)} rows for {sequences} sequences, so it is not known which belong to which: leave it "
+        f"out with --exclude {name}"
+    )
 
 
 def _size(batch: CalibrationBatch) -> int:

@@ -5,7 +5,7 @@ Rules read the values of the forward run; nothing is computed twice.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,15 +99,32 @@ def differentiate_by_values(
     return GradientGraph(copy, {}, {name: str(gradient.name) for name, gradient in found.items()})
 
 
+def is_differentiable(model: ir.Model, values: Collection[str]) -> bool:
+    """Whether there is a rule for every operator through which ``values`` inside ``model`` change its outputs."""
+    copy = _simplified(model)
+    sources = {output for node in copy.graph for output in node.outputs if output.name in values}
+    behind = _reached_by(sources, copy.graph) - sources
+    passed = (node for node in copy.graph if not behind.isdisjoint(node.outputs))
+    return _opset(copy) >= OLDEST_OPSET and all(op_of(node) in RULES for node in passed)
+
+
 def _prepared(model: ir.Model) -> ir.Model:
+    copy = _simplified(model)
+    if _opset(copy) < OLDEST_OPSET:
+        raise ModelError(f"learning needs opset {OLDEST_OPSET} or later, the model has {_opset(copy)}: export it again")
+    return copy
+
+
+def _simplified(model: ir.Model) -> ir.Model:
     copy = model.clone()
     # Spelled out, a Gelu takes five passes over the widest values and ten backwards; as one operator it takes one and nine.
     fuse_exact_gelu(Inserter(copy))
     RemoveUnusedNodesPass()(copy)
-    opset = copy.graph.opset_imports.get("", 0)
-    if opset < OLDEST_OPSET:
-        raise ModelError(f"learning needs opset {OLDEST_OPSET} or later, the model has {opset}: export it again")
     return copy
+
+
+def _opset(model: ir.Model) -> int:
+    return model.graph.opset_imports.get("", 0)
 
 
 def _return(graph: ir.Graph, gradient: ir.Value, shape: Sequence[int | None]) -> None:
@@ -123,7 +140,7 @@ class _Differentiation:
         self._nodes = list(model.graph)
         self._outputs = {str(value.name): value for value in model.graph.outputs}
         self._sources = sources
-        self._varying = self._reached_by_sources()
+        self._varying = _reached_by(sources.values(), self._nodes)
         self._contributions: dict[ir.Value, list[ir.Value]] = defaultdict(list)
         self._gradients: dict[ir.Value, ir.Value | None] = {}
 
@@ -162,15 +179,16 @@ class _Differentiation:
             self._gradients[value] = self._emit("Sum", *parts) if len(parts) > 1 else next(iter(parts), None)
         return self._gradients[value]
 
-    def _reached_by_sources(self) -> set[ir.Value]:
-        """Return the values that change, smoothly, with a source."""
-        reached = set(self._sources.values())
-        for node in self._nodes:
-            if op_of(node) in _WITHOUT_SLOPE or _casts_to_integers(node):
-                continue
-            if any(node.inputs[index] in reached for index in data_operands(node)):
-                reached.update(node.outputs)
-        return reached
+
+def _reached_by(sources: Iterable[ir.Value], nodes: Iterable[ir.Node]) -> set[ir.Value]:
+    """Return the values that change, smoothly, with a source."""
+    reached = set(sources)
+    for node in nodes:
+        if op_of(node) in _WITHOUT_SLOPE or _casts_to_integers(node):
+            continue
+        if any(node.inputs[index] in reached for index in data_operands(node)):
+            reached.update(node.outputs)
+    return reached
 
 
 def _casts_to_integers(node: ir.Node) -> bool:

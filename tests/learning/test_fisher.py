@@ -228,3 +228,38 @@ class TestRefusals:
         weight.const_value = ir.tensor(np.full((HIDDEN, HIDDEN), np.nan, np.float32), name=str(weight.name))
         with pytest.raises(ModelError, match=r"the gradient at node layer\.0/query is NaN or infinite"):
             collected(ENCODER, ["layer.0/query"], OutputFisher, model=model)
+
+
+def test_embeddings_of_positions_count_once_a_batch() -> None:
+    """Their gradient is the sum over the sequences, whose second moment is that of all of them, drawn independently."""
+    sequences, tokens, classes = 5, 4, 2
+    rng = np.random.default_rng(7)
+    head = rng.standard_normal((8, classes)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Gather", ["table", "places"], ["position"], name="position"),
+            onnx.helper.make_node("Add", ["x", "position"], ["placed"]),
+            onnx.helper.make_node("ReduceMean", ["placed"], ["mean"], axes=[1], keepdims=0),
+            onnx.helper.make_node("MatMul", ["mean", "head"], ["logits"], name="head"),
+        ],
+        "placed",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["sequences", tokens, 8])],
+        [onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["sequences", classes])],
+        [
+            numpy_helper.from_array(rng.standard_normal((16, 8)).astype(np.float32), "table"),
+            numpy_helper.from_array(np.arange(tokens)[np.newaxis], "places"),
+            numpy_helper.from_array(head, "head"),
+        ],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    model: ir.Model = ir.from_proto(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8))
+    x = rng.standard_normal((sequences, tokens, 8)).astype(np.float32)
+    batches = [CalibrationBatch({"x": x}, np.ones((sequences, tokens), np.int64))] * 1000
+    found = collect_fisher(model, some_sites(model, "position"), batches, CLASSIFIER, OutputFisher)["position"]
+    assert isinstance(found, OutputFisher)
+    assert found.rows == 1000 * tokens
+    logits = run(model, {"x": x})[0].astype(np.float64)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    softmax = np.sum([np.diag(row) - np.outer(row, row) for row in p], axis=0)
+    expected = head @ softmax @ head.T / tokens**2
+    np.testing.assert_allclose(found.gram / found.rows, expected, atol=0.1 * np.abs(expected).max())
