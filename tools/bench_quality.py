@@ -120,7 +120,8 @@ def measure(
     Yields label, row and plan.
     """
     dense = load_model(path)
-    data_aware = METHODS[jobs[0].config.method].needs_calibration
+    method = jobs[0].config.method
+    data_aware = method == "auto" or METHODS[method].needs_calibration
     source = CalibrationConfig(f"glue:{task}", glue, rows=jobs[0].rows)
     calibration = load_calibration(dense, source) if data_aware else ()
     survey = take_survey(dense, jobs[0].config, calibration)
