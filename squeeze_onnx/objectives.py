@@ -1,46 +1,81 @@
 """What ``--objective`` names: what a budget is spent on, measured for one model on this machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 
 from squeeze_onnx.allocators import PARAMETERS, Cost, Objective
 from squeeze_onnx.benchmark import BenchConfig, bench
+from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.config import OptimizeConfig
-from squeeze_onnx.graph.model import OnnxModel
+from squeeze_onnx.graph.model import OnnxModel, save_model
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.graph.size import measure_size
+from squeeze_onnx.lowering import finish
 from squeeze_onnx.plan import Plan, PlannedSite
+from squeeze_onnx.precision import PRECISIONS, Evidence
 from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.runtime.matmul_latency import STEP, Setting, measure_matmuls
+from squeeze_onnx.runtime.matmul_latency import STEP, Lower, Setting, measure_matmuls
+from squeeze_onnx.runtime.sessions import Feeds
+from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.wheels import cache_folder
 
-Measure = Callable[[OnnxModel, Sequence[MatMulSite], Setting, Track], Objective]
+Measure = Callable[[OnnxModel, Sequence[MatMulSite], OptimizeConfig, Sequence[CalibrationBatch], Track], Objective]
 
 
 def objective_of(
-    model: OnnxModel, sites: Sequence[MatMulSite], config: OptimizeConfig, track: Track = silent
+    model: OnnxModel,
+    sites: Sequence[MatMulSite],
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch] = (),
+    track: Track = silent,
 ) -> Objective:
     """Return what ``config.objective`` means for ``sites`` of ``model``; raises what opening and timing it raises."""
-    return OBJECTIVES[config.objective](model, sites, setting_of(config), track)
+    return OBJECTIVES[config.objective](model, sites, config, calibration, track)
 
 
 def setting_of(config: OptimizeConfig) -> Setting:
     """Return what latency is measured on."""
-    return Setting(config.batch_size, config.sequence_length, config.provider, config.threads)
+    precision = config.precision or "fp32"
+    return Setting(config.batch_size, config.sequence_length, config.provider, config.threads, precision)
+
+
+@contextmanager
+def written_alike(model: OnnxModel, config: OptimizeConfig, calibration: Sequence[CalibrationBatch]) -> Iterator[Path]:
+    """Give the path of the dense ``model``, fused and in the precision in which ``config`` has the squeezed one written."""
+    if config.fuse is None and config.precision in (None, "fp32"):
+        yield model.path
+        return
+    with TemporaryDirectory() as folder:
+        dense = OnnxModel(model.path, model.ir.clone())
+        finished = finish(dense, Plan("", {}, ()), config, calibration, clock=Stopwatch())
+        path = Path(folder) / "dense.onnx"
+        save_model(finished.model.ir, path)
+        yield path
 
 
 def latency_report(
-    model: OnnxModel, squeezed: Path, plan: Plan, objective: Objective, config: OptimizeConfig
+    model: OnnxModel,
+    squeezed: Path,
+    plan: Plan,
+    objective: Objective,
+    config: OptimizeConfig,
+    *,
+    calibration: Sequence[CalibrationBatch] = (),
 ) -> dict[str, Any]:
     """Time ``model`` and what is in the file ``squeezed`` in turns, and put what was predicted for ``plan`` beside it.
 
-    A ratio is the time of the squeezed model over that of the dense one.
+    A ratio is the time of the squeezed model over that of the dense one, `written_alike`.
     """
-    measured = bench([model.path, squeezed], _bench_config(setting_of(config)))
+    with written_alike(model, config, calibration) as path:
+        measured = bench([path, squeezed], _bench_config(setting_of(config)))
     speedup = measured.speedup(1, 0)
     dense, small = (latency.p50_ms for latency in measured.latencies[0])
     return {
@@ -78,11 +113,23 @@ def _kept_cost(site: PlannedSite, cost: Cost) -> float:
     return _dense_cost(site, cost)
 
 
-def _parameters(model: OnnxModel, sites: Sequence[MatMulSite], setting: Setting, track: Track) -> Objective:
+def _parameters(
+    model: OnnxModel,
+    sites: Sequence[MatMulSite],
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch],
+    track: Track,
+) -> Objective:
     return PARAMETERS
 
 
-def _size(model: OnnxModel, sites: Sequence[MatMulSite], setting: Setting, track: Track) -> Objective:
+def _size(
+    model: OnnxModel,
+    sites: Sequence[MatMulSite],
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch],
+    track: Track,
+) -> Objective:
     """Bytes, in units of those of an eligible parameter: the rest of the model is fixed."""
     eligible = sum(site.weight.stored_bytes for site in sites)
     entries = sum(site.parameters for site in sites)
@@ -90,13 +137,32 @@ def _size(model: OnnxModel, sites: Sequence[MatMulSite], setting: Setting, track
     return Objective("the bytes of the model", fixed=rest * entries / eligible)
 
 
-def _latency(model: OnnxModel, sites: Sequence[MatMulSite], setting: Setting, track: Track) -> Objective:
+def _latency(
+    model: OnnxModel,
+    sites: Sequence[MatMulSite],
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch],
+    track: Track,
+) -> Objective:
     """Nanoseconds of one run; what is not spent on the weights of ``sites`` is fixed."""
+    setting = setting_of(config)
     shapes = [(site.in_features, site.out_features) for site in sites]
-    cost = measure_matmuls(shapes, setting, cache_folder() / "latency", track=track)
+    cost = measure_matmuls(shapes, setting, _lowering(setting), cache_folder() / "latency", track=track)
     weights = sum(float(cost.into(rows, np.array([columns]))[0]) for rows, columns in shapes)
-    [[whole]] = bench([model.path], _bench_config(setting)).latencies
+    with written_alike(model, config, calibration) as path:
+        [[whole]] = bench([path], _bench_config(setting)).latencies
     return Objective("the latency of the model", cost, max(whole.p50_ms * 1e6 - weights, 0.0), STEP)
+
+
+def _lowering(setting: Setting) -> Lower:
+    """Write a graph as the precision of ``setting`` writes a model, and nothing in a higher one."""
+    precision = PRECISIONS[setting.precision]()
+
+    def lower(graph: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
+        evidence = Evidence((CalibrationBatch(feeds, None),), kept=(), provider=setting.provider)
+        return ir.to_proto(precision.lower(ir.from_proto(graph), evidence).model)
+
+    return lower
 
 
 def _bench_config(setting: Setting) -> BenchConfig:

@@ -168,7 +168,9 @@ def examine_written(
     if config.objective == "latency":
         with clock.stage("latency"):
             plan = read_plan(folder / "plan.json")
-            found["latency"] = latency_report(dense, folder / "model.onnx", plan, survey.objective, config)
+            found["latency"] = latency_report(
+                dense, folder / "model.onnx", plan, survey.objective, config, calibration=calibration
+            )
     return found
 
 

@@ -117,7 +117,7 @@ def take_survey(
         pairs = zip(spectra, learning.candidates, strict=True)
         spectra = tuple(replace(measured, candidate=candidate) for measured, candidate in pairs)
     with clock.stage("objective"):
-        objective = objective_of(model, sites, config, track)
+        objective = objective_of(model, sites, config, calibration, track)
     return Survey(
         method,
         spectra,

@@ -97,7 +97,8 @@ def cached_survey(
         path = cache / f"survey-{key[:16]}.npz"
         if path.exists():
             fields = _read(path, key, model, config)
-            objective = objective_of(model, [measured.site for measured in fields["spectra"]], config, track)
+            sites = [measured.site for measured in fields["spectra"]]
+            objective = objective_of(model, sites, config, calibration, track)
             return Survey(**fields, objective=objective, timing=clock.seconds)
     with reserved(path):
         survey = take_survey(model, config, calibration, track=track)

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from squeeze_onnx import objectives
@@ -12,9 +14,11 @@ from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.graph.model import OnnxModel, load_model
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from squeeze_onnx.graph.size import measure_size
-from squeeze_onnx.objectives import objective_of, predicted_share
+from squeeze_onnx.objectives import objective_of, predicted_share, written_alike
 from squeeze_onnx.plan import Plan, PlannedSite
+from squeeze_onnx.runtime import matmul_latency
 from squeeze_onnx.runtime.matmul_latency import STEP
+from squeeze_onnx.runtime.sessions import Session, open_session
 from tests.tiny_encoder import write_model_folder
 
 
@@ -74,6 +78,33 @@ def test_bytes_are_those_of_the_whole_model(model: OnnxModel, sites: tuple[MatMu
     objective = objective_of(model, sites, OptimizeConfig(objective="size"))
     eligible = sum(site.parameters for site in sites)
     assert (eligible + objective.fixed) * 4 == pytest.approx(measure_size(model).bytes)
+
+
+def test_latency_is_that_of_the_precision(
+    model: OnnxModel, sites: tuple[MatMulSite, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Products of integers are timed, and the dense model is quantized before it is."""
+    monkeypatch.setenv("SQUEEZE_CACHE", str(tmp_path / "cache"))
+    timed: list[set[str]] = []
+
+    def measure(path: Path | bytes) -> None:
+        graph = onnx.load(path) if isinstance(path, Path) else onnx.load_from_string(path)
+        timed.append({node.op_type for node in graph.graph.node})
+
+    def open_seen(opened: Path | bytes, *arguments: Any, **options: Any) -> Session:
+        measure(opened)
+        return open_session(opened, *arguments, **options)
+
+    monkeypatch.setattr(matmul_latency, "open_session", open_seen)
+    config = OptimizeConfig(objective="latency", sequence_length=8, precision="int8")
+    with written_alike(model, config, ()) as path:
+        measure(path)
+    objective = objective_of(model, sites, config)
+    assert objective.fixed >= 0
+    assert all("MatMulInteger" in operators for operators in timed)
+    assert len(timed) > 2
+    with written_alike(model, replace(config, precision="fp32"), ()) as path:
+        assert path == model.path
 
 
 def test_latency_is_that_of_the_whole_model(

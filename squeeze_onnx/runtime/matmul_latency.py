@@ -6,13 +6,14 @@ in a graph of many MatMuls whose weights together are larger than the caches, as
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from squeeze_onnx.errors import DataError
@@ -20,7 +21,7 @@ from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.runtime.binding import bind_run
 from squeeze_onnx.runtime.latency import measure_latency
 from squeeze_onnx.runtime.providers import import_onnxruntime
-from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.runtime.sessions import Feeds, open_session
 from squeeze_onnx.staging import staged_file
 
 STEP = 16
@@ -39,15 +40,19 @@ _IR_VERSION = 9
 
 Shape = tuple[int, int]
 
+Lower = Callable[[onnx.ModelProto, Feeds], onnx.ModelProto]
+"""Writes a graph in the precision of a `Setting`; the feeds are what it is run on."""
+
 
 @dataclass(frozen=True)
 class Setting:
-    """What is run on: batch × length tokens, a provider of onnxruntime, and its intra-op threads (None: its choice)."""
+    """What is run on: batch × length tokens, a provider of onnxruntime, its intra-op threads (None: its choice), a precision."""
 
     batch_size: int = 1
     sequence_length: int = 128
     provider: str = "cpu"
     threads: int | None = None
+    precision: str = "fp32"
 
     @property
     def tokens(self) -> int:
@@ -88,7 +93,7 @@ class MatMulLatency:
 
 
 def measure_matmuls(
-    shapes: Sequence[Shape], setting: Setting, cache: Path, *, seed: int = 0, track: Track = silent
+    shapes: Sequence[Shape], setting: Setting, lower: Lower, cache: Path, *, seed: int = 0, track: Track = silent
 ) -> MatMulLatency:
     """Time MatMuls for all that could stand in for weights of ``shapes``; what the folder ``cache`` holds is not timed again.
 
@@ -100,7 +105,7 @@ def measure_matmuls(
     whole = list(dict.fromkeys(shapes))
     grid = list(dict.fromkeys(each for shape in whole for each in _grid(*shape)))
     missing = [shape for shape in grid if shape not in kept or shape in whole]
-    now = {shape: _measure(shape, setting, seed) for shape in track(missing, "MatMuls")}
+    now = {shape: _measure(shape, setting, lower, seed) for shape in track(missing, "MatMuls")}
     slower = float(np.median([now[shape] / kept[shape] for shape in whole if shape in kept] or [1.0]))
     known = {shape: nanoseconds * slower for shape, nanoseconds in kept.items()} | now
     _write(path, setting, known)
@@ -125,33 +130,35 @@ def _widths(largest: int) -> list[int]:
     return [*widths, largest]
 
 
-def _measure(shape: Shape, setting: Setting, seed: int) -> float:
+def _measure(shape: Shape, setting: Setting, lower: Lower, seed: int) -> float:
     """Return the median time of one MatMul, in nanoseconds."""
     rows, columns = shape
     operations = 2 * setting.tokens * rows * columns
     count = int(np.clip(min(_WEIGHT_BYTES / (4 * rows * columns), _OPERATIONS / operations), 2, _MOST_MATMULS))
     generator = np.random.default_rng(seed)
-    session = open_session(_many_matmuls(shape, count, generator), setting.provider, threads=setting.threads)
+    many = _many_matmuls(shape, count, generator)
     feeds = {"x": generator.standard_normal((setting.batch_size, setting.sequence_length, rows), dtype=np.float32)}
+    session = open_session(lower(many, feeds).SerializeToString(), setting.provider, threads=setting.threads)
     [latency] = measure_latency([bind_run(session, feeds)], rounds=3, repeats=3, warm_up=1)
     return latency.p50_ms * 1e6 / count
 
 
-def _many_matmuls(shape: Shape, count: int, generator: np.random.Generator) -> bytes:
+def _many_matmuls(shape: Shape, count: int, generator: np.random.Generator) -> onnx.ModelProto:
     """Return a graph in which ``count`` different weights of ``shape`` meet the same rows."""
     weights = [
         numpy_helper.from_array(generator.standard_normal(shape, dtype=np.float32), f"weight/{index}")
         for index in range(count)
     ]
-    nodes = [helper.make_node("MatMul", ["x", weight.name], [f"y/{index}"]) for index, weight in enumerate(weights)]
+    nodes = [
+        helper.make_node("MatMul", ["x", weight.name], [f"y/{index}"], name=f"matmul/{index}")
+        for index, weight in enumerate(weights)
+    ]
     outputs = [
         helper.make_tensor_value_info(f"y/{index}", TensorProto.FLOAT, [None, None, shape[1]]) for index in range(count)
     ]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, None, shape[0]])
     graph = helper.make_graph(nodes, "matmuls", [x], outputs, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
-    serialized: bytes = model.SerializeToString()
-    return serialized
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
 
 
 def _fingerprint(setting: Setting) -> str:
