@@ -4,7 +4,7 @@
     python -m tools.bench_ablation table
 
 ``run`` squeezes a reference model (built by tools/reference_models.py) step by step, scores each step on the whole dev set of its
-task against the dense model, and writes models/NAME/results/ablation.json. ``table`` puts them into docs/results.md.
+task against the dense model, and writes models/NAME/results/ablation.json. ``table`` puts them into the README.
 Nothing is tuned on the dev set; calibration is train text.
 """
 
@@ -24,7 +24,7 @@ from squeeze_onnx.slicing.heads import Contexts, Scores
 from squeeze_onnx.slicing.neurons import Neurons
 from squeeze_onnx.squeezing import carry_out
 from squeeze_onnx.survey import Survey, take_survey
-from tools.measuring import BUDGETS, TASKS, data_options, known_results, page_option, results_path, score
+from tools.measuring import BUDGETS, ROOT, TASKS, data_options, known_results, results_path, score
 from tools.readme_tables import put_table
 
 
@@ -127,10 +127,9 @@ def measure(path: Path, task: str, glue: Path, steps: Sequence[Step]) -> Iterato
 
 
 @main.command()
-@page_option
-def table(page: Path) -> None:
-    """Put the table between its markers in docs/results.md."""
-    put_table(page, "ablation", markdown())
+def table() -> None:
+    """Put the table between its markers in the README, from where docs/results.md takes it."""
+    put_table(ROOT / "README.md", "ablation", markdown())
 
 
 def markdown() -> Iterator[str]:
