@@ -1,6 +1,7 @@
 """Runs whose inputs and outputs already lie on the device, so that only the model is timed."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,23 +23,26 @@ def bind_run(session: Session, feeds: Feeds, *, graph_id: int | None = None) -> 
     """
     onnxruntime = import_onnxruntime()
     binding = session.ort.io_binding()
-    for name, array in feeds.items():
-        on_device = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), session.provider, 0)
-        binding.bind_ortvalue_input(name, on_device)
+    inputs = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), session.provider, 0)
+        for name, array in feeds.items()
+    }
+    for name, value in inputs.items():
+        binding.bind_ortvalue_input(name, value)
     for output in session.outputs:
         binding.bind_output(output.name, session.provider)
 
-    def run(options: Any) -> None:
+    def run(options: Any, held: object) -> None:
         with session.errors_told_in_one_line():
             session.ort.run_with_iobinding(binding, options)
             binding.synchronize_outputs()
 
     # The first run says how large the outputs are; what it allocated for them is what every later run writes to.
-    run(_run_options(onnxruntime, None if graph_id is None else _NOT_CAPTURED))
+    run(_run_options(onnxruntime, None if graph_id is None else _NOT_CAPTURED), inputs)
     for output, value in zip(session.outputs, binding.get_outputs(), strict=True):
         binding.bind_ortvalue_output(output.name, value)
-    options = _run_options(onnxruntime, graph_id)
-    return lambda: run(options)
+    # A binding reads inputs where they lie; that of older onnxruntimes does not keep them alive.
+    return partial(run, _run_options(onnxruntime, graph_id), held=inputs)
 
 
 def _run_options(onnxruntime: Any, graph_id: int | None) -> Any:

@@ -28,7 +28,7 @@ def measure_peak_memory(model: Path, provider: str, feeds: Feeds, *, threads: in
     Raises ModelError with the child's reason if it fails, MachineError where the system does not tell memory.
     """
     packed = io.BytesIO()
-    np.savez(packed, allow_pickle=False, **dict(feeds))
+    np.savez(packed, **dict(feeds))  # type: ignore[arg-type]
     request = json.dumps({"model": str(model), "provider": provider, "threads": threads})
     done = subprocess.run(
         [sys.executable, "-m", __name__, request], input=packed.getvalue(), capture_output=True, check=False

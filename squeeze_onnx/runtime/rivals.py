@@ -12,12 +12,21 @@ from squeeze_onnx.runtime.quantizers import quantize_int8, quietly
 def fuse_dense(source: Path, target: Path) -> None:
     """Write to ``target`` what `onnxruntime.transformers.optimizer` makes of ``source``: attention and the like fused."""
     import_onnxruntime()
-    if find_spec("sympy") is None:
-        raise MissingPackageError("--against fused runs onnxruntime.transformers, which needs sympy: pip install sympy")
+    if find_spec("sympy") is None:  # imported late, where its absence is swallowed
+        raise _lacking("sympy")
     with quietly():
-        from onnxruntime.transformers import optimizer  # noqa: PLC0415, TID251
+        try:
+            from onnxruntime.transformers import optimizer  # noqa: PLC0415, TID251
+        except ModuleNotFoundError as error:  # older ones import torch
+            raise _lacking(str(error.name)) from error
 
         optimizer.optimize_model(str(source), model_type="bert").save_model_to_file(str(target))
+
+
+def _lacking(package: str) -> MissingPackageError:
+    return MissingPackageError(
+        f"--against fused runs onnxruntime.transformers, which needs {package}: pip install {package}"
+    )
 
 
 RIVALS: dict[str, Callable[[Path, Path], None]] = {"int8": quantize_int8, "fused": fuse_dense}

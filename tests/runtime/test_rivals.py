@@ -1,3 +1,4 @@
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -57,6 +58,18 @@ def test_without_sympy_there_is_one_sentence_that_names_it(
 ) -> None:
     monkeypatch.setattr(rivals, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"--against fused .* pip install sympy"):
+        build_rival("fused", model, tmp_path)
+
+
+def test_nor_is_there_more_without_torch_where_onnxruntime_wants_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WantsTorch:
+        def __getattr__(self, name: str) -> object:
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setitem(sys.modules, "onnxruntime.transformers", WantsTorch())
+    with pytest.raises(MissingPackageError, match=r"--against fused .* pip install torch"):
         build_rival("fused", model, tmp_path)
 
 
