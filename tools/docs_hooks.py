@@ -19,6 +19,7 @@ _NUMBER = re.compile(r"\{\{ (?P<model>[\w-]+) / (?P<row>[^/{}]+) / (?P<key>\w+) 
 
 FORMS: Mapping[str, Callable[[Any], str]] = {
     "baseline": "{:.4f}".format,
+    "agreement": lambda share: f"{100 * share:.1f} %",
     "candidate": "{:.4f}".format,
     "cosine_similarity": "{:.3f}".format,
     "drop_points": "{:.2f}".format,
