@@ -6,8 +6,8 @@
 ``run`` builds a BERT with the shapes of BERT-base and random weights, halves its encoder in two ways, writes every precision
 of both, times all in turns (`squeeze_onnx.benchmark`) and writes models/bert-base-shapes/results/precision.json. ``sliced`` is
 what `whiten` does by itself: half of the neurons, 24 of 64 dimensions of a head for query and key, 40 for value and output.
-It keeps 50.0 % of the encoder. ``factored`` is one global budget with ranks only: query and key at 88, attention output at 216, FFN
-at 272, value dense; it keeps 46.4 %. Random weights say nothing of quality: ``squeeze-onnx validate`` on a real model does.
+It keeps 50.0 % of the encoder. ``factored`` is one global budget with ranks only: query and key at 88, attention output at 216,
+FFN at 272, value dense; it keeps 46.4 %. Random weights say nothing of quality: ``squeeze-onnx validate`` on a real model does.
 """
 
 import json
