@@ -4,8 +4,8 @@
 
 CHECKPOINT is a transformers folder of a sentence encoder. For each way to install, a new virtual environment gets squeeze-onnx
 with its extras ``cpu`` and ``optimum``; there optimum-cli shows its help, exports, exports and squeezes, and squeezes what it
-exported, and `ORTSqueezer` and `ORTModelForFeatureExtraction` read that. Wants a package index; prints what is tried, and stops at
-the first step that fails.
+exported, and `ORTSqueezer` and `ORTModelForFeatureExtraction` read that. Wants a package index; prints what is tried, and stops
+at the first step that fails.
 """
 
 import os
@@ -85,7 +85,7 @@ def pinned() -> list[str]:
     return [wanted for wanted in project["optional-dependencies"]["test"] if wanted.startswith("torch==")]
 
 
-def commands(checkpoint: Path) -> Iterator[tuple[object, ...]]:
+def commands(checkpoint: Path) -> Iterator[tuple[str | Path, ...]]:
     """Yield what is called in an empty folder."""
     yield "optimum-cli", "--help"
     yield "optimum-cli", "export", "--help"
