@@ -6,9 +6,16 @@ import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
 from squeeze_onnx.cli.options import PATH, spectrum_options
+from squeeze_onnx.cli.sections import SectionedCommand
+
+SECTIONS = {
+    "What is written": ("--json", "--html"),
+    "What is looked at": ("--include", "--exclude"),
+    "How it is judged": ("--noise", "--probability", "--seed"),
+}
 
 
-@click.command()
+@click.command(cls=SectionedCommand, sections=SECTIONS)
 @click.argument("model", type=PATH)
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
 @click.option("--html", "html_path", type=PATH, metavar="FILE", help="Write a self-contained page.")

@@ -151,7 +151,8 @@ SECTIONS = {
     "--precision",
     metavar="NAME",
     help="fp32; fp16; int8: integer products, ranges found as it runs; int8-static: ranges from the calibration data; "
-    "int4: the smallest file, at the speed of fp32 [default: that of the plan, or fp32].",
+    "int8-int4: int8, large tables in four bits; int4: the smallest file, at the speed of fp32 [default: that of the plan, or "
+    "fp32].",
 )
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @click.option(

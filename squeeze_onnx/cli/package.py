@@ -6,9 +6,16 @@ import click
 
 from squeeze_onnx.cli.console import output_console, readable_bytes, verbosity_options
 from squeeze_onnx.cli.options import PATH
+from squeeze_onnx.cli.sections import SectionedCommand
+
+SECTIONS = {
+    "What is written": ("--output", "--force", "--target", "--form"),
+    "What the manifest says": ("--licence", "--measured"),
+    "What is read": ("--tokenizer",),
+}
 
 
-@click.command()
+@click.command(cls=SectionedCommand, sections=SECTIONS)
 @click.argument("model", type=PATH)
 @click.option(
     "-o", "--output", "out", type=PATH, required=True, metavar="BUNDLE", help="Folder to write; an archive if *.zip."

@@ -18,7 +18,8 @@ class SectionedCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one definition list a section."""
-        records = {param.opts[-1]: param.get_help_record(ctx) for param in self.get_params(ctx)}
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        records = {option.opts[-1]: option.get_help_record(ctx) for option in options}
         titled = {name for names in self.sections.values() for name in names}
         others = [name for name in records if name not in titled]
         for title, names in {**self.sections, "Other": others}.items():

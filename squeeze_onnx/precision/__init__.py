@@ -7,10 +7,10 @@ from squeeze_onnx.precision.base import Evidence, KeptSite, Lowered, Precision
 from squeeze_onnx.precision.fp16 import Float16
 from squeeze_onnx.precision.fp32 import Float32
 from squeeze_onnx.precision.int4 import Int4
-from squeeze_onnx.precision.int8 import DynamicInt8, StaticInt8
+from squeeze_onnx.precision.int8 import DynamicInt8, Int8Int4Tables, StaticInt8
 
 PRECISIONS: dict[str, type[Precision]] = {
-    precision.name: precision for precision in (Float32, Float16, DynamicInt8, StaticInt8, Int4)
+    precision.name: precision for precision in (Float32, Float16, DynamicInt8, StaticInt8, Int8Int4Tables, Int4)
 }
 """Name on the command line and in JSON → class."""
 
@@ -21,6 +21,7 @@ __all__ = [
     "Float16",
     "Float32",
     "Int4",
+    "Int8Int4Tables",
     "KeptSite",
     "Lowered",
     "Precision",

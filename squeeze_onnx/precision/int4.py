@@ -20,13 +20,11 @@ from squeeze_onnx.precision.base import Evidence, KeptSite, Lowered
 from squeeze_onnx.precision.correction import RANK_STEP, Residual, allocate_ranks
 from squeeze_onnx.precision.islands import choose_islands
 from squeeze_onnx.precision.rounding import Blocks, round_blocks
+from squeeze_onnx.precision.tables import fits_blocks, round_rows
 from squeeze_onnx.weights import read_weight
 
 BLOCK = 32
 """Entries of a column of a product that share a scale."""
-
-TABLE_BLOCKS = (64, 32, 16)
-"""The same for the rows of a table: the first that they are a multiple of."""
 
 CORRECTION_SHARE = 1 / 8
 """Bytes that corrections may take, over those of the rounded products."""
@@ -113,15 +111,14 @@ class Int4:
 
 def _fits(site: MatMulSite) -> bool:
     """Whether blocks hold the weight: a table's rows have to be whole blocks, a product's columns are filled up."""
-    return not is_lookup(site) or site.out_features % TABLE_BLOCKS[-1] == 0
+    return not is_lookup(site) or fits_blocks(site)
 
 
 def _round(site: MatMulSite, bits: int, moments: Moments) -> Blocks:
     """Round the weight as it will be stored: a table by its rows, a product by its columns, transposed."""
     weight = read_weight(site)
     if is_lookup(site):
-        size = next(size for size in TABLE_BLOCKS if site.out_features % size == 0)
-        return round_blocks(weight, bits=bits, size=size)
+        return round_rows(weight, bits=bits)
     return round_blocks(weight.T, bits=bits, size=BLOCK, importance=moments.diagonal)
 
 

@@ -1,11 +1,11 @@
 """int8: weights with one scale a column, rows in uint8 with one scale for the tensor; the products are those of integers.
 
 Factors are balanced, and the right one is fitted to the rounded left one (`precision.balance`); tables get a scale for each
-column (`graph.few_bits`); the products are written by onnxruntime's quantizer.
+column, or four bits in blocks of a row (`precision.tables`); the products are written by onnxruntime's quantizer.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ import onnx_ir as ir
 from squeeze_onnx.decompositions import Factors
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.factor_pairs import FactorPair, find_factor_pairs
-from squeeze_onnx.graph.few_bits import is_lookup, store_int8_table
+from squeeze_onnx.graph.few_bits import is_lookup
 from squeeze_onnx.graph.fused_layers import keep_sums_apart
 from squeeze_onnx.graph.insertion import Inserter
 from squeeze_onnx.graph.plain_weights import plain_weight_sites
@@ -25,13 +25,17 @@ from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from squeeze_onnx.precision.balance import quantizable
 from squeeze_onnx.precision.base import Evidence, Lowered
 from squeeze_onnx.precision.islands import Group, choose_islands
-from squeeze_onnx.precision.rounding import INT8_LEVELS, column_scales, round_columns
+from squeeze_onnx.precision.rounding import round_columns
+from squeeze_onnx.precision.tables import Int4Rows, Int8Columns, TableForm, fits_blocks
 from squeeze_onnx.precision.through_files import through_files
 from squeeze_onnx.runtime.quantizers import quantize_int8, quantize_static_int8
 from squeeze_onnx.weights import read_weight
 
 _SCALES_ALONG_AN_AXIS = 13
 """The first opset whose DequantizeLinear has them."""
+
+_LEAST_SHARE = 0.1
+"""Of the entries of all tables: positions and token types hold less, so four bits gain nothing, and they are in every row."""
 
 _Tool = Callable[[Path, Path], None]
 
@@ -46,7 +50,20 @@ class DynamicInt8:
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Quantize every product and table of ``model``, whose graph changes on the way, but for sites that hurt."""
-        return _lower(model, evidence, lambda nodes: partial(quantize_int8, nodes=nodes), self.name)
+        return _lower(model, evidence, _dynamic, self.name)
+
+
+@dataclass(frozen=True)
+class Int8Int4Tables:
+    """Products as in `DynamicInt8`, the large tables in four bits: if they hurt, or rows are no whole blocks, in eight."""
+
+    name: ClassVar[str] = "int8-int4"
+    weights_apart: ClassVar[bool] = True
+    providers: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
+        """Quantize every product and table of ``model``, whose graph changes on the way, but for products that hurt."""
+        return _lower(model, evidence, _dynamic, self.name, four_bit_tables=True)
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,18 @@ class StaticInt8:
         )
 
 
-def _lower(model: ir.Model, evidence: Evidence, tool_for: Callable[[Sequence[str]], _Tool], name: str) -> Lowered:
+def _dynamic(nodes: Sequence[str]) -> _Tool:
+    return partial(quantize_int8, nodes=nodes)
+
+
+def _lower(
+    model: ir.Model,
+    evidence: Evidence,
+    tool_for: Callable[[Sequence[str]], _Tool],
+    name: str,
+    *,
+    four_bit_tables: bool = False,
+) -> Lowered:
     opset = model.opset_imports[""]
     if opset < _SCALES_ALONG_AN_AXIS:
         raise ModelError(
@@ -82,23 +110,31 @@ def _lower(model: ir.Model, evidence: Evidence, tool_for: Callable[[Sequence[str
     sites = plain_weight_sites(model)
     pairs = find_factor_pairs(sites)
     weights = {site.name: read_weight(site) for site in sites} | _balanced(model, pairs, evidence)
-    rounded = {name: round_columns(weight) for name, weight in weights.items()}
+    tables = _table_forms(sites, four_bits=four_bit_tables)
+    rounded = {name: (tables[name].round if name in tables else round_columns)(each) for name, each in weights.items()}
     groups = _groups(sites, pairs)
     islands = choose_islands(model, groups, rounded, evidence, round_rows=True)
     kept = {site.name for site in islands.kept}
     lowered = tuple(site.name for site in sites if site.name not in kept)
+    products = [site for site in sites if site.name in lowered and site.name not in tables]
     rewriter = Rewriter(model)
-    for site in sites:
-        if site.name in lowered:
-            rewriter.replace(site, rounded[site.name])
+    for site in products:
+        rewriter.replace(site, rounded[site.name])
     keep_sums_apart(Inserter(model))
-    products = [str(node.name) for site in sites if site.name in lowered and not is_lookup(site) for node in site.nodes]
-    quantized = through_files(model, tool_for(products), f"--precision {name}") if products else model
-    _store_tables(quantized, lowered)
+    nodes = [str(node.name) for site in products for node in site.nodes]
+    quantized = through_files(model, tool_for(nodes), f"--precision {name}") if nodes else model
+    stored = {
+        name: Int8Columns() if name in kept else form
+        for name, form in tables.items()
+        if four_bit_tables or name not in kept
+    }
+    _store_tables(quantized, stored)
     return Lowered(
         quantized,
         lowered,
-        islands.kept,
+        tuple(
+            replace(site, reason=f"eight bits: {site.reason}") if site.name in stored else site for site in islands.kept
+        ),
         islands.damage or {},
         islands.total,
         islands.notes,
@@ -123,12 +159,17 @@ def _groups(sites: Sequence[MatMulSite], pairs: Sequence[FactorPair]) -> list[Gr
     return [*paired, *((site.name,) for site in sites if site.name not in members)]
 
 
-def _store_tables(model: ir.Model, lowered: Sequence[str]) -> None:
-    """Store the tables among ``lowered`` as int8: after the products, whose quantizer misreads what a table decodes to."""
+def _table_forms(sites: Sequence[MatMulSite], *, four_bits: bool) -> dict[str, TableForm]:
+    """Return how the tables among ``sites`` are stored, by site."""
+    tables = [site for site in sites if is_lookup(site)]
+    worth_it = _LEAST_SHARE * sum(site.parameters for site in tables)
+    fit = {site.name for site in tables if four_bits and fits_blocks(site) and site.parameters >= worth_it}
+    return {site.name: Int4Rows() if site.name in fit else Int8Columns() for site in tables}
+
+
+def _store_tables(model: ir.Model, forms: Mapping[str, TableForm]) -> None:
+    """Store tables, by site: after the products, whose quantizer misreads what a table decodes to."""
     inserter = Inserter(model)
     for site in find_sites(model).sites:
-        if site.name in lowered and is_lookup(site):
-            table = read_weight(site)
-            scales = column_scales(table).astype(np.float32)
-            integers = np.rint(table / scales).clip(-INT8_LEVELS, INT8_LEVELS).astype(np.int8)
-            store_int8_table(inserter, site, integers, scales)
+        if site.name in forms:
+            forms[site.name].store(inserter, site)

@@ -24,6 +24,13 @@ def test_each_command_explains_its_options(run_cli: RunCli, command: str) -> Non
     assert "--verbose" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["analyze", "optimize", "validate", "bench", "package"])
+def test_many_options_come_in_sections(run_cli: RunCli, command: str) -> None:
+    lines = run_cli(command, "--help").stdout.splitlines()
+    assert lines.index("Other:") > lines.index("What is written:")
+    assert lines[lines.index("Other:") + 1].startswith("  -")
+
+
 def test_the_version_is_that_of_the_package(run_cli: RunCli) -> None:
     assert run_cli("--version").stdout == f"squeeze-onnx, version {__version__}\n"
 

@@ -6,9 +6,11 @@ import numpy as np
 import onnx
 import pytest
 
+from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import BundleError, ModelError, OptionError, OutputError, TokenizerError
 from squeeze_onnx.packaging.bundle import PackageConfig, package
 from squeeze_onnx.packaging.verification import Bundle, verify
+from squeeze_onnx.pipeline import optimize
 from tests.folders import snapshot
 from tests.text_models import write_classifier
 from tests.tiny_encoder import encoder_model, write_model_folder
@@ -68,6 +70,14 @@ def test_one_form_of_the_model_may_do(model: Path, tmp_path: Path, form: str, ab
     assert set(bundle.manifest.files) == FILES - absent
     assert bundle.manifest.models == (f"model.{form}",)
     assert verify(bundle.path).sha256 == bundle.sha256
+
+
+def test_tables_in_four_bits_answer_in_both_forms(model: Path, tmp_path: Path) -> None:
+    optimize(model, tmp_path / "small", OptimizeConfig(method="svd", keep=0.5, simulations=1, precision="int8-int4"))
+    bundle = package(tmp_path / "small", tmp_path / "b")
+    assert "GatherBlockQuantized" in bundle.manifest.document["model"]["operators"]["com.microsoft"]
+    assert "GatherBlockQuantized" in (tmp_path / "b" / "required_operators.config").read_text()
+    assert [answer.model for answer in bundle.answers] == ["model.ort", "model.onnx"]
 
 
 def test_external_data_comes_along(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.streaming import stream_model
-from squeeze_onnx.precision import PRECISIONS, DynamicInt8, Evidence, Float16, Int4, StaticInt8
+from squeeze_onnx.precision import PRECISIONS, DynamicInt8, Evidence, Float16, Int4, Int8Int4Tables, StaticInt8
 from tests.graph.execution import run
-from tests.precision.tiny import FEEDS, OUT, RANK, SITES, WIDTH, WORDS, batches, block
+from tests.precision.tiny import FEEDS, OUT, RANK, SITES, WIDTH, WORDS, batches, block, two_tables
 
 RNG = np.random.default_rng(0)
 EVIDENCE = Evidence(batches())
@@ -25,7 +25,8 @@ def ops(model: ir.Model) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "tolerance"), [("fp32", 0), ("fp16", 3e-3), ("int8", 0.05), ("int8-static", 0.06), ("int4", 0.25)]
+    ("name", "tolerance"),
+    [("fp32", 0), ("fp16", 3e-3), ("int8", 0.05), ("int8-static", 0.06), ("int8-int4", 0.2), ("int4", 0.25)],
 )
 def test_outputs_stay_close_and_under_their_name(name: str, tolerance: float) -> None:
     lowered = PRECISIONS[name]().lower(block(), EVIDENCE)
@@ -33,16 +34,16 @@ def test_outputs_stay_close_and_under_their_name(name: str, tolerance: float) ->
     assert [value.name for value in lowered.model.graph.outputs] == ["y"]
 
 
-@pytest.mark.parametrize("precision", [Float16(), DynamicInt8(), StaticInt8(), Int4()], ids=lambda each: each.name)
-def test_large_weights_take_fewer_bytes(precision: Float16 | DynamicInt8 | StaticInt8 | Int4) -> None:
+@pytest.mark.parametrize("name", ["fp16", "int8", "int8-static", "int8-int4", "int4"])
+def test_large_weights_take_fewer_bytes(name: str) -> None:
     wide = {
         "table": RNG.standard_normal((2000, WIDTH)),
         "right": RNG.standard_normal((RANK, 64)),
         "head": np.ones((4, 64)),
     }
     before = stream_model(block(**wide)).size
-    after = stream_model(precision.lower(block(**wide), EVIDENCE).model).size
-    assert after < {"fp16": 0.52, "int8": 0.35, "int8-static": 0.35, "int4": 0.25}[precision.name] * before
+    after = stream_model(PRECISIONS[name]().lower(block(**wide), Evidence(batches(), kept=())).model).size
+    assert after < {"fp16": 0.52, "int8": 0.35, "int8-static": 0.35, "int8-int4": 0.25, "int4": 0.25}[name] * before
 
 
 class TestInt8:
@@ -113,6 +114,35 @@ class TestInt8:
         model = StaticInt8().lower(block(), EVIDENCE).model
         assert "DynamicQuantizeLinear" not in ops(model)
         assert ops(model).count("QuantizeLinear") == 3
+
+
+class TestInt8Int4:
+    def test_tables_lie_in_blocks_and_products_are_integers(self) -> None:
+        lowered = Int8Int4Tables().lower(block(), Evidence())
+        assert lowered.lowered == SITES
+        assert ops(lowered.model).count("GatherBlockQuantized") == 1
+        assert ops(lowered.model).count("MatMulInteger") == 3
+
+    def test_a_table_that_hurts_takes_eight_bits(self) -> None:
+        lowered = Int8Int4Tables().lower(block(), Evidence(batches(), kept=("table",)))
+        assert [(site.name, site.reason) for site in lowered.kept] == [("table", "eight bits: as the plan says")]
+        assert "GatherBlockQuantized" not in ops(lowered.model)
+        assert relative_error(lowered.model, block()) < 0.05
+
+    def test_a_table_that_is_no_multiple_of_a_block_takes_eight_bits(self) -> None:
+        narrow = {"table": RNG.standard_normal((WORDS, 20)), "left": RNG.standard_normal((20, RANK))}
+        lowered = Int8Int4Tables().lower(block(**narrow), Evidence())
+        assert "table" in lowered.lowered
+        assert "GatherBlockQuantized" not in ops(lowered.model)
+
+    def test_a_small_table_beside_a_large_one_takes_eight_bits(self) -> None:
+        lowered = Int8Int4Tables().lower(two_tables(), Evidence())
+        assert lowered.lowered == ("words", "types")
+        bits = {
+            node.name: node.attributes["bits"].as_int() for node in lowered.model.graph if "bits" in node.attributes
+        }
+        assert list(bits.values()) == [4]
+        assert ops(lowered.model).count("Gather") == 1
 
 
 class TestInt4:

@@ -109,5 +109,7 @@ def test_int8_is_for_the_cpu() -> None:
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(OptionError, match="--precision is one of fp32, fp16, int8, int8-static, int4; got 'int2'"):
+    with pytest.raises(
+        OptionError, match="--precision is one of fp32, fp16, int8, int8-static, int8-int4, int4; got 'int2'"
+    ):
         OptimizeConfig(precision="int2")

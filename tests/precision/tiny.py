@@ -38,6 +38,27 @@ def block(**replaced: np.ndarray) -> ir.Model:
     return ir.serde.deserialize_model(proto)
 
 
+def two_tables() -> ir.Model:
+    """Return ids (b, t) ─► large table ─► + small table (0) ─► y (b, t, width); the small one has two rows."""
+    random = np.random.default_rng(0)
+    tables = {name: random.standard_normal((rows, WIDTH)) for name, rows in (("words", WORDS), ("types", 2))}
+    nodes = [
+        helper.make_node("Gather", ["words", "ids"], ["word"], name="words"),
+        helper.make_node("Sub", ["ids", "ids"], ["zeros"], name="zeros"),
+        helper.make_node("Gather", ["types", "zeros"], ["type"], name="types"),
+        helper.make_node("Add", ["word", "type"], ["y"], name="sum"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "two tables",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["b", "t"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["b", "t", WIDTH])],
+        [numpy_helper.from_array(entries.astype(np.float32), name) for name, entries in tables.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return ir.serde.deserialize_model(proto)
+
+
 def batches(count: int = 4, seed: int = 1) -> tuple[CalibrationBatch, ...]:
     """Return ``count`` batches of 8 sequences of 5 tokens."""
     random = np.random.default_rng(seed)
