@@ -3,16 +3,19 @@
     python -m tools.bench_precision run [--threads 2] [--hidden 768 --layers 12]
     python -m tools.bench_precision table
 
-``run`` builds a BERT with the shapes of BERT-base and random weights, halves its encoder in two ways, writes every precision
-of both, times all in turns (`squeeze_onnx.benchmark`) and writes models/bert-base-shapes/results/precision.json. ``sliced`` is
-what `whiten` does by itself: half of the neurons, 24 of 64 dimensions of a head for query and key, 40 for value and output.
-It keeps 50.0 % of the encoder. ``factored`` is one global budget with ranks only: query and key at 88, attention output at 216,
-FFN at 272, value dense; it keeps 46.4 %. Random weights say nothing of quality: ``squeeze-onnx validate`` on a real model does.
+``run`` builds a BERT with the shapes of BERT-base and random weights, makes its encoder smaller as `SQUEEZES` says, writes every
+precision of each, times all in turns (`squeeze_onnx.benchmark`) and writes models/bert-base-shapes/results/precision.json.
+``sliced`` is what `whiten` does by itself: half of the neurons, 24 of 64 dimensions of a head for query and key, 40 for value
+and output. ``factored`` is one global budget with ranks only: query and key at 88, attention output at 216, FFN at 304, value
+dense. Both keep 50 % of the encoder; ``sliced to a third`` keeps 33 %: a third of the neurons, 16 and 24 of 64 dimensions.
+Random weights say nothing of quality: ``squeeze-onnx validate`` on a real model does.
 """
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +42,20 @@ RESULTS = results_path("bert-base-shapes", "precision")
 BASELINE = "dense, ORT dynamic int8"
 FUSED = "dense fp32, ORT fused"
 
-RANKS = {Role.QUERY: 88, Role.KEY: 88, Role.ATTENTION_OUTPUT: 216, Role.FFN_IN: 272, Role.FFN_OUT: 272}
+RANKS = {Role.QUERY: 88, Role.KEY: 88, Role.ATTENTION_OUTPUT: 216, Role.FFN_IN: 304, Role.FFN_OUT: 304}
 """Of a hidden size of 768."""
-HEAD_WIDTHS = (24, 40)
-"""Dimensions of each head that stay, for query and key, and for value and output; of 64."""
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What stays: neurons, over all of them, and dimensions of each head for query and key, and for value and output; of 64."""
+
+    neurons: float
+    head_widths: tuple[int, int]
+
+
+HALF = Slices(1 / 2, (24, 40))
+THIRD = Slices(1 / 3, (16, 24))
 
 
 @click.group()
@@ -85,17 +98,17 @@ def build(folder: Path, hidden: int, layers: int, wanted: Sequence[str] = ()) ->
 
     yield written(BASELINE, lambda path: quantize_int8(dense / "model.onnx", path))
     yield written(FUSED, lambda path: fuse_dense(dense / "model.onnx", path))
-    for shape, halve in (("sliced", slice_half), ("factored", factor_half)):
+    for shape, squeeze in SQUEEZES.items():
         for precision in ("fp32", "fp16", "int8", "int8-int4", "int4"):
             for fused in (False, True):
                 label = f"{shape}, {precision}{', --fuse cpu' if fused else ''}"
                 if not wanted or any(text in label for text in wanted):
-                    yield written(label, lambda path, how=(halve, precision, fused): _write(dense, path, *how))  # type: ignore[misc]
+                    yield written(label, lambda path, how=(squeeze, precision, fused): _write(dense, path, *how))  # type: ignore[misc]
 
 
-def _write(dense: Path, path: Path, halve: Callable[[ir.Model], None], precision: str, fused: bool) -> None:
+def _write(dense: Path, path: Path, squeeze: Callable[[ir.Model], None], precision: str, fused: bool) -> None:
     model = load_model(dense).ir
-    halve(model)
+    squeeze(model)
     kind = PRECISIONS[precision]
     if fused:
         fuse(model, "cpu", weights_apart=kind.weights_apart)
@@ -118,12 +131,12 @@ def export(folder: Path, hidden: int, layers: int) -> Path:
     return folder
 
 
-def slice_half(model: ir.Model) -> None:
-    """Keep the first half of all neurons and the first dimensions of all heads of ``model``, which changes in place."""
+def slice_to(slices: Slices, model: ir.Model) -> None:
+    """Keep the first neurons and the first dimensions of all heads of ``model``, which changes in place."""
     for feed_forward in find_feed_forwards(find_sites(model).sites):
-        kept = np.arange(feed_forward.columns // 2)
+        kept = np.arange(round(feed_forward.columns * slices.neurons))
         Rewriter(model).slice(feed_forward, kept, feed_forward.after.weight.numpy()[kept])
-    for find, width in zip((find_query_keys, find_value_outputs), HEAD_WIDTHS, strict=True):
+    for find, width in zip((find_query_keys, find_value_outputs), slices.head_widths, strict=True):
         for block in find(find_sites(model).sites):
             columns = block.heads * (block.columns // block.heads * width // 64)
             shapes = block.shapes(columns)
@@ -143,6 +156,14 @@ def factor_half(model: ir.Model) -> None:
             sides = (random.standard_normal(shape) for shape in ((site.in_features, rank), (rank, site.out_features)))
             left, right = (side / np.sqrt(len(side)) for side in sides)
             rewriter.factor(site, left, right)
+
+
+SQUEEZES: Mapping[str, Callable[[ir.Model], None]] = {
+    "sliced": partial(slice_to, HALF),
+    "factored": factor_half,
+    "sliced to a third": partial(slice_to, THIRD),
+}
+"""Name in the table → what makes a dense model smaller, in place."""
 
 
 @main.command()

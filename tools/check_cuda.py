@@ -4,8 +4,8 @@
     python -m tools.check_cuda run FOLDER [--provider cuda]         where the device is: numpy, onnx, onnx-ir, onnxruntime-gpu
 
 ``prepare`` exports each architecture and leaves its large weights out, so that the files are a few MB and travel to a machine
-that has nothing. ``run`` draws the weights anew (seeded), writes the dense model, ONNX Runtime's fused one, and its encoder
-halved in two ways (see tools/bench_precision.py) in fp32 and fp16, and writes models/NAME/results/cuda-DEVICE.json:
+that has nothing. ``run`` draws the weights anew (seeded), writes the dense model, ONNX Runtime's fused one, and the model
+and squeezed in three ways (see tools/bench_precision.py) in fp32 and fp16, and writes models/NAME/results/cuda-DEVICE.json:
 
 - parity: how far the fp32 outputs on the device are from those on the CPU, with TF32 off, over their standard deviation;
 - fp16: the cosine between each token's features in fp16 on the device and in fp32 on the CPU, mean and least;
@@ -18,7 +18,7 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from typing import Any
 import click
 import numpy as np
 import onnx
-import onnx_ir as ir
 
 from squeeze_onnx.benchmark import BenchConfig, bench
 from squeeze_onnx.errors import ProviderError
@@ -38,7 +37,7 @@ from squeeze_onnx.runtime.providers import PROVIDERS, resolve_provider
 from squeeze_onnx.runtime.rivals import fuse_dense
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.tasks.fidelity import cosine
-from tools.bench_precision import export, factor_half, slice_half
+from tools.bench_precision import SQUEEZES, export
 from tools.measuring import results_path
 
 SHAPES = {"bert-base-shapes": (768, 12), "bert-large-shapes": (1024, 24)}
@@ -146,16 +145,11 @@ def candidates(skeleton: Path, folder: Path, provider: str) -> Iterator[Candidat
     fused = folder / "fused.onnx"
     fuse_dense(dense, fused)
     yield Candidate("dense fp32, ORT fused", fused, is_fp32=True)
-    halvings: dict[str, Callable[[ir.Model], None]] = {
-        "dense": lambda model: None,
-        "sliced": slice_half,
-        "factored": factor_half,
-    }
-    for shape, halve in halvings.items():
+    for shape, squeeze in {"dense": lambda model: None, **SQUEEZES}.items():
         for precision in ("fp32", "fp16"):
             path = folder / f"{shape}-{precision}.onnx"
             squeezed = load_model(dense).ir
-            halve(squeezed)
+            squeeze(squeezed)
             kind = PRECISIONS[precision]
             fuse(squeezed, provider, weights_apart=kind.weights_apart)
             save_model(kind().lower(squeezed, Evidence()).model, path)
