@@ -14,7 +14,7 @@ from squeeze_onnx.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.graph.sites import find_sites
-from squeeze_onnx.graph.size import ModelSize, measure_size
+from squeeze_onnx.graph.size import ModelSize, measure_files, measure_size
 from squeeze_onnx.graph.spilling import spill_file
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.lowering import finish
@@ -130,9 +130,9 @@ def write_folder(
     """
     finished = finish(result.model, result.plan, config, batches, clock=clock, track=track)
     with clock.stage("save"):
-        save_model(finished.model.ir, folder / "model.onnx", external_data=config.external_data)
+        files = save_model(finished.model.ir, folder / "model.onnx", external_data=config.external_data)
         copy_companions(result.model.folder, folder)
-        after = measure_size(load_model(folder / "model.onnx"))
+        after = measure_files(files, finished.model.ir)
     report = optimization_report(
         config=config,
         plan=finished.plan,

@@ -5,9 +5,9 @@
 
 ``run`` generates each model (Llama's layers, see `write_model`) in a temporary folder, runs ``squeeze-onnx analyze`` and
 ``squeeze-onnx optimize --method svd --keep 0.5`` on it in processes of their own, has ONNX Runtime open and run the result, and
-keeps models/memory/results/memory.json up to date, row by row. The peak of resident memory is that of the kernel (VmHWM), mapped files
-included; that of anonymous memory, which nothing but the process's end gives back, is sampled. ``table`` puts the rows into the
-documentation. Linux only.
+keeps models/memory/results/memory.json up to date, row by row. The peak of resident memory is the kernel's own (VmHWM), mapped
+files included; that of anonymous memory, which no other process can have meanwhile, is sampled. ``table`` puts the rows into
+the documentation. Linux only.
 """
 
 import json
@@ -33,17 +33,39 @@ from tools.readme_tables import put_table
 
 RESULTS = results_path("memory", "memory")
 GIGABYTES = (0.5, 1.0, 2.0, 4.0, 8.0)
-HIDDEN, FFN, VOCABULARY = 1024, 2816, 32000
-LAYER_WEIGHTS = {
-    **dict.fromkeys(("query", "key", "value", "output"), (HIDDEN, HIDDEN)),
-    **dict.fromkeys(("gate", "up"), (HIDDEN, FFN)),
-    "down": (FFN, HIDDEN),
-}
 SAMPLES_PER_SECOND = 50
 COMMANDS = {
     "analyze": ("analyze",),
     "optimize": ("optimize", "--method", "svd", "--keep", "0.5"),
 }
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The sizes of Llama's matrices that all layers share."""
+
+    hidden: int = 1024
+    ffn: int = 2816
+    vocabulary: int = 32000
+
+    @property
+    def layer_weights(self) -> dict[str, tuple[int, int]]:
+        """(in, out) of the seven weights of a layer."""
+        return {
+            **dict.fromkeys(("query", "key", "value", "output"), (self.hidden, self.hidden)),
+            **dict.fromkeys(("gate", "up"), (self.hidden, self.ffn)),
+            "down": (self.ffn, self.hidden),
+        }
+
+    @property
+    def largest_matrix_bytes(self) -> int:
+        """Bytes of the embedding table, and of the head."""
+        return 4 * self.vocabulary * self.hidden
+
+    def layers_of(self, gigabytes: float) -> int:
+        """Return how many layers make a model of about so many GB (10⁹ bytes)."""
+        layer = 4 * sum(rows * columns for rows, columns in self.layer_weights.values())
+        return max(1, round((gigabytes * 1e9 - 2 * self.largest_matrix_bytes) / layer))
 
 
 @dataclass(frozen=True)
@@ -81,14 +103,14 @@ class _DataFile:
         return tensor
 
 
-def write_model(path: Path, layers: int, random_layers: int) -> None:
+def write_model(path: Path, widths: Widths, layers: int, random_layers: int) -> None:
     """Write a model of Llama's layers (RMS norm, attention with one head, gated feed-forward) with its weights beside it.
 
     Token ids (batch, length) to logits. Embedding, head and the first ``random_layers`` are random, the others zero.
     """
     data = _DataFile(path.with_name(f"{path.name}.data"))
-    weights = [data.add("embedding", (VOCABULARY, HIDDEN), random=True)]
-    constants = {"two": np.float32(2), "epsilon": np.float32(1e-5), "scale": np.float32(HIDDEN**-0.5)}
+    weights = [data.add("embedding", (widths.vocabulary, widths.hidden), random=True)]
+    constants = {"two": np.float32(2), "epsilon": np.float32(1e-5), "scale": np.float32(widths.hidden**-0.5)}
     small = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     small.append(onnx.numpy_helper.from_array(np.array([-1], np.int64), "last"))
     nodes: list[onnx.NodeProto] = []
@@ -105,9 +127,11 @@ def write_model(path: Path, layers: int, random_layers: int) -> None:
 
     stream = node("Gather", ["embedding", "ids"], "embedded")
     for layer in range(layers):
-        names = {role: f"layer.{layer}/{role}" for role in LAYER_WEIGHTS}
+        names = {role: f"layer.{layer}/{role}" for role in widths.layer_weights}
         random = layer < random_layers
-        weights += [data.add(f"{names[role]}/weight", shape, random=random) for role, shape in LAYER_WEIGHTS.items()]
+        weights += [
+            data.add(f"{names[role]}/weight", shape, random=random) for role, shape in widths.layer_weights.items()
+        ]
 
         def product(rows: str, role: str, names: dict[str, str] = names) -> str:
             return node("MatMul", [rows, f"{names[role]}/weight"], names[role])
@@ -123,23 +147,17 @@ def write_model(path: Path, layers: int, random_layers: int) -> None:
         opened = node("Mul", [gate, node("Sigmoid", [gate], f"{gate}/sigmoid")], f"{gate}/opened")
         wide = node("Mul", [opened, product(rows, "up")], f"{gate}/wide")
         stream = node("Add", [stream, product(wide, "down")], f"layer.{layer}")
-    weights.append(data.add("head", (HIDDEN, VOCABULARY), random=True))
+    weights.append(data.add("head", (widths.hidden, widths.vocabulary), random=True))
     node("MatMul", [normalized(stream, "norm"), "head"], "logits")
     graph = helper.make_graph(
         nodes,
         "llama",
         [helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "length"])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "length", VOCABULARY])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "length", widths.vocabulary])],
         [*weights, *small],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     path.write_bytes(model.SerializeToString())
-
-
-def layers_of(gigabytes: float) -> int:
-    """Return how many layers make a model of about so many GB (10⁹ bytes)."""
-    layer = 4 * sum(rows * columns for rows, columns in LAYER_WEIGHTS.values())
-    return max(1, round((gigabytes * 1e9 - 2 * 4 * HIDDEN * VOCABULARY) / layer))
 
 
 def watched(arguments: Sequence[str]) -> Usage:
@@ -185,14 +203,13 @@ def examine(folder: Path) -> dict[str, Any]:
     }
 
 
-def measure(gigabytes: float, random_layers: int | None, scratch: Path | None) -> dict[str, Any]:
-    """Return one row: a model of so many GB, with all layers random if ``random_layers`` is None."""
-    layers = layers_of(gigabytes)
+def measure(widths: Widths, layers: int, random_layers: int | None, scratch: Path | None) -> dict[str, Any]:
+    """Return one row: a model of so many ``layers``, all of them random if ``random_layers`` is None."""
     random = layers if random_layers is None else min(random_layers, layers)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         model, out = Path(folder) / "model" / "model.onnx", Path(folder) / "out"
         model.parent.mkdir()
-        write_model(model, layers, random)
+        write_model(model, widths, layers, random)
         files = [file.stat() for file in model.parent.iterdir()]
         used = {
             name: asdict(watched([*command, str(model), *(["-o", str(out)] if name == "optimize" else [])]))
@@ -203,7 +220,7 @@ def measure(gigabytes: float, random_layers: int | None, scratch: Path | None) -
             "random_layers": random,
             "bytes": sum(file.st_size for file in files),
             "bytes_on_disk": sum(512 * file.st_blocks for file in files),
-            "largest_matrix_bytes": 4 * HIDDEN * VOCABULARY,
+            "largest_matrix_bytes": widths.largest_matrix_bytes,
             **used,
             "result": examine(out),
         }
@@ -229,8 +246,9 @@ def _count_or_all(context: click.Context, option: click.Parameter, text: str) ->
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="What is kept up to date.")
 def run(gigabytes: Sequence[float], random_layers: int | None, scratch: Path | None, results: Path) -> None:
     """Measure models of these sizes, one after the other."""
+    widths = Widths()
     for size in gigabytes:
-        row = measure(size, random_layers, scratch)
+        row = measure(widths, widths.layers_of(size), random_layers, scratch)
         known = json.loads(results.read_text())["rows"] if results.exists() else []
         others = [each for each in known if _key(each) != _key(row)]
         document = {"environment": environment(), "rows": sorted([*others, row], key=_key)}

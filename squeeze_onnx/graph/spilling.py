@@ -1,6 +1,6 @@
 """Where the weights made for a model lie until it is saved: in memory, or in a file, so that memory does not grow with the model.
 
-    factors of a site ─► Store ─► tensor in the graph ─► save_model reads it once more
+factors of a site ─► Store ─► tensor in the graph ─► save_model reads it once more
 """
 
 import os
@@ -41,7 +41,7 @@ def _spill(file: IO[bytes], tensor: ir.Tensor[np.ndarray]) -> ir.TensorProtocol:
     entries = np.ascontiguousarray(tensor.numpy())
     offset = -(-file.seek(0, os.SEEK_END) // PAGE_SIZE) * PAGE_SIZE
     file.seek(offset)
-    file.write(entries.view(np.uint8))
+    file.write(entries.view(np.uint8).data)
     file.flush()
     read = partial(_read, file, offset, entries.dtype, entries.shape, tensor.dtype)
     return ir.LazyTensor(read, tensor.dtype, tensor.shape, name=tensor.name)

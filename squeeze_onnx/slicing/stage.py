@@ -50,10 +50,9 @@ def slice_sites(
     shift_biases: bool,
     store: Store = in_memory,
 ) -> dict[str, TruncationErrors]:
-    """Take out the columns that ``plan`` (one entry per site, same order) does not keep; ``model`` changes in place, new weights go
-    to ``store``.
+    """Take out the columns that ``plan`` (one entry per site, same order) does not keep; ``model`` changes in place.
 
-    With ``shift_biases`` the mean of what they did goes to the bias behind them, where there is one. Returns the errors by
+    New weights go to ``store``. With ``shift_biases`` the mean of what they did goes to the bias behind them, where there is one. Returns the errors by
     name; ``sites`` that were sliced are out of date then. Raises OptionError if the plan slices what is no block.
     """
     errors: dict[str, TruncationErrors] = {}
