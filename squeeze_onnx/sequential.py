@@ -90,9 +90,9 @@ def refit_sites(
 ) -> dict[str, TruncationErrors]:
     """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place, with regressed weights.
 
-    These go to ``store``. ``dense`` is the model to come close to; in ``model`` it may have lost columns already. ``fisher`` by site name weighs the
-    outputs of what is truncated, where it is known. Lookups, tied weights and quantized
-    weights that stay are not regressed. Returns the errors of the sites whose rank changed, by name: for a regressed one
+    These go to ``store``. ``dense`` is the model to come close to; in ``model`` it may have lost columns already. ``fisher`` by
+    site name weighs the outputs of what is truncated, where it is known. Lookups, tied weights and quantized weights that stay
+    are not regressed. Returns the errors of the sites whose rank changed, by name: for a regressed one
     those of its truncation, not of the regression.
     """
     pairs = list(zip(sites, plan, strict=True))

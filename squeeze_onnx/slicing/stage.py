@@ -52,8 +52,9 @@ def slice_sites(
 ) -> dict[str, TruncationErrors]:
     """Take out the columns that ``plan`` (one entry per site, same order) does not keep; ``model`` changes in place.
 
-    New weights go to ``store``. With ``shift_biases`` the mean of what they did goes to the bias behind them, where there is one. Returns the errors by
-    name; ``sites`` that were sliced are out of date then. Raises OptionError if the plan slices what is no block.
+    New weights go to ``store``. With ``shift_biases`` the mean of what they did goes to the bias behind them, where there is one.
+    Returns the errors by name; ``sites`` that were sliced are out of date then. Raises OptionError if the plan slices what is no
+    block.
     """
     errors: dict[str, TruncationErrors] = {}
     rewriter = Rewriter(model, store)
