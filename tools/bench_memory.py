@@ -266,7 +266,7 @@ def _key(row: dict[str, Any]) -> tuple[int, int]:
 def table(page: Path) -> None:
     """Put the table into the documentation."""
     lines = [
-        "| model, GB | layers (random) | sites' largest, MB | analyze, MB | of it anonymous | optimize, MB | of it anonymous "
+        "| model, GB | layers (random) | largest matrix, MB | analyze, MB | of it anonymous | optimize, MB | of it anonymous "
         "| result, GB |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
