@@ -10,6 +10,7 @@ import onnx_ir as ir
 from squeeze_onnx.decompositions import Decomposer, Factors, singular_values
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.graph.spilling import Store, in_memory
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
@@ -46,15 +47,16 @@ def rewrite_sites(
     weighting_of: WeightingOf,
     *,
     decomposer: Decomposer,
+    store: Store = in_memory,
     track: Track = silent,
 ) -> dict[str, TruncationErrors]:
-    """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place.
+    """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place; new weights go to ``store``.
 
     Returns the errors of the sites that changed, by name.
     """
     todo = [job for job in zip(sites, plan, strict=True) if job[1].rank is not None]
     errors: dict[str, TruncationErrors] = {}
-    rewriter = Rewriter(model)
+    rewriter = Rewriter(model, store)
     for group in track(by_left(todo, lambda job: job[1]), "Rewriting"):
         together, planned = zip(*group, strict=True)
         weights = [read_weight(site) for site in together]

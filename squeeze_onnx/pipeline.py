@@ -14,7 +14,8 @@ from squeeze_onnx.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.graph.sites import find_sites
-from squeeze_onnx.graph.size import ModelSize, measure_size
+from squeeze_onnx.graph.size import ModelSize, measure_files, measure_size
+from squeeze_onnx.graph.spilling import spill_file
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.lowering import finish
 from squeeze_onnx.methods import METHODS
@@ -93,10 +94,16 @@ def optimize(
         before = measure_size(model)
         dense = OnnxModel(model.path, model.ir.clone())
         batches = load_calibration(model, calibration) if calibration else ()
-    with staged_folder(out, force=force) as folder, reserved(checkpoint.path) if checkpoint else nullcontext():
+    with (
+        staged_folder(out, force=force) as folder,
+        spill_file(folder) as store,
+        reserved(checkpoint.path) if checkpoint else nullcontext(),
+    ):
         survey = survey_of(model, config, batches, cache=cache, plan=plan, track=track)
         frontier = frontier_for(model, survey, config) if plan is None else None
-        result = squeeze_surveyed(model, survey, config, batches, plan=plan, checkpoint=checkpoint, track=track)
+        result = squeeze_surveyed(
+            model, survey, config, batches, plan=plan, checkpoint=checkpoint, store=store, track=track
+        )
         report = write_folder(result, folder, config, before, clock, batches=batches, track=track)
         report |= examine_written(folder, dense, survey, config, batches, clock=clock, track=track)
         report |= {"frontier": frontier, "timing": {**report["timing"], **clock.seconds}}
@@ -123,9 +130,9 @@ def write_folder(
     """
     finished = finish(result.model, result.plan, config, batches, clock=clock, track=track)
     with clock.stage("save"):
-        save_model(finished.model.ir, folder / "model.onnx", external_data=config.external_data)
+        files = save_model(finished.model.ir, folder / "model.onnx", external_data=config.external_data)
         copy_companions(result.model.folder, folder)
-        after = measure_size(load_model(folder / "model.onnx"))
+        after = measure_files(files, finished.model.ir)
     report = optimization_report(
         config=config,
         plan=finished.plan,

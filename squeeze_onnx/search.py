@@ -19,6 +19,7 @@ from squeeze_onnx.frontier import GRID, FrontierPoint, back_off, smallest_passin
 from squeeze_onnx.gate import GateConfig, set_exams
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input
 from squeeze_onnx.graph.size import ModelSize, measure_size
+from squeeze_onnx.graph.spilling import spill_file
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.pipeline import examine_written, write_folder, write_report
 from squeeze_onnx.progress import Track, silent
@@ -60,12 +61,15 @@ class _Workshop:
         model = load_model(self.model)
         config = replace(self.config, keep=keep)
         plan = plan_for(model, self.survey, config)
-        result = carry_out(model, plan, self.survey, self.calibration, provider=config.provider, track=self.track)
         folder = self.folder / f"keep-{keep}"
         folder.mkdir(parents=True)
-        report = write_folder(
-            result, folder, config, self.before, Stopwatch(), batches=self.calibration, track=self.track
-        )
+        with spill_file(folder) as store:
+            result = carry_out(
+                model, plan, self.survey, self.calibration, provider=config.provider, store=store, track=self.track
+            )
+            report = write_folder(
+                result, folder, config, self.before, Stopwatch(), batches=self.calibration, track=self.track
+            )
         return _Candidate(keep, folder, report)
 
 

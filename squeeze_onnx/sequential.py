@@ -25,6 +25,7 @@ from squeeze_onnx.graph.outlets import Bias, find_bias, find_residual
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.segments import Part, ancestors, cut, extract
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
+from squeeze_onnx.graph.spilling import Store, in_memory
 from squeeze_onnx.methods import NO_FISHER, WeightingOf, refit_weighting
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
@@ -84,25 +85,31 @@ def refit_sites(
     ridge: float = RIDGE,
     fisher: Mapping[str, Fisher] = NO_FISHER,
     provider: str = "cpu",
+    store: Store = in_memory,
     track: Track = silent,
 ) -> dict[str, TruncationErrors]:
     """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place, with regressed weights.
 
-    ``dense`` is the model to come close to; in ``model`` it may have lost columns already. ``fisher`` by site name weighs the
-    outputs of what is truncated, where it is known. Lookups, tied weights and quantized
-    weights that stay are not regressed. Returns the errors of the sites whose rank changed, by name: for a regressed one
+    These go to ``store``. ``dense`` is the model to come close to; in ``model`` it may have lost columns already. ``fisher`` by
+    site name weighs the outputs of what is truncated, where it is known. Lookups, tied weights and quantized weights that stay
+    are not regressed. Returns the errors of the sites whose rank changed, by name: for a regressed one
     those of its truncation, not of the regression.
     """
     pairs = list(zip(sites, plan, strict=True))
     at_once = [pair for pair in pairs if not _can_regress(*pair)]
     errors = rewrite_sites(
-        model, [site for site, _ in at_once], [planned for _, planned in at_once], weighting_of, decomposer=decomposer
+        model,
+        [site for site, _ in at_once],
+        [planned for _, planned in at_once],
+        weighting_of,
+        decomposer=decomposer,
+        store=store,
     )
     whole = {site.name: site for site in find_sites(dense).sites}
     stages = _stages(model, [pair for pair in pairs if _can_regress(*pair)], whole)
     wanted = [stage.wanted for stage in stages]
     parts = list(zip(cut(dense.graph, wanted), cut(model.graph, wanted), strict=True))
-    rewriter = Rewriter(model)
+    rewriter = Rewriter(model, store)
     before: list[Values] = [dict(batch.feeds) for batch in batches]
     after: list[Values] = [dict(batch.feeds) for batch in batches]
     for stage, (dense_part, part) in track(list(zip(stages, parts, strict=True)), "Refitting"):

@@ -61,11 +61,13 @@ def measure_view(view: SiteView, config: AnalyzeConfig) -> SiteSpectra:
     site = view.site
     noise = NOISE_ESTIMATORS[config.noise]()
     shape = (site.in_features, site.out_features)
-    standardized = Spectrum(singular_values(Standardization().apply(view.weight).matrix), shape, "standardization")
+    is_standardized = isinstance(view.weighting, Standardization)
+    unweighted = view.weighted if is_standardized else Standardization().apply(view.weight)
+    standardized = Spectrum(singular_values(unweighted.matrix), shape, "standardization")
     summary = summarize(
         standardized, noise, probability=config.probability, simulations=config.simulations, seed=config.seed
     )
-    if isinstance(view.weighting, Standardization):
+    if is_standardized:
         candidate = Candidate(site.name, standardized, summary.tw_edge, extra_rank=1)
     else:
         spectrum = Spectrum(singular_values(view.weighted.matrix), shape, type(view.weighting).__name__)

@@ -19,6 +19,7 @@ from squeeze_onnx.floors import with_floors
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.graph.size import measure_size
+from squeeze_onnx.graph.spilling import Store, in_memory
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
 from squeeze_onnx.learning.objectives import imitation_losses
@@ -107,16 +108,20 @@ def squeeze_surveyed(
     *,
     plan: Plan | None = None,
     checkpoint: CheckpointConfig | None = None,
+    store: Store = in_memory,
     track: Track = silent,
 ) -> SqueezeResult:
-    """Squeeze ``model``, whose graph changes in place, by what ``survey`` found in it; no certificate, else see `squeeze`."""
+    """Squeeze ``model``, whose graph changes in place, by what ``survey`` found in it; no certificate, else see `squeeze`.
+
+    New weights go to ``store``.
+    """
     if config.distill and not calibration:
         raise OptionError(
             "--distill learns from text; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
     dense = model.ir.clone()
     plan = plan or plan_for(model, survey, config)
-    result = carry_out(model, plan, survey, calibration, provider=config.provider, track=track)
+    result = carry_out(model, plan, survey, calibration, provider=config.provider, store=store, track=track)
     if config.distill:
         result = distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
     return result
@@ -153,17 +158,19 @@ def carry_out(
     *,
     ridge: float = RIDGE,
     provider: str = "cpu",
+    store: Store = in_memory,
     track: Track = silent,
 ) -> SqueezeResult:
     """Rewrite ``model``, which changes in place, as ``plan`` says; ``survey`` may be that of another copy of it.
 
+    New weights go to ``store``, and can be read as long as it is open.
     A plan with ``refit`` runs the model on ``calibration``. Raises OptionError if there is none.
     """
     clock = Stopwatch()
     with clock.stage("rewrite"):
         sites = planned_sites_of(plan, find_sites(model.ir).sites)
         dense = model.ir.clone()
-        errors = slice_sites(model.ir, sites, plan.sites, survey.blocks, shift_biases=not plan.refit)
+        errors = slice_sites(model.ir, sites, plan.sites, survey.blocks, shift_biases=not plan.refit, store=store)
         left = {site.name: site for site in find_sites(model.ir).sites}
         sites = tuple(left[planned.name] for planned in plan.sites)
         weighting_of, decomposer = survey.weighting_of, Exact()
@@ -179,10 +186,13 @@ def carry_out(
                 ridge=ridge,
                 fisher=survey.fisher,
                 provider=provider,
+                store=store,
                 track=track,
             )
         else:
-            errors |= rewrite_sites(model.ir, sites, plan.sites, weighting_of, decomposer=decomposer, track=track)
+            errors |= rewrite_sites(
+                model.ir, sites, plan.sites, weighting_of, decomposer=decomposer, store=store, track=track
+            )
     return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds}, survey.stages)
 
 

@@ -84,6 +84,11 @@ def squared_frobenius_norm(matrix: Matrix) -> float:
     return float(sum(np.vdot(block, block) for _, block in row_blocks(matrix)))
 
 
+def is_zero(matrix: Matrix) -> bool:
+    """Whether every entry is 0: most other matrices show in their first block that they are not."""
+    return not any(block.any() for _, block in row_blocks(matrix))
+
+
 @dataclass(frozen=True)
 class SmallSide:
     """A matrix W seen from its smaller side: A (small, large) is W itself, or Wᵀ where W is taller than wide.

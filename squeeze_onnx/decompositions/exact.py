@@ -13,7 +13,8 @@ Milliseconds on one AVX-512 core, float64, of LAPACK's gesdd and of the smaller 
 So the Gram wins at every shape of interest. But it squares the condition number (σ₁ the largest singular value, ε the
 rounding unit): a value σ is known to about ε σ₁²/σ and never worse than to √ε σ₁, and a vector is orthogonal to the others
 to about ε (σ₁/σ)². That is plenty for values, and for vectors down to σ = ``SAFE_RATIO`` σ₁. Where smaller ones are asked
-for (matrices of deficient rank included), gesdd, which is backward stable, takes over.
+for (matrices of deficient rank included), gesdd, which is backward stable, takes over. A matrix of zeros, as pruning leaves
+them, needs neither.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ import numpy as np
 import scipy.linalg
 
 from squeeze_onnx.decompositions.base import Decomposition, check_rank
-from squeeze_onnx.decompositions.blocks import Matrix, SmallSide, dense
+from squeeze_onnx.decompositions.blocks import Matrix, SmallSide, dense, is_zero, shape_of
 from squeeze_onnx.decompositions.error_bounds import frobenius_residual
 
 SAFE_RATIO = 1e-4
@@ -39,6 +40,8 @@ class Exact:
     def decompose(self, matrix: Matrix, rank: int) -> Decomposition:
         """The leading ``rank`` triplets; the error bound is σ_{rank+1} itself (Eckart–Young)."""
         check_rank(matrix, rank)
+        if is_zero(matrix):
+            return _of_zeros(shape_of(matrix), rank)
         side = SmallSide(matrix)
         squares, vectors = np.linalg.eigh(side.gram())
         squares, vectors = squares[::-1], vectors[:, ::-1]
@@ -55,6 +58,8 @@ def singular_values(matrix: Matrix) -> np.ndarray:
 
     A value σ is good to about ε σ₁²/σ, so to 2e-12 σ₁ at σ = 1e-4 σ₁; a zero may come out as 1e-8 σ₁.
     """
+    if is_zero(matrix):
+        return np.zeros(min(shape_of(matrix)))
     squares = np.linalg.eigvalsh(SmallSide(matrix).gram())[::-1]
     if squares[0] <= SMALLEST_SQUARE:
         return np.asarray(scipy.linalg.svdvals(dense(matrix), check_finite=False))
@@ -79,6 +84,11 @@ def triplets_of(side: SmallSide, vectors: np.ndarray) -> Decomposition:
     left, right = (large, small.T) if side.is_transposed else (small, large.T)
     residual = frobenius_residual(side.matrix, left, values, right)
     return Decomposition(left, values, right, residual, residual, 0.0)
+
+
+def _of_zeros(shape: tuple[int, int], rank: int) -> Decomposition:
+    rows, columns = shape
+    return Decomposition(np.eye(rows, rank), np.zeros(rank), np.eye(rank, columns), 0.0, 0.0, 0.0)
 
 
 def _thin_svd(matrix: Matrix, rank: int) -> Decomposition:

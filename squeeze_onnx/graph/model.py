@@ -85,8 +85,8 @@ def load_model(path: str | Path) -> OnnxModel:
     return OnnxModel(path, model)
 
 
-def save_model(model: ir.Model, path: str | Path, *, external_data: bool = False) -> None:
-    """Write ``model`` to ``path``; the weights go into the same file wherever they come from.
+def save_model(model: ir.Model, path: str | Path, *, external_data: bool = False) -> tuple[Path, ...]:
+    """Write ``model`` to ``path``; the weights go into the same file wherever they come from. Returns the files written.
 
     If ``external_data`` is asked for, or the weights are too many for one protobuf file (2 GB), those above 1 KiB go
     into ``<path>.data`` instead, one at a time. ``model`` is as before afterwards: its tensors lie where they lay.
@@ -104,11 +104,12 @@ def save_model(model: ir.Model, path: str | Path, *, external_data: bool = False
             stream = stream_model(model)
             if stream.size <= PROTOBUF_LIMIT and not external_data:
                 stream.write(path)
-                return
+                return (path,)
             with weights_moved(model, data_path):
                 ir.save(model, path, format="protobuf")
         except (ir.serde.SerdeError, EncodeError, ValueError) as error:
             raise OutputError(f"{path} cannot be written as ONNX: {_root_cause(error)}") from error
+        return path, data_path
 
 
 def serialized_size(model: ir.Model) -> int:

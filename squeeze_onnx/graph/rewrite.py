@@ -24,6 +24,7 @@ from squeeze_onnx.graph.names import free_name, names_in
 from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
 from squeeze_onnx.graph.outlets import Bias
 from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.graph.spilling import Store, in_memory
 
 
 def factor_site(model: ir.Model, site: MatMulSite, left: np.ndarray, right: np.ndarray) -> None:
@@ -37,10 +38,14 @@ def replace_weight(model: ir.Model, site: MatMulSite, weight: np.ndarray) -> Non
 
 
 class Rewriter:
-    """Rewrites sites of one model, each at most once; it knows the names that are taken, so many sites cost one search."""
+    """Rewrites sites of one model, each at most once; it knows the names that are taken, so many sites cost one search.
 
-    def __init__(self, model: ir.Model) -> None:
+    New tensors lie where ``store`` puts them.
+    """
+
+    def __init__(self, model: ir.Model, store: Store = in_memory) -> None:
         self._graph = model.graph
+        self._store = store
         self._taken = names_in(model)
 
     def factor(self, site: MatMulSite, left: np.ndarray, right: np.ndarray) -> None:
@@ -215,8 +220,9 @@ class Rewriter:
 
     def _initializer(self, site: MatMulSite, suffix: str, tensor: ir.Tensor[np.ndarray]) -> ir.Value:
         name = self._free_name(site, suffix)
-        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
         tensor.name = name
+        stored = self._store(tensor)
+        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=stored)
         self._graph.register_initializer(value)
         return value
 

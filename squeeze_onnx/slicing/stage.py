@@ -10,6 +10,7 @@ from squeeze_onnx.errors import OptionError
 from squeeze_onnx.factoring import TruncationErrors
 from squeeze_onnx.graph.rewrite import Rewriter
 from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.graph.spilling import Store, in_memory
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.slicing.base import Block, Kind, Measurement, Seen
@@ -47,14 +48,16 @@ def slice_sites(
     blocks: Mapping[str, Measurement],
     *,
     shift_biases: bool,
+    store: Store = in_memory,
 ) -> dict[str, TruncationErrors]:
     """Take out the columns that ``plan`` (one entry per site, same order) does not keep; ``model`` changes in place.
 
-    With ``shift_biases`` the mean of what they did goes to the bias behind them, where there is one. Returns the errors by
-    name; ``sites`` that were sliced are out of date then. Raises OptionError if the plan slices what is no block.
+    New weights go to ``store``. With ``shift_biases`` the mean of what they did goes to the bias behind them, where there is one.
+    Returns the errors by name; ``sites`` that were sliced are out of date then. Raises OptionError if the plan slices what is no
+    block.
     """
     errors: dict[str, TruncationErrors] = {}
-    rewriter = Rewriter(model)
+    rewriter = Rewriter(model, store)
     for kind, block, columns in _planned_blocks(sites, plan):
         if block.name not in blocks:
             raise OptionError(

@@ -87,3 +87,16 @@ def test_row_blocks_decompose_as_the_array_does(shape: tuple[int, int]) -> None:
     from_array, from_blocks = (Exact().decompose(matrix, 12) for matrix in (weight, Rows(weight)))
     np.testing.assert_allclose(from_blocks.factors(12).product(), from_array.factors(12).product(), atol=1e-12)
     np.testing.assert_allclose(singular_values(Rows(weight)), singular_values(weight), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30)])
+def test_a_matrix_of_zeros_is_not_decomposed(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_thin_svd", None)
+    monkeypatch.setattr(module, "SmallSide", None)
+    np.testing.assert_array_equal(singular_values(np.zeros(shape)), np.zeros(30))
+    np.testing.assert_array_equal(Exact().decompose(np.zeros(shape), 7).factors(7).product(), np.zeros(shape))
+
+
+def test_entries_whose_squares_vanish_are_not_zeros() -> None:
+    weight = 1e-200 * matrix_of_spectrum((30, 50), power_law(30, 0.5))
+    np.testing.assert_allclose(singular_values(weight), 1e-200 * power_law(30, 0.5), rtol=1e-10)
