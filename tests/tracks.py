@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from squeeze_onnx.progress import Status, no_status
+from squeeze_onnx.progress import Status, Track, no_status
 
 T = TypeVar("T")
 
 
-class RecordingTrack:
+class RecordingTrack(Track):
     """Remembers, for each loop it was handed, the description and how many items were taken."""
 
     def __init__(self) -> None:
