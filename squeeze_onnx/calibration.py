@@ -1,9 +1,9 @@
 """Run the graph on calibration data and stream what every weight meets into its second moment."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -118,32 +118,34 @@ def run_over(
     provider: str = "cpu",
     track: Track = silent,
     label: str,
+    shown: Sequence[str] = (),
 ) -> None:
-    """Run ``model`` once over ``batches``, and let all ``listeners`` hear; ``label`` is what the user reads meanwhile."""
+    """Run ``model`` once over ``batches``, and let all ``listeners`` hear; ``label`` is what the user reads meanwhile.
+
+    What else is ``shown`` nobody hears, but ONNX Runtime leaves the values of its fusions unshown: the same graph is run, to the
+    last bit, whoever listens to which part of the same values.
+    """
     names = tuple(dict.fromkeys(name for listener in listeners for name in listener.names))
-    with session_showing(model, names, provider) as session:
+    with session_showing(model, tuple(shown) or names, provider) as session:
         for batch in track(batches, label):
             found = dict(zip(names, session.run(names, batch.feeds), strict=True))
             for listener in listeners:
                 listener.hear([found[name] for name in listener.names], batch.mask)
 
 
-class MomentListener:
-    """Sums up the moments of what ``sites`` meet, padding excluded.
+Heard = dict[str, SecondMoment | TokenFrequency]
+"""Moments by the name of the value that they are of."""
 
-    Sites that read the same value (query, key and value) share one sum; a tied site has the sum over its uses.
-    """
 
-    def __init__(self, sites: Sequence[MatMulSite]) -> None:
-        self._inputs = {site.name: tuple(str(rows_of(node).name) for node in site.nodes) for site in sites}
-        self._sums: dict[str, _Accumulator] = {}
-        for site in sites:
-            kind = _LookupCount if WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup else _GramSum
-            self._sums |= {name: kind(site.in_features) for name in self._inputs[site.name] if name not in self._sums}
+class ValueSums:
+    """Sums up the moments of some values of the graph, padding excluded."""
+
+    def __init__(self, kinds: Mapping[str, "_Kind"]) -> None:
+        self._sums = {name: kind.accumulator(kind.features) for name, kind in kinds.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the sites read."""
+        """The values."""
         return tuple(self._sums)
 
     def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
@@ -151,11 +153,61 @@ class MomentListener:
         for accumulator, value in zip(self._sums.values(), values, strict=True):
             accumulator.add(without_padding(accumulator.rows(value), mask))
 
-    def moments(self) -> dict[str, Moments]:
+    def heard(self) -> Heard:
+        """Return the moments at the end."""
+        return {name: accumulator.moments() for name, accumulator in self._sums.items()}
+
+
+class _Recording:
+    """Keeps some values of the graph as they are, batch by batch."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.values: list[Sequence[np.ndarray]] = []
+
+    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
+        self.values.append(values)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a value is summed up."""
+
+    accumulator: Callable[[int], _Accumulator]
+    features: int
+
+    @property
+    def cost(self) -> int:
+        """Products for each token."""
+        return self.features**2 if self.accumulator is _GramSum else 0
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one pass over the data sums up, and what it keeps."""
+
+    kinds: Mapping[str, _Kind]
+    kept: tuple[str, ...]
+
+
+class _Inputs:
+    """What ``sites`` meet.
+
+    Sites that read the same value (query, key and value) share one sum; a tied site has the sum over its uses.
+    """
+
+    def __init__(self, sites: Sequence[MatMulSite]) -> None:
+        self._inputs = {site.name: tuple(str(rows_of(node).name) for node in site.nodes) for site in sites}
+        self.kinds: dict[str, _Kind] = {}
+        for site in sites:
+            lookup = WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup
+            kind = _Kind(_LookupCount if lookup else _GramSum, site.in_features)
+            self.kinds |= dict.fromkeys(self._inputs[site.name], kind)
+
+    def moments(self, heard: Heard) -> dict[str, Moments]:
         """Return the moments by site name; raises ModelError for one that is NaN or infinite."""
-        found = {name: accumulator.moments() for name, accumulator in self._sums.items()}
         met = {
-            site: cast(Moments, reduce(add, (found[name] for name in names))) for site, names in self._inputs.items()
+            site: cast(Moments, reduce(add, (heard[name] for name in names))) for site, names in self._inputs.items()
         }
         for name, moment in met.items():
             if not np.isfinite(moment.diagonal).all():
@@ -170,13 +222,48 @@ def collect_moments(
     sites: Sequence[MatMulSite],
     batches: Sequence[CalibrationBatch],
     *,
+    others: Sequence[Listener] = (),
     provider: str = "cpu",
     track: Track = silent,
 ) -> dict[str, Moments]:
-    """Return the moments of what ``sites`` meet (see `MomentListener`), by site name, in one pass over ``batches``."""
-    listener = MomentListener(sites)
-    run_over(model, batches, [listener], provider=provider, track=track, label="Calibration")
-    return listener.moments()
+    """Return the second moments of what ``sites`` meet on ``batches``, by site name; ``others`` hear the same run.
+
+    Here that is one pass over the data. A ``track`` with several hands cuts it by values, not by batches: each runs the whole
+    model and sums up its part of the values, in the order of the data. So the sums are the same to the last bit, and no machine
+    holds more than its part of them; but no number of hands is faster than the model alone.
+    """
+    inputs = _Inputs(sites)
+    kept = tuple(dict.fromkeys(name for listener in others for name in listener.names))
+    if track.hands() == 1:
+        sums = ValueSums(inputs.kinds)
+        run_over(model, batches, [sums, *others], provider=provider, track=track, label="Calibration")
+        return inputs.moments(sums.heard())
+    shown = tuple(dict.fromkeys((*inputs.kinds, *kept)))
+    hear = partial(_hear_part, model=model, batches=batches, shown=shown, provider=provider)
+    heard: Heard = {}
+    for part, (sums_of_part, values) in track.map(hear, _parts(inputs.kinds, kept, track.hands()), "Calibration"):
+        heard |= sums_of_part
+        for batch, seen in zip(batches, values, strict=True):
+            of_name = dict(zip(part.kept, seen, strict=True))
+            for listener in others if part.kept else ():
+                listener.hear([of_name[name] for name in listener.names], batch.mask)
+    return inputs.moments(heard)
+
+
+def _parts(kinds: Mapping[str, _Kind], kept: tuple[str, ...], count: int) -> list[_Part]:
+    """Cut ``kinds`` into at most ``count`` parts that cost about the same, the first of which has what is ``kept``."""
+    parts: list[dict[str, _Kind]] = [{} for _ in range(min(count, len(kinds)))]
+    for name, kind in sorted(kinds.items(), key=lambda entry: -entry[1].cost):
+        min(parts, key=lambda part: sum(each.cost for each in part.values()))[name] = kind
+    return [_Part(part, () if index else kept) for index, part in enumerate(parts)]
+
+
+def _hear_part(
+    part: _Part, model: ir.Model, batches: Sequence[CalibrationBatch], shown: Sequence[str], provider: str
+) -> tuple[_Part, tuple[Heard, list[Sequence[np.ndarray]]]]:
+    sums, recording = ValueSums(part.kinds), _Recording(part.kept)
+    run_over(model, batches, [sums, recording], provider=provider, label="Calibration", shown=shown)
+    return part, (sums.heard(), recording.values)
 
 
 @contextmanager

@@ -35,6 +35,10 @@ class Track(Protocol):
         """
         return (task(item) for item in self(items, description))
 
+    def hands(self) -> int:
+        """Say how many tasks `map` does at once: into so many parts work is best cut that can be cut anyhow."""
+        return 1
+
 
 class _Silent(Track):
     def __call__(self, items: Sequence[T], description: str, status: Status = no_status) -> Iterable[T]:

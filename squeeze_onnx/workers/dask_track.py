@@ -102,6 +102,10 @@ class DaskTrack(Track):
         """Yield the items in order, here: each builds on what the ones before left."""
         return self.track(items, description, status)
 
+    def hands(self) -> int:
+        """Say how many threads all workers have."""
+        return self.pool.threads()
+
     def map(self, task: Callable[[T], R], items: Sequence[T], description: str) -> Iterator[R]:
         """Yield ``task(item)`` in order of the items, done by the workers."""
         with TemporaryDirectory(dir=self.folder) as folder:

@@ -8,10 +8,10 @@ that it sends: whoever may connect to the scheduler can run code on its machines
 import io
 import pickle
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -19,8 +19,11 @@ import onnx_ir as ir
 from squeeze_onnx.errors import WorkerError
 from squeeze_onnx.graph.constants import ConstantMatrix
 from squeeze_onnx.graph.external_data import DataFileTensor
+from squeeze_onnx.graph.model import load_model, save_model
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.graph.sites import MatMulSite
+
+T = TypeVar("T")
 
 LARGE = 2**16
 """Bytes from which on an array goes by file."""
@@ -88,6 +91,19 @@ class _PlaceInFile:
 
 
 @dataclass(frozen=True)
+class _StoredModel:
+    """A graph with its weights, as a file."""
+
+    path: Path
+
+    def restore(self) -> ir.Model:
+        """Return the graph."""
+        if not self.path.exists():
+            raise _invisible(self.path, FileNotFoundError("no such file"))
+        return load_model(self.path).ir
+
+
+@dataclass(frozen=True)
 class _StoredSite:
     """A site without its graph: name and weight are all that arithmetic needs."""
 
@@ -115,7 +131,7 @@ class Sender:
     def __init__(self, folder: Path) -> None:
         self.sites: dict[str, MatMulSite] = {}
         self._folder = folder
-        self._written: dict[int, tuple[Any, _StoredArray]] = {}
+        self._written: dict[int, tuple[Any, Any]] = {}
 
     def pack(self, value: Any) -> bytes:
         """Return the message."""
@@ -127,17 +143,19 @@ class Sender:
             shape = (value.in_features, value.out_features)
             return _StoredSite(value.name, value.weight, value.layer, value.role, shape)
         if isinstance(value, np.ndarray) and value.nbytes >= LARGE:
-            return self._write(value, value)
+            return self._once(value, _write)
         if isinstance(value, DataFileTensor):
             return _PlaceInFile.of(value)
         if isinstance(value, ir.TensorProtocol):
-            return _StoredTensor(self._write(value, value.numpy()), value.dtype)
+            return self._once(value, _write_tensor)
+        if isinstance(value, ir.Model):
+            return self._once(value, _write_model)
         return None
 
-    def _write(self, value: Any, array: np.ndarray) -> _StoredArray:
-        """Write ``array``, once for each ``value``, which is kept so that its identity stays its own."""
+    def _once(self, value: T, write: Callable[[T, Path], Any]) -> Any:
+        """Write ``value`` the first time that it goes; it is kept so that its identity stays its own."""
         if id(value) not in self._written:
-            self._written[id(value)] = (value, _write(array, self._folder))
+            self._written[id(value)] = (value, write(value, self._folder))
         return self._written[id(value)][1]
 
 
@@ -194,6 +212,16 @@ def _write(array: np.ndarray, folder: Path) -> _StoredArray:
     path = folder / f"{secrets.token_hex(8)}.npy"
     np.save(path, array, allow_pickle=False)
     return _StoredArray(path)
+
+
+def _write_tensor(tensor: ir.TensorProtocol, folder: Path) -> _StoredTensor:
+    return _StoredTensor(_write(tensor.numpy(), folder), tensor.dtype)
+
+
+def _write_model(model: ir.Model, folder: Path) -> _StoredModel:
+    path = folder / f"{secrets.token_hex(8)}.onnx"
+    save_model(model, path)
+    return _StoredModel(path)
 
 
 def _length_and_time(path: Path) -> tuple[int, int]:
