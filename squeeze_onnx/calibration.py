@@ -1,6 +1,6 @@
 """Run the graph on calibration data and stream what every weight meets into its second moment."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -11,13 +11,13 @@ from typing import Protocol, cast
 
 import numpy as np
 import onnx_ir as ir
-from scipy.linalg.blas import dsyrk
 
 from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.sites import MatMulSite
-from squeeze_onnx.moments import Moments, SecondMoment, TokenFrequency
+from squeeze_onnx.moment_sums import GramSum, Heard, Kind, LookupCount, ValueSums
+from squeeze_onnx.moments import Moments
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.runtime.sessions import Session, open_session
 
@@ -28,73 +28,6 @@ class CalibrationBatch:
 
     feeds: Mapping[str, np.ndarray]
     mask: np.ndarray | None
-
-
-class _Accumulator(Protocol):
-    def rows(self, value: np.ndarray) -> np.ndarray:
-        """Flatten a value of the graph to one row a token."""
-        ...
-
-    def add(self, rows: np.ndarray) -> None:
-        """Take in some rows."""
-        ...
-
-    def moments(self) -> SecondMoment | TokenFrequency:
-        """Return the moments of all rows taken in, at the end."""
-        ...
-
-
-CHUNK = 512
-"""So many tokens are gathered before their products are summed: a sum reads and writes the whole matrix."""
-
-
-class _GramSum:
-    """XᵀX of activations, summed in float64."""
-
-    def __init__(self, features: int) -> None:
-        # Only one triangle is added to; Fortran order is BLAS's own.
-        self._triangle = np.zeros((features, features), order="F")
-        self._total = np.zeros(features)
-        self._tokens = 0
-        self._waiting: list[np.ndarray] = []
-
-    def rows(self, value: np.ndarray) -> np.ndarray:
-        return value.reshape(-1, value.shape[-1])
-
-    def add(self, rows: np.ndarray) -> None:
-        self._waiting.append(rows)
-        if sum(map(len, self._waiting)) >= CHUNK:
-            self._sum_up()
-
-    def _sum_up(self) -> None:
-        exact = np.concatenate(self._waiting, dtype=np.float64)
-        self._triangle = dsyrk(1.0, exact.T, beta=1.0, c=self._triangle, overwrite_c=True)
-        self._total += exact.sum(axis=0)
-        self._tokens += len(exact)
-        self._waiting.clear()
-
-    def moments(self) -> SecondMoment:
-        if self._waiting:
-            self._sum_up()
-        self._triangle += np.triu(self._triangle, 1).T
-        return SecondMoment(self._triangle, self._tokens, self._total)
-
-
-class _LookupCount:
-    """How often each row of a table is looked up."""
-
-    def __init__(self, table_rows: int) -> None:
-        self._counts = np.zeros(table_rows)
-
-    def rows(self, value: np.ndarray) -> np.ndarray:
-        return value.reshape(-1)
-
-    def add(self, rows: np.ndarray) -> None:
-        # Gather counts negative indices from the end.
-        self._counts += np.bincount(rows % len(self._counts), minlength=len(self._counts))
-
-    def moments(self) -> TokenFrequency:
-        return TokenFrequency(self._counts)
 
 
 class Listener(Protocol):
@@ -133,31 +66,6 @@ def run_over(
                 listener.hear([found[name] for name in listener.names], batch.mask)
 
 
-Heard = dict[str, SecondMoment | TokenFrequency]
-"""Moments by the name of the value that they are of."""
-
-
-class ValueSums:
-    """Sums up the moments of some values of the graph, padding excluded."""
-
-    def __init__(self, kinds: Mapping[str, "_Kind"]) -> None:
-        self._sums = {name: kind.accumulator(kind.features) for name, kind in kinds.items()}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The values."""
-        return tuple(self._sums)
-
-    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
-        """Add one batch."""
-        for accumulator, value in zip(self._sums.values(), values, strict=True):
-            accumulator.add(without_padding(accumulator.rows(value), mask))
-
-    def heard(self) -> Heard:
-        """Return the moments at the end."""
-        return {name: accumulator.moments() for name, accumulator in self._sums.items()}
-
-
 class _Recording:
     """Keeps some values of the graph as they are, batch by batch."""
 
@@ -170,23 +78,10 @@ class _Recording:
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """How a value is summed up."""
-
-    accumulator: Callable[[int], _Accumulator]
-    features: int
-
-    @property
-    def cost(self) -> int:
-        """Products for each token."""
-        return self.features**2 if self.accumulator is _GramSum else 0
-
-
-@dataclass(frozen=True)
 class _Part:
     """What one pass over the data sums up, and what it keeps."""
 
-    kinds: Mapping[str, _Kind]
+    kinds: Mapping[str, Kind]
     kept: tuple[str, ...]
 
 
@@ -198,10 +93,10 @@ class _Inputs:
 
     def __init__(self, sites: Sequence[MatMulSite]) -> None:
         self._inputs = {site.name: tuple(str(rows_of(node).name) for node in site.nodes) for site in sites}
-        self.kinds: dict[str, _Kind] = {}
+        self.kinds: dict[str, Kind] = {}
         for site in sites:
             lookup = WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup
-            kind = _Kind(_LookupCount if lookup else _GramSum, site.in_features)
+            kind = Kind(LookupCount if lookup else GramSum, site.in_features)
             self.kinds |= dict.fromkeys(self._inputs[site.name], kind)
 
     def moments(self, heard: Heard) -> dict[str, Moments]:
@@ -250,9 +145,9 @@ def collect_moments(
     return inputs.moments(heard)
 
 
-def _parts(kinds: Mapping[str, _Kind], kept: tuple[str, ...], count: int) -> list[_Part]:
+def _parts(kinds: Mapping[str, Kind], kept: tuple[str, ...], count: int) -> list[_Part]:
     """Cut ``kinds`` into at most ``count`` parts that cost about the same, the first of which has what is ``kept``."""
-    parts: list[dict[str, _Kind]] = [{} for _ in range(min(count, len(kinds)))]
+    parts: list[dict[str, Kind]] = [{} for _ in range(min(count, len(kinds)))]
     for name, kind in sorted(kinds.items(), key=lambda entry: -entry[1].cost):
         min(parts, key=lambda part: sum(each.cost for each in part.values()))[name] = kind
     return [_Part(part, () if index else kept) for index, part in enumerate(parts)]
@@ -276,13 +171,3 @@ def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> It
         path = Path(folder) / "probe.onnx"
         save_model(probe, path)
         yield open_session(path, provider)
-
-
-def without_padding(rows: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Return the rows that ``mask`` calls text.
-
-    What does not run over all positions (a pooler's input) has no padding: all its rows count.
-    """
-    if mask is None or len(rows) != mask.size:
-        return rows
-    return rows[mask.reshape(-1) > 0]

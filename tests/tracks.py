@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from squeeze_onnx.progress import Status, Track, no_status
-from squeeze_onnx.workers.parcels import Sender, pack_answer, unpack
+from squeeze_onnx.workers.parcels import Sender, pack_answer, unpack, unpack_answer
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,4 +39,4 @@ class PostedTrack(RecordingTrack):
         for item in self(items, description):
             sender = Sender(self._folder)
             sent, job = unpack(sender.pack((task, item)))
-            yield unpack(pack_answer(sent(job), self._folder), sender.sites)
+            yield unpack_answer(pack_answer(sent(job), self._folder), sender.sites)

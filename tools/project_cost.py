@@ -212,16 +212,17 @@ def site(shape: tuple[int, int]) -> None:
     weight = np.random.default_rng(0).standard_normal(shape, np.float32)
     [found] = find_sites(ir.from_proto(single_matmul(weight))).sites
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    noise = sample_noise_spectrum(shape, np.random.default_rng(0))
+    drawn = sample_noise_spectrum(shape, np.random.default_rng(0))
     moments = [time.process_time()]  # of one thread that computes, on however busy a machine
-    ks_p_value(noise, NOISE_ESTIMATORS[config.noise](), simulations=config.simulations, seed=config.seed)
+    ks_p_value(drawn, NOISE_ESTIMATORS[config.noise](), simulations=config.simulations, seed=config.seed)
     moments.append(time.process_time())
     measure_view(SiteView.of(found, Standardization()), config)
     moments.append(time.process_time())
     truncate(read_weight(found), round(KEEP * weight.size / sum(shape)), Identity(), Exact())
     moments.append(time.process_time())
     peak = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident)
-    click.echo(json.dumps(asdict(SiteCost(shape, *np.diff(moments).tolist(), peak_bytes=peak))))
+    noise_seconds, analyze_seconds, factor_seconds = np.diff(moments).tolist()
+    click.echo(json.dumps(asdict(SiteCost(shape, noise_seconds, analyze_seconds, factor_seconds, peak))))
 
 
 @cli.command()

@@ -107,7 +107,7 @@ def _by_sequence(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows (sequences, tokens, in), gradients (sequences, tokens, out), 0 at padding, and which tokens are text.
 
-    What does not run over all positions (a pooler's input) has no padding, as in `calibration.without_padding`.
+    What does not run over all positions (a pooler's input) has no padding, as in `moment_sums.without_padding`.
     """
     rows, gradients = values[use.rows], values[use.gradient]
     sequences, features = len(text), gradients.shape[-1]

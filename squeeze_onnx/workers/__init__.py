@@ -38,6 +38,7 @@ def workers(
         raise MissingPackageError(
             f"--scheduler {scheduler} needs Dask, which is not installed: pip install 'squeeze-onnx[dask]'"
         ) from error
-    scratch = TemporaryDirectory(prefix=".squeeze-onnx-", dir=".") if out is None else scratch_beside(out)
+    here = TemporaryDirectory(prefix=".squeeze-onnx-", dir=".", ignore_cleanup_errors=True)
+    scratch = here if out is None else scratch_beside(out)
     with connected(scheduler, patience) as pool, scratch as folder:
         yield DaskTrack(pool, Path(folder).absolute(), track)

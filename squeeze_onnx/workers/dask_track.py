@@ -19,7 +19,7 @@ import distributed
 from squeeze_onnx import __version__
 from squeeze_onnx.errors import OptionError, WorkerError
 from squeeze_onnx.progress import Status, Track, no_status
-from squeeze_onnx.workers.parcels import Sender, pack_answer, unpack
+from squeeze_onnx.workers.parcels import Sender, pack_answer, unpack, unpack_answer
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,10 +67,16 @@ class Pool:
                     f"{error.allowed_failures + 1} workers of {self.scheduler} died of the same task, the last one was "
                     f"{error.last_worker.address}: look into its log, most likely it needs more memory"
                 ) from error
-            except (distributed.CancelledError, distributed.comm.CommClosedError) as error:
-                raise WorkerError(f"the scheduler {self.scheduler} went away: start it and this run again") from error
             else:
                 return answer
+
+    @contextmanager
+    def loss_explained(self) -> Iterator[None]:
+        """Turn what Dask raises in the block when the scheduler is gone into a WorkerError."""
+        try:
+            yield
+        except (distributed.CancelledError, distributed.comm.CommClosedError) as error:
+            raise WorkerError(f"the scheduler {self.scheduler} went away: start it and this run again") from error
 
 
 @contextmanager
@@ -108,7 +114,8 @@ class DaskTrack(Track):
 
     def map(self, task: Callable[[T], R], items: Sequence[T], description: str) -> Iterator[R]:
         """Yield ``task(item)`` in order of the items, done by the workers."""
-        with TemporaryDirectory(dir=self.folder) as folder:
+        # A task that is given up may still write there.
+        with self.pool.loss_explained(), TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as folder:
             sender = Sender(Path(folder))
             waiting = iter(items)
             out: deque[distributed.Future] = deque()
@@ -117,7 +124,7 @@ class DaskTrack(Track):
                     out.append(self.pool.submit(sender.pack((task, item)), Path(folder)))
                     if len(out) >= AHEAD * self.pool.threads():
                         break
-                yield unpack(self.pool.answer(out.popleft()), sender.sites)
+                yield unpack_answer(self.pool.answer(out.popleft()), sender.sites)
 
 
 def _carry_out(message: bytes, folder: Path, version: str) -> bytes:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -37,10 +37,20 @@ class _StoredArray:
 
     def restore(self) -> np.ndarray:
         """Return the array, in memory as far as it is looked at."""
+        return np.asarray(self._load("r"))
+
+    def take(self) -> np.ndarray:
+        """Return the array and remove the file."""
+        array = self._load(None)
+        self.path.unlink()
+        return array
+
+    def _load(self, mode: Literal["r"] | None) -> np.ndarray:
         try:
-            return np.asarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
+            array: np.ndarray = np.load(self.path, mmap_mode=mode, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise _invisible(self.path, error) from error
+        return array
 
 
 @dataclass(frozen=True)
@@ -160,28 +170,43 @@ class Sender:
 
 
 def pack_answer(value: Any, folder: Path) -> bytes:
-    """Return the message of a worker, which leaves large arrays in ``folder`` and sites to who asked."""
+    """Return the message of a worker, which leaves large arrays in ``folder`` and sites to who asked.
+
+    Raises WorkerError if it cannot write there.
+    """
 
     def replacement(value: Any) -> Any:
         if isinstance(value, MatMulSite):
             return _NamedSite(value.name)
         return _write(value, folder) if isinstance(value, np.ndarray) and value.nbytes >= LARGE else None
 
-    return _packed(value, replacement)
+    try:
+        return _packed(value, replacement)
+    except OSError as error:
+        raise WorkerError(
+            f"cannot write into {folder} ({error}): let all machines see, and write, the folder of the output"
+        ) from error
 
 
-def unpack(message: bytes, sites: Mapping[str, MatMulSite] | None = None) -> Any:
-    """Return what was packed; ``sites`` are those that an answer may be about.
+def unpack(message: bytes) -> Any:
+    """Return what a `Sender` packed; raises WorkerError for a file that this machine does not see, or sees another one of."""
+    return _Unpickler(message, lambda found: found.restore()).load()
+
+
+def unpack_answer(message: bytes, sites: Mapping[str, MatMulSite]) -> Any:
+    """Return what a worker answered about ``sites``, and remove the files that came with it.
 
     Raises WorkerError for a file that this machine does not see.
     """
-    return _Unpickler(message, sites or {}).load()
+    return _Unpickler(
+        message, lambda found: sites[found.name] if isinstance(found, _NamedSite) else found.take()
+    ).load()
 
 
 class _Pickler(pickle.Pickler):
     """Puts something that says where to find it in the place of what does not go into the message."""
 
-    def __init__(self, stream: io.BytesIO, replacement: Any) -> None:
+    def __init__(self, stream: io.BytesIO, replacement: Callable[[Any], Any]) -> None:
         super().__init__(stream, protocol=5)
         self._replacement = replacement
 
@@ -192,17 +217,15 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, message: bytes, sites: Mapping[str, MatMulSite]) -> None:
+    def __init__(self, message: bytes, restored: Callable[[Any], Any]) -> None:
         super().__init__(io.BytesIO(message))
-        self._sites = sites
+        self._restored = restored
 
     def persistent_load(self, found: Any) -> Any:
-        if isinstance(found, str):
-            return ir.Value(name=found)
-        return self._sites[found.name] if isinstance(found, _NamedSite) else found.restore()
+        return ir.Value(name=found) if isinstance(found, str) else self._restored(found)
 
 
-def _packed(value: Any, replacement: Any) -> bytes:
+def _packed(value: Any, replacement: Callable[[Any], Any]) -> bytes:
     stream = io.BytesIO()
     _Pickler(stream, replacement).dump(value)
     return stream.getvalue()

@@ -34,7 +34,7 @@ def optimize(model: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
 
 
 def test_a_worker_that_is_killed_costs_time_only(cluster: Cluster, tmp_path: Path) -> None:
-    write_model_folder(tmp_path / "model", encoder_model(layers=24))
+    write_model_folder(tmp_path / "model", encoder_model(layers=8))
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     with optimize(tmp_path / "model", tmp_path / "here" / "out") as run:

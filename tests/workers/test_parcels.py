@@ -15,7 +15,7 @@ from squeeze_onnx.graph.model import load_model
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from squeeze_onnx.moments import SecondMoment
 from squeeze_onnx.weights import read_weight
-from squeeze_onnx.workers.parcels import LARGE, Sender, pack_answer, unpack
+from squeeze_onnx.workers.parcels import LARGE, Sender, pack_answer, unpack, unpack_answer
 from tests.tiny_models import external_tensor, matmul_model, write
 
 SQUARE = np.random.default_rng(0).standard_normal((192, 192)).astype(np.float32)
@@ -55,6 +55,17 @@ class TestArrays:
         with pytest.raises(WorkerError, match=rf"cannot read {file} .*let all machines see the model"):
             unpack(message)
 
+    def test_of_answers_are_removed_once_they_are_read(self, tmp_path: Path) -> None:
+        message = pack_answer([SQUARE], tmp_path)
+        assert len(message) < LARGE
+        [found] = unpack_answer(message, {})
+        np.testing.assert_array_equal(found, SQUARE)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_of_answers_that_cannot_be_written_are_the_fault_of_the_worker(self, tmp_path: Path) -> None:
+        with pytest.raises(WorkerError, match=rf"cannot write into {tmp_path / 'gone'} .*let all machines see"):
+            pack_answer(SQUARE, tmp_path / "gone")
+
 
 class TestSites:
     @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16], ids=lambda dtype: dtype.__name__)
@@ -90,7 +101,7 @@ class TestSites:
     def test_in_answers_are_those_of_who_asked(self, tmp_path: Path) -> None:
         sender, site = Sender(tmp_path), site_of(numpy_helper.from_array(SQUARE, "W"))
         there = unpack(sender.pack(site))
-        [found] = unpack(pack_answer([there], tmp_path), sender.sites)
+        [found] = unpack_answer(pack_answer([there], tmp_path), sender.sites)
         assert found is site
 
 
