@@ -48,7 +48,7 @@ class Cluster:
         with distributed.Client(scheduler_file=str(self.file), set_as_default=False) as client:
             workers = client.scheduler_info(n_workers=-1)["workers"]
             [address] = [address for address, worker in workers.items() if worker["name"] == name]
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while not client.processing().get(address):
                 assert time.monotonic() < deadline, f"{name} never got a task"
                 time.sleep(0.005)
