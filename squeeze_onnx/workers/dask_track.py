@@ -109,8 +109,8 @@ class DaskTrack(Track):
         return self.track(items, description, status)
 
     def hands(self) -> int:
-        """Say how many threads all workers have."""
-        return self.pool.threads()
+        """Say how many threads all workers have; one, if the last worker was lost just now."""
+        return max(self.pool.threads(), 1)
 
     def map(self, task: Callable[[T], R], items: Sequence[T], description: str) -> Iterator[R]:
         """Yield ``task(item)`` in order of the items, done by the workers."""
