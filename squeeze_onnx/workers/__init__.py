@@ -4,7 +4,7 @@ Weights and other large arrays go by files that all machines see, never through 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,7 +38,11 @@ def workers(
         raise MissingPackageError(
             f"--scheduler {scheduler} needs Dask, which is not installed: pip install 'squeeze-onnx[dask]'"
         ) from error
-    here = TemporaryDirectory(prefix=".squeeze-onnx-", dir=".", ignore_cleanup_errors=True)
-    scratch = here if out is None else scratch_beside(out)
-    with connected(scheduler, patience) as pool, scratch as folder:
+    with connected(scheduler, patience) as pool, _scratch(out) as folder:
         yield DaskTrack(pool, Path(folder).absolute(), track)
+
+
+def _scratch(out: Path | None) -> AbstractContextManager[str | Path]:
+    if out is not None:
+        return scratch_beside(out)
+    return TemporaryDirectory(prefix=".squeeze-onnx-", dir=".", ignore_cleanup_errors=True)
