@@ -186,11 +186,11 @@ def _readable(seconds: float) -> str:
 
 
 @click.group()
-def cli() -> None:
+def main() -> None:
     """Measure what single sites cost, and project that."""
 
 
-@cli.command()
+@main.command()
 def measure() -> None:
     """Measure `SHAPES`, each in a process of its own with one thread."""
     one_thread = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -204,7 +204,7 @@ def measure() -> None:
     RESULTS.write_text(json.dumps({"environment": environment(), "costs": costs}, indent=2) + "\n", encoding="utf-8")
 
 
-@cli.command()
+@main.command()
 @click.argument("shape", type=int, nargs=2)
 def site(shape: tuple[int, int]) -> None:
     """Print the `SiteCost` of a random weight."""
@@ -225,7 +225,7 @@ def site(shape: tuple[int, int]) -> None:
     click.echo(json.dumps(asdict(SiteCost(shape, noise_seconds, analyze_seconds, factor_seconds, peak))))
 
 
-@cli.command()
+@main.command()
 def project() -> None:
     """Put both tables into the page."""
     costs = [SiteCost(**{**cost, "shape": tuple(cost["shape"])}) for cost in json.loads(RESULTS.read_text())["costs"]]
@@ -245,4 +245,4 @@ def single_matmul(weight: np.ndarray) -> onnx.ModelProto:
 
 
 if __name__ == "__main__":
-    cli()
+    main()
