@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,13 +11,13 @@ from typing import Protocol, cast
 
 import numpy as np
 import onnx_ir as ir
-from scipy.linalg.blas import dsyrk
 
 from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.sites import MatMulSite
-from squeeze_onnx.moments import Moments, SecondMoment, TokenFrequency
+from squeeze_onnx.moment_sums import GramSum, Heard, Kind, LookupCount, ValueSums
+from squeeze_onnx.moments import Moments
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.runtime.sessions import Session, open_session
 
@@ -28,73 +28,6 @@ class CalibrationBatch:
 
     feeds: Mapping[str, np.ndarray]
     mask: np.ndarray | None
-
-
-class _Accumulator(Protocol):
-    def rows(self, value: np.ndarray) -> np.ndarray:
-        """Flatten a value of the graph to one row a token."""
-        ...
-
-    def add(self, rows: np.ndarray) -> None:
-        """Take in some rows."""
-        ...
-
-    def moments(self) -> SecondMoment | TokenFrequency:
-        """Return the moments of all rows taken in, at the end."""
-        ...
-
-
-CHUNK = 512
-"""So many tokens are gathered before their products are summed: a sum reads and writes the whole matrix."""
-
-
-class _GramSum:
-    """XᵀX of activations, summed in float64."""
-
-    def __init__(self, features: int) -> None:
-        # Only one triangle is added to; Fortran order is BLAS's own.
-        self._triangle = np.zeros((features, features), order="F")
-        self._total = np.zeros(features)
-        self._tokens = 0
-        self._waiting: list[np.ndarray] = []
-
-    def rows(self, value: np.ndarray) -> np.ndarray:
-        return value.reshape(-1, value.shape[-1])
-
-    def add(self, rows: np.ndarray) -> None:
-        self._waiting.append(rows)
-        if sum(map(len, self._waiting)) >= CHUNK:
-            self._sum_up()
-
-    def _sum_up(self) -> None:
-        exact = np.concatenate(self._waiting, dtype=np.float64)
-        self._triangle = dsyrk(1.0, exact.T, beta=1.0, c=self._triangle, overwrite_c=True)
-        self._total += exact.sum(axis=0)
-        self._tokens += len(exact)
-        self._waiting.clear()
-
-    def moments(self) -> SecondMoment:
-        if self._waiting:
-            self._sum_up()
-        self._triangle += np.triu(self._triangle, 1).T
-        return SecondMoment(self._triangle, self._tokens, self._total)
-
-
-class _LookupCount:
-    """How often each row of a table is looked up."""
-
-    def __init__(self, table_rows: int) -> None:
-        self._counts = np.zeros(table_rows)
-
-    def rows(self, value: np.ndarray) -> np.ndarray:
-        return value.reshape(-1)
-
-    def add(self, rows: np.ndarray) -> None:
-        # Gather counts negative indices from the end.
-        self._counts += np.bincount(rows % len(self._counts), minlength=len(self._counts))
-
-    def moments(self) -> TokenFrequency:
-        return TokenFrequency(self._counts)
 
 
 class Listener(Protocol):
@@ -118,44 +51,58 @@ def run_over(
     provider: str = "cpu",
     track: Track = silent,
     label: str,
+    shown: Sequence[str] = (),
 ) -> None:
-    """Run ``model`` once over ``batches``, and let all ``listeners`` hear; ``label`` is what the user reads meanwhile."""
+    """Run ``model`` once over ``batches``, and let all ``listeners`` hear; ``label`` is what the user reads meanwhile.
+
+    What else is ``shown`` nobody hears, but ONNX Runtime leaves the values of its fusions unshown: the same graph is run, to the
+    last bit, whoever listens to which part of the same values.
+    """
     names = tuple(dict.fromkeys(name for listener in listeners for name in listener.names))
-    with session_showing(model, names, provider) as session:
+    with session_showing(model, tuple(shown) or names, provider) as session:
         for batch in track(batches, label):
             found = dict(zip(names, session.run(names, batch.feeds), strict=True))
             for listener in listeners:
                 listener.hear([found[name] for name in listener.names], batch.mask)
 
 
-class MomentListener:
-    """Sums up the moments of what ``sites`` meet, padding excluded.
+class _Recording:
+    """Keeps some values of the graph as they are, batch by batch."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.values: list[Sequence[np.ndarray]] = []
+
+    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
+        self.values.append(values)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one pass over the data sums up, and what it keeps."""
+
+    kinds: Mapping[str, Kind]
+    kept: tuple[str, ...]
+
+
+class _Inputs:
+    """What ``sites`` meet.
 
     Sites that read the same value (query, key and value) share one sum; a tied site has the sum over its uses.
     """
 
     def __init__(self, sites: Sequence[MatMulSite]) -> None:
         self._inputs = {site.name: tuple(str(rows_of(node).name) for node in site.nodes) for site in sites}
-        self._sums: dict[str, _Accumulator] = {}
+        self.kinds: dict[str, Kind] = {}
         for site in sites:
-            kind = _LookupCount if WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup else _GramSum
-            self._sums |= {name: kind(site.in_features) for name in self._inputs[site.name] if name not in self._sums}
+            lookup = WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup
+            kind = Kind(LookupCount if lookup else GramSum, site.in_features)
+            self.kinds |= dict.fromkeys(self._inputs[site.name], kind)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the sites read."""
-        return tuple(self._sums)
-
-    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
-        """Add one batch."""
-        for accumulator, value in zip(self._sums.values(), values, strict=True):
-            accumulator.add(without_padding(accumulator.rows(value), mask))
-
-    def moments(self) -> dict[str, Moments]:
+    def moments(self, heard: Heard) -> dict[str, Moments]:
         """Return the moments by site name; raises ModelError for one that is NaN or infinite."""
-        found = {name: accumulator.moments() for name, accumulator in self._sums.items()}
         met = {
-            site: cast(Moments, reduce(add, (found[name] for name in names))) for site, names in self._inputs.items()
+            site: cast(Moments, reduce(add, (heard[name] for name in names))) for site, names in self._inputs.items()
         }
         for name, moment in met.items():
             if not np.isfinite(moment.diagonal).all():
@@ -170,13 +117,48 @@ def collect_moments(
     sites: Sequence[MatMulSite],
     batches: Sequence[CalibrationBatch],
     *,
+    others: Sequence[Listener] = (),
     provider: str = "cpu",
     track: Track = silent,
 ) -> dict[str, Moments]:
-    """Return the moments of what ``sites`` meet (see `MomentListener`), by site name, in one pass over ``batches``."""
-    listener = MomentListener(sites)
-    run_over(model, batches, [listener], provider=provider, track=track, label="Calibration")
-    return listener.moments()
+    """Return the second moments of what ``sites`` meet on ``batches``, by site name; ``others`` hear the same run.
+
+    Here that is one pass over the data. A ``track`` with several hands cuts it by values, not by batches: each runs the whole
+    model and sums up its part of the values, in the order of the data. So the sums are the same to the last bit, and no machine
+    holds more than its part of them; but no number of hands is faster than the model alone.
+    """
+    inputs = _Inputs(sites)
+    kept = tuple(dict.fromkeys(name for listener in others for name in listener.names))
+    if track.hands() == 1:
+        sums = ValueSums(inputs.kinds)
+        run_over(model, batches, [sums, *others], provider=provider, track=track, label="Calibration")
+        return inputs.moments(sums.heard())
+    shown = tuple(dict.fromkeys((*inputs.kinds, *kept)))
+    hear = partial(_hear_part, model=model, batches=batches, shown=shown, provider=provider)
+    heard: Heard = {}
+    for part, (sums_of_part, values) in track.map(hear, _parts(inputs.kinds, kept, track.hands()), "Calibration"):
+        heard |= sums_of_part
+        for batch, seen in zip(batches, values, strict=True):
+            of_name = dict(zip(part.kept, seen, strict=True))
+            for listener in others if part.kept else ():
+                listener.hear([of_name[name] for name in listener.names], batch.mask)
+    return inputs.moments(heard)
+
+
+def _parts(kinds: Mapping[str, Kind], kept: tuple[str, ...], count: int) -> list[_Part]:
+    """Cut ``kinds`` into at most ``count`` parts that cost about the same, the first of which has what is ``kept``."""
+    parts: list[dict[str, Kind]] = [{} for _ in range(min(count, len(kinds)))]
+    for name, kind in sorted(kinds.items(), key=lambda entry: -entry[1].cost):
+        min(parts, key=lambda part: sum(each.cost for each in part.values()))[name] = kind
+    return [_Part(part, () if index else kept) for index, part in enumerate(parts)]
+
+
+def _hear_part(
+    part: _Part, model: ir.Model, batches: Sequence[CalibrationBatch], shown: Sequence[str], provider: str
+) -> tuple[_Part, tuple[Heard, list[Sequence[np.ndarray]]]]:
+    sums, recording = ValueSums(part.kinds), _Recording(part.kept)
+    run_over(model, batches, [sums, recording], provider=provider, label="Calibration", shown=shown)
+    return part, (sums.heard(), recording.values)
 
 
 @contextmanager
@@ -190,13 +172,3 @@ def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> It
         path = Path(folder) / "probe.onnx"
         save_model(probe, path)
         yield open_session(path, provider)
-
-
-def without_padding(rows: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Return the rows that ``mask`` calls text.
-
-    What does not run over all positions (a pooler's input) has no padding: all its rows count.
-    """
-    if mask is None or len(rows) != mask.size:
-        return rows
-    return rows[mask.reshape(-1) > 0]

@@ -11,7 +11,8 @@
     ├── GateError               no model passes the gate: exit status 1
     └── MachineError            this machine lacks something: exit status 2
         ├── MissingPackageError an optional package is not installed
-        └── ProviderError       this onnxruntime lacks the execution provider
+        ├── ProviderError       this onnxruntime lacks the execution provider
+        └── WorkerError         the scheduler, or a worker, cannot do its part
 
 A message is one sentence that names the file, node or option at fault and the way out.
 """
@@ -63,3 +64,7 @@ class MissingPackageError(MachineError):
 
 class ProviderError(MachineError):
     """The installed onnxruntime has no such execution provider, or it cannot start."""
+
+
+class WorkerError(MachineError):
+    """The scheduler cannot be reached, or a worker cannot do its part."""

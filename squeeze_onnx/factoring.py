@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -40,6 +41,15 @@ class TruncationErrors:
     stable_rank_after: float
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Sites that share a left factor, or one site that does not, what is planned for each, and how they are seen."""
+
+    sites: tuple[MatMulSite, ...]
+    planned: tuple[PlannedSite, ...]
+    weighting: Weighting
+
+
 def rewrite_sites(
     model: ir.Model,
     sites: Sequence[MatMulSite],
@@ -55,15 +65,22 @@ def rewrite_sites(
     Returns the errors of the sites that changed, by name.
     """
     todo = [job for job in zip(sites, plan, strict=True) if job[1].rank is not None]
+    groups = [
+        _Group(tuple(site for site, _ in jobs), tuple(planned for _, planned in jobs), weighting_of(jobs[0][0]))
+        for jobs in by_left(todo, lambda job: job[1])
+    ]
     errors: dict[str, TruncationErrors] = {}
     rewriter = Rewriter(model, store)
-    for group in track(by_left(todo, lambda job: job[1]), "Rewriting"):
-        together, planned = zip(*group, strict=True)
-        weights = [read_weight(site) for site in together]
-        factors, lost = truncate_planned(weights, planned, weighting_of(together[0]), decomposer)
-        put_factors(rewriter, together, planned, factors)
-        errors |= {site.name: each for site, each in zip(together, lost, strict=True)}
+    truncated = track.map(partial(_truncate_group, decomposer=decomposer), groups, "Rewriting")
+    for group, (factors, lost) in zip(groups, truncated, strict=True):
+        put_factors(rewriter, group.sites, group.planned, factors)
+        errors |= {site.name: each for site, each in zip(group.sites, lost, strict=True)}
     return errors
+
+
+def _truncate_group(group: _Group, decomposer: Decomposer) -> tuple[list[Factors], list[TruncationErrors]]:
+    weights = [read_weight(site) for site in group.sites]
+    return truncate_planned(weights, group.planned, group.weighting, decomposer)
 
 
 def by_left(jobs: Iterable[Job], planned: Callable[[Job], PlannedSite]) -> list[list[Job]]:

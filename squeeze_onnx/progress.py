@@ -1,13 +1,15 @@
-"""How long work says where it stands, without the work knowing who listens.
+"""How a stage goes through its items, without the work knowing who listens, or who does it.
 
-A stage takes ``track: Track = silent`` and writes ``for site in track(sites, "Spectra"):``.
-The command line hands in progress bars; everybody else gets plain iteration.
+A stage takes ``track: Track = silent``. Where each item builds on what the ones before left it writes
+``for site in track(sites, "Spectra"):``; where items are independent it writes ``track.map(measure, sites, "Spectra")``.
+The command line hands in progress bars, and other machines if it is told of some; everybody else gets plain iteration.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 Status = Callable[[], str]
 """Says in a few words how the work goes; asked after each item."""
@@ -19,13 +21,29 @@ def no_status() -> str:
 
 
 class Track(Protocol):
-    """Iterate over ``items`` while telling somebody how far it got."""
+    """Go through ``items`` while telling somebody how far it got. One of your own is a subclass with ``__call__``."""
 
     def __call__(self, items: Sequence[T], description: str, status: Status = no_status) -> Iterable[T]:
         """Yield the items in order."""
         ...
 
+    def map(self, task: Callable[[T], R], items: Sequence[T], description: str) -> Iterable[R]:
+        """Yield ``task(item)`` in order of the items.
 
-def silent(items: Sequence[T], description: str, status: Status = no_status) -> Iterable[T]:
-    """Plain iteration: the default ``Track``."""
-    return items
+        ``task`` may be done elsewhere, several at a time and more than once: it is a function of a module, or a partial of one,
+        and changes nothing but what it returns.
+        """
+        return (task(item) for item in self(items, description))
+
+    def hands(self) -> int:
+        """Say how many tasks `map` does at once: into so many parts work is best cut that can be cut anyhow."""
+        return 1
+
+
+class _Silent(Track):
+    def __call__(self, items: Sequence[T], description: str, status: Status = no_status) -> Iterable[T]:
+        return items
+
+
+silent: Track = _Silent()
+"""Plain iteration: the default ``Track``."""

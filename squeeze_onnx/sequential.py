@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.calibration import CalibrationBatch, without_padding
+from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.decompositions import Decomposer
 from squeeze_onnx.errors import ModelError
 from squeeze_onnx.factoring import TruncationErrors, by_left, put_factors, rewrite_sites, truncate_planned
@@ -27,6 +27,7 @@ from squeeze_onnx.graph.segments import Part, ancestors, cut, extract
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from squeeze_onnx.graph.spilling import Store, in_memory
 from squeeze_onnx.methods import NO_FISHER, WeightingOf, refit_weighting
+from squeeze_onnx.moment_sums import without_padding
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.regression import RIDGE, DriftMoments, InputMoments, NormalMatrix, Regression, normal_matrix, regress

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -52,8 +53,13 @@ class SiteView:
 def measure_spectra(
     sites: Sequence[MatMulSite], weighting_of: WeightingOf, config: AnalyzeConfig, track: Track = silent
 ) -> tuple[SiteSpectra, ...]:
-    """Measure every site in turn, one weight in memory at a time."""
-    return tuple(measure_view(SiteView.of(site, weighting_of(site)), config) for site in track(sites, "Spectra"))
+    """Measure every site, one weight in memory at a time; sites are independent of each other."""
+    seen = [(site, weighting_of(site)) for site in sites]
+    return tuple(track.map(partial(_measure, config=config), seen, "Spectra"))
+
+
+def _measure(seen: tuple[MatMulSite, Weighting], config: AnalyzeConfig) -> SiteSpectra:
+    return measure_view(SiteView.of(*seen), config)
 
 
 def measure_view(view: SiteView, config: AnalyzeConfig) -> SiteSpectra:

@@ -58,6 +58,14 @@ def staged_file(path: str | Path, *, force: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
+def scratch_beside(out: str | Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``out``, which is `reserved` meanwhile; it is removed with all that it holds."""
+    with reserved(out) as target, _partial_of(target) as partial:
+        partial.mkdir()
+        yield partial
+
+
+@contextmanager
 def _partial_of(target: Path) -> Iterator[Path]:
     """Yield a sibling to write, which is removed if it is still there afterwards."""
     partial = hidden_sibling(target, "partial", unique=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from squeeze_onnx.allocators import Objective, Sharing, Uniform
 from squeeze_onnx.answers import AnswerListener, Answers
 from squeeze_onnx.automatic import resolve_method
-from squeeze_onnx.calibration import CalibrationBatch, MomentListener, run_over
+from squeeze_onnx.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.config import DEFAULT_KEEP, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible
 from squeeze_onnx.errors import ModelError, OptionError
@@ -236,10 +236,9 @@ def _run(
         raise OptionError(
             f"--method {method} looks at activations; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
-    moments = MomentListener(sites)
     answers = _answer_listeners(model)
-    run_over(model.ir, calibration, [moments, *answers], provider=provider, track=track, label="Calibration")
-    return moments.moments(), next((each.answers() for each in answers), None)
+    moments = collect_moments(model.ir, sites, calibration, others=answers, provider=provider, track=track)
+    return moments, next((each.answers() for each in answers), None)
 
 
 def _answer_listeners(model: OnnxModel) -> list[AnswerListener]:

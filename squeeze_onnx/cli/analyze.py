@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
-from squeeze_onnx.cli.options import PATH, spectrum_options
+from squeeze_onnx.cli.options import PATH, SCHEDULER, spectrum_options
 from squeeze_onnx.cli.sections import SectionedCommand
 
 SECTIONS = {
     "What is written": ("--json", "--html"),
     "What is looked at": ("--include", "--exclude"),
     "How it is judged": ("--noise", "--probability", "--seed"),
+    "On which machines": ("--scheduler",),
 }
 
 
@@ -19,12 +20,14 @@ SECTIONS = {
 @click.argument("model", type=PATH)
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
 @click.option("--html", "html_path", type=PATH, metavar="FILE", help="Write a self-contained page.")
+@SCHEDULER
 @spectrum_options
 @verbosity_options
 def analyze(
     model: Path,
     json_path: Path | None,
     html_path: Path | None,
+    scheduler: str | None,
     noise: str,
     probability: float,
     include: tuple[str, ...],
@@ -42,10 +45,12 @@ def analyze(
     from squeeze_onnx.config import AnalyzeConfig
     from squeeze_onnx.pipeline import analyze as run
     from squeeze_onnx.report.html import render_analysis
+    from squeeze_onnx.workers import workers
 
     refuse_overwriting_models([model], json_path, html_path)
     config = AnalyzeConfig(noise=noise, probability=probability, include=include, exclude=exclude, seed=seed)
-    report = run(model, config, progress_track(quiet=quiet))
+    with workers(scheduler, progress_track(quiet=quiet)) as track:
+        report = run(model, config, track)
     write_reports(report, json_path, html_path, render_analysis)
     console = output_console(quiet=quiet or str(json_path) == "-")
     console.print(analysis_table(report))

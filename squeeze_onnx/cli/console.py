@@ -36,7 +36,17 @@ def progress_track(*, quiet: bool = False) -> Track:
     if quiet or not console.is_terminal:
         return silent
 
-    def track(items: Sequence[T], description: str, status: Status = no_status) -> Iterable[T]:
+    return ProgressBars(console)
+
+
+class ProgressBars(Track):
+    """A bar for each stage, which goes when the stage is done."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, items: Sequence[T], description: str, status: Status = no_status) -> Iterable[T]:
+        """Yield the items in order."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -45,13 +55,11 @@ def progress_track(*, quiet: bool = False) -> Track:
             TimeRemainingColumn(),
             TextColumn("{task.fields[status]}"),
         )
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(*columns, console=self._console, transient=True) as progress:
             task = progress.add_task(description, total=len(items), status="")
             for item in items:
                 yield item
                 progress.update(task, advance=1, status=status())
-
-    return track
 
 
 def readable_bytes(count: float) -> str:

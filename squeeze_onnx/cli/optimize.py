@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
-from squeeze_onnx.cli.options import PATH, floors_by_role, number_or_word, spectrum_options
+from squeeze_onnx.cli.options import PATH, SCHEDULER, floors_by_role, number_or_word, spectrum_options
 from squeeze_onnx.cli.sections import SectionedCommand
 from squeeze_onnx.method_names import METHOD_HELP
 
@@ -35,6 +35,7 @@ SECTIONS = {
         "--provider",
         "--cache",
     ),
+    "On which machines": ("--scheduler",),
     "Steps around truncation": (
         "--slice-neurons",
         "--thin-heads",
@@ -158,6 +159,7 @@ SECTIONS = {
 @click.option(
     "--json", "json_path", type=PATH, metavar="FILE", help="Write report.json there too; - is standard output."
 )
+@SCHEDULER
 @spectrum_options
 @verbosity_options
 def optimize(
@@ -175,6 +177,7 @@ def optimize(
     checkpoint: Path | None,
     checkpoint_minutes: float,
     cache: Path | None,
+    scheduler: str | None,
     force: bool,
     json_path: Path | None,
     quiet: bool,
@@ -197,6 +200,7 @@ def optimize(
     from squeeze_onnx.pipeline import optimize as run
     from squeeze_onnx.plan import read_plan
     from squeeze_onnx.search import optimize_within
+    from squeeze_onnx.workers import workers
 
     options = _with_target_latency(options, target_latency)
     _refuse_contradictions(options, max_drop=max_drop, plan=plan_path, checkpoint=checkpoint)
@@ -216,22 +220,23 @@ def optimize(
         else None,
         "cache": cache,
         "force": force,
-        "track": progress_track(quiet=quiet),
     }
     console = output_console(quiet=quiet or str(json_path) == "-")
-    if gate is None:
-        report = run(
-            model,
-            out,
-            config,
-            plan=read_plan(plan_path) if plan_path is not None else None,
-            checkpoint=state if config.distill is not None else None,
-            **shared,
-        )
-    else:
-        report = optimize_within(
-            model, out, gate, config, tell=lambda *seen: console.print(grade_line(*seen)), **shared
-        )
+    with workers(scheduler, progress_track(quiet=quiet), out=out) as track:
+        if gate is None:
+            report = run(
+                model,
+                out,
+                config,
+                plan=read_plan(plan_path) if plan_path is not None else None,
+                checkpoint=state if config.distill is not None else None,
+                track=track,
+                **shared,
+            )
+        else:
+            report = optimize_within(
+                model, out, gate, config, tell=lambda *seen: console.print(grade_line(*seen)), track=track, **shared
+            )
     if json_path is not None:
         write_json(report, json_path)
     for line in optimization_lines(report, out, verbose=verbose):

@@ -11,6 +11,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 
+SCHEDULER = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on the Dask workers of tcp://host:8786 or of a scheduler file, or on local:N processes of this machine.",
+)
+
 JUNIT = click.option(
     "--junit", "junit_path", type=PATH, metavar="FILE", help="Write the gates as JUnit XML, for a CI server."
 )

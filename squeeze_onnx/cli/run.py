@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, readable_bytes, verbosity_options
-from squeeze_onnx.cli.options import JUNIT, PATH
+from squeeze_onnx.cli.options import JUNIT, PATH, SCHEDULER
 
 
 @click.command()
 @click.argument("recipe", type=PATH, default="squeeze.toml")
 @click.option("--force", is_flag=True, help="Replace what the recipe writes if it exists.")
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
+@SCHEDULER
 @JUNIT
 @verbosity_options
 @click.pass_context
@@ -20,6 +21,7 @@ def run(
     recipe: Path,
     force: bool,
     json_path: Path | None,
+    scheduler: str | None,
     junit_path: Path | None,
     quiet: bool,
     verbose: bool,
@@ -35,13 +37,15 @@ def run(
     from squeeze_onnx.recipe import read_recipe
     from squeeze_onnx.recipe_run import run_recipe
     from squeeze_onnx.report.junit import GateOutcome, gates_of, junit_xml
+    from squeeze_onnx.workers import workers
 
     asked = read_recipe(recipe)
     if junit_path is not None and asked.search is None and (asked.validate is None or asked.validate.max_drop is None):
         raise OptionError(f"--junit tells of gates, and {recipe} has none: set max_drop in [validate]")
     refuse_overwriting_models([asked.places.model], json_path, junit_path)
     try:
-        report = run_recipe(asked, force=force, track=progress_track(quiet=quiet))
+        with workers(scheduler, progress_track(quiet=quiet), out=asked.places.output) as track:
+            report = run_recipe(asked, force=force, track=track)
     except GateError as error:
         if junit_path is not None:
             write_text(junit_path, junit_xml([GateOutcome("[search] finds a model", passed=False, message=str(error))]))

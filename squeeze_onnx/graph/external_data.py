@@ -37,6 +37,7 @@ class DataFileTensor(ir.LazyTensor):
             metadata_props=tensor.metadata_props,
         )
         self.path = Path(tensor.path)
+        self.stored = tensor
 
 
 @dataclass(frozen=True)

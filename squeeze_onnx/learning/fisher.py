@@ -112,7 +112,7 @@ def _by_sequence(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows (sequences, tokens, in), gradients (sequences, tokens, out), 0 at padding, and which tokens are text.
 
-    What does not run over all positions (a pooler's input) has no padding, as in `calibration.without_padding`. What is the same
+    What does not run over all positions (a pooler's input) has no padding, as in `moment_sums.without_padding`. What is the same
     for all sequences (the embeddings of positions) counts as one sequence: its gradient is the sum of theirs, and the second
     moment of that the sum of their second moments, for each has the mean 0 and they are drawn independently.
     """

@@ -18,7 +18,7 @@ from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill, held_out_batches
 from squeeze_onnx.learning.objectives import answer_loss, hidden_states, imitation_losses
-from squeeze_onnx.progress import Status, no_status
+from squeeze_onnx.progress import Status, Track, no_status
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
 from tests.graph.execution import svd_factors
@@ -76,7 +76,7 @@ def answers(model: ir.Model) -> np.ndarray:
     return np.concatenate([rows[:, 0] if rows.ndim == 3 else rows for rows in found])
 
 
-class Interrupted:
+class Interrupted(Track):
     """A track that ends in an error after some steps of distillation."""
 
     def __init__(self, after: int) -> None:
