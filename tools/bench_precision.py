@@ -78,7 +78,9 @@ def run(*, threads: int, hidden: int, layers: int, rounds: int, wanted: Sequence
         measured = bench(list(paths.values()), config).to_json()
     for name, model in zip(paths, measured["models"], strict=True):
         model["name"] = name
-    command = f"python -m tools.bench_precision run --threads {threads} --hidden {hidden} --layers {layers}"
+    asked = "".join(f' --only "{text}"' for text in wanted)
+    sizes = f"--hidden {hidden} --layers {layers}"
+    command = f"python -m tools.bench_precision run --threads {threads} {sizes} --rounds {rounds}{asked}"
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(json.dumps({"command": command, **measured}, indent=1) + "\n")
     for line in markdown(results):
@@ -169,8 +171,9 @@ SQUEEZES: Mapping[str, Callable[[ir.Model], None]] = {
 @main.command()
 @page_option
 def table(page: Path) -> None:
-    """Put the table between its markers in docs/results.md."""
-    put_table(page, "precision", markdown(RESULTS))
+    """Put the tables between their markers in docs/results.md: one for each file, for only what ran in turns can be compared."""
+    files = sorted(RESULTS.parent.glob(f"{RESULTS.stem}*.json"), reverse=True)
+    put_table(page, "precision", (line for file in files for line in (*markdown(file), "")))
 
 
 def markdown(results: Path) -> Iterator[str]:

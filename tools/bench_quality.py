@@ -67,6 +67,7 @@ RUNS = (
     *(Run(f"whiten, truncation only, keep {keep}", TRUNCATION | {"keep": keep}) for keep in BUDGETS),
     *(Run(f"whiten, keep {keep}", {"method": "whiten", "keep": keep}) for keep in BUDGETS),
     *(Run(f"fisher, keep {keep}", {"method": "fisher", "keep": keep}) for keep in BUDGETS),
+    Run("fisher, int4, keep 0.5", {"method": "fisher", "keep": 0.5, "precision": "int4"}),
     *(Run(f"soco, keep {keep}", {"method": "soco", "keep": keep}) for keep in BUDGETS),
     *(
         Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=4096)
