@@ -112,7 +112,7 @@ class TestCalibration:
     ) -> None:
         options = ("--calibration", work / "text", "--calibration-rows", "3", "--keep", "0.5")
         out = optimize(work / "model", *options, "--seed", "1")
-        assert read_json(out / "report.json")["method"] == "whiten"
+        assert read_json(out / "report.json")["method"] == "fisher"
         done = run_cli("optimize", work / "model", "-o", tmp_path / "again", *options, "--seed", "1")
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "again" / "model.onnx").read_bytes() == (out / "model.onnx").read_bytes()
@@ -126,7 +126,7 @@ class TestCalibration:
         (tmp_path / "SST-2").mkdir()
         (tmp_path / "SST-2" / "train.tsv").write_text(f"sentence\tlabel\n{rows}", encoding="utf-8")
         out = optimize(model, "--task", "sst2", "--data", tmp_path)
-        assert read_json(out / "report.json")["method"] == "whiten"
+        assert read_json(out / "report.json")["method"] == "fisher"
         again = optimize(model, "--calibration", "glue:SST-2", "--data", tmp_path)
         assert (again / "model.onnx").read_bytes() == (out / "model.onnx").read_bytes()
 
@@ -134,7 +134,7 @@ class TestCalibration:
         inputs: dict[str, Any] = dict(batch())
         np.savez(tmp_path / "inputs.npz", **inputs)
         report = read_json(optimize(model, "--calibration", tmp_path / "inputs.npz") / "report.json")
-        assert report["method"] == "whiten"
+        assert report["method"] == "fisher"
 
 
 class TestUnusualModel:

@@ -18,6 +18,7 @@ EXCUSES = {
     "needs the hub",
     "needs a package index",
     "needs a GPU",
+    "needs a cluster",
     "needs Olive",
     "takes hours",
     "runs these tests",

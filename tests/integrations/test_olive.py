@@ -71,7 +71,7 @@ def test_writes_a_folder_that_the_next_pass_reads(olive_pass: ModuleType, work: 
     out = Path(after.model_path)
     assert (out / after.onnx_file_name).is_file()
     plan = json.loads((out / "plan.json").read_text())
-    assert (plan["method"], plan["budget"], plan["refit"]) == ("whiten", {"keep": 0.5}, False)
+    assert (plan["method"], plan["budget"], plan["refit"]) == ("fisher", {"keep": 0.5}, False)
     beside = {Path(path).name for path in after.model_attributes["additional_files"]}
     assert {"config.json", "tokenizer.json"} <= beside
 

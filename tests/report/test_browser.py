@@ -1,5 +1,6 @@
 """The pages in a real browser: drawn, quiet, usable by mouse and keyboard, on phones and paper, and closed to hostile names."""
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,14 @@ def reader(browser: Browser) -> Iterator[Reader]:
     page.close()
 
 
+def until(page: Page, condition: str, seconds: float = 30) -> None:
+    """Wait until ``condition`` holds. Playwright's own waiting calls eval in the page, which the pages forbid."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(50)
+
+
 def drawn_shapes(page: Page) -> list[int]:
     """How many shapes and texts with an extent each drawing has."""
     counts: list[int] = page.evaluate(
@@ -103,9 +112,7 @@ def test_a_page_is_accessible_and_fits_a_phone(
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     page.set_viewport_size({"width": 360, "height": 740})
-    page.wait_for_function(
-        "[...document.querySelectorAll('svg')].every((one) => one.getBoundingClientRect().right <= 360)"
-    )
+    until(page, "[...document.querySelectorAll('svg')].every((one) => one.getBoundingClientRect().right <= 360)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert reader.said == []
 
@@ -114,7 +121,7 @@ def test_colours_of_the_drawings_follow_the_scheme(reader: Reader, files: Mappin
     page = reader.open(files["optimization"])
     assert TEXT_ON_DARK not in page.evaluate(TEXT_COLOURS)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"{TEXT_COLOURS}.includes('{TEXT_ON_DARK}')")
+    until(page, f"{TEXT_COLOURS}.includes('{TEXT_ON_DARK}')")
 
 
 def test_a_site_opens_on_click_in_the_map(reader: Reader, files: Mapping[str, Path], optimization: Report) -> None:
@@ -192,10 +199,8 @@ def test_a_page_prints_in_black_on_white(reader: Reader, files: Mapping[str, Pat
     page.set_viewport_size({"width": 680, "height": 960})
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    page.wait_for_function(
-        "[...document.querySelectorAll('svg')].every((one) => one.getBoundingClientRect().width <= 680)"
-    )
-    page.wait_for_function(f"{TEXT_COLOURS}.every((fill) => fill !== '{TEXT_ON_DARK}')")
+    until(page, "[...document.querySelectorAll('svg')].every((one) => one.getBoundingClientRect().width <= 680)")
+    until(page, f"{TEXT_COLOURS}.every((fill) => fill !== '{TEXT_ON_DARK}')")
     assert all(count > 10 for count in drawn_shapes(page))
     assert page.locator(".choose:visible").count() == 0
     assert page.pdf(format="A4").startswith(b"%PDF")
