@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +27,16 @@ from squeeze_onnx.runtime.sessions import Feeds
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.wheels import cache_folder
 
-Measure = Callable[[OnnxModel, Sequence[MatMulSite], OptimizeConfig, Sequence[CalibrationBatch], Track], Objective]
+
+@dataclass(frozen=True)
+class _Request:
+    """Whose objective is asked for: that of ``sites`` of ``model``, as ``config`` has them squeezed and written."""
+
+    model: OnnxModel
+    sites: Sequence[MatMulSite]
+    config: OptimizeConfig
+    calibration: Sequence[CalibrationBatch]
+    track: Track
 
 
 def objective_of(
@@ -38,7 +47,7 @@ def objective_of(
     track: Track = silent,
 ) -> Objective:
     """Return what ``config.objective`` means for ``sites`` of ``model``; raises what opening and timing it raises."""
-    return OBJECTIVES[config.objective](model, sites, config, calibration, track)
+    return OBJECTIVES[config.objective](_Request(model, sites, config, calibration, track))
 
 
 def setting_of(config: OptimizeConfig) -> Setting:
@@ -113,43 +122,25 @@ def _kept_cost(site: PlannedSite, cost: Cost) -> float:
     return _dense_cost(site, cost)
 
 
-def _parameters(
-    model: OnnxModel,
-    sites: Sequence[MatMulSite],
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch],
-    track: Track,
-) -> Objective:
+def _parameters(asked: _Request) -> Objective:
     return PARAMETERS
 
 
-def _size(
-    model: OnnxModel,
-    sites: Sequence[MatMulSite],
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch],
-    track: Track,
-) -> Objective:
+def _size(asked: _Request) -> Objective:
     """Bytes, in units of those of an eligible parameter: the rest of the model is fixed."""
-    eligible = sum(site.weight.stored_bytes for site in sites)
-    entries = sum(site.parameters for site in sites)
-    rest = max(measure_size(model).bytes - eligible, 0)
+    eligible = sum(site.weight.stored_bytes for site in asked.sites)
+    entries = sum(site.parameters for site in asked.sites)
+    rest = max(measure_size(asked.model).bytes - eligible, 0)
     return Objective("the bytes of the model", fixed=rest * entries / eligible)
 
 
-def _latency(
-    model: OnnxModel,
-    sites: Sequence[MatMulSite],
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch],
-    track: Track,
-) -> Objective:
-    """Nanoseconds of one run; what is not spent on the weights of ``sites`` is fixed."""
-    setting = setting_of(config)
-    shapes = [(site.in_features, site.out_features) for site in sites]
-    cost = measure_matmuls(shapes, setting, _lowering(setting), cache_folder() / "latency", track=track)
+def _latency(asked: _Request) -> Objective:
+    """Nanoseconds of one run; what is not spent on the weights of the sites is fixed."""
+    setting = setting_of(asked.config)
+    shapes = [(site.in_features, site.out_features) for site in asked.sites]
+    cost = measure_matmuls(shapes, setting, _lowering(setting), cache_folder() / "latency", track=asked.track)
     weights = sum(float(cost.into(rows, np.array([columns]))[0]) for rows, columns in shapes)
-    with written_alike(model, config, calibration) as path:
+    with written_alike(asked.model, asked.config, asked.calibration) as path:
         [[whole]] = bench([path], _bench_config(setting)).latencies
     return Objective("the latency of the model", cost, max(whole.p50_ms * 1e6 - weights, 0.0), STEP)
 
@@ -175,4 +166,4 @@ def _bench_config(setting: Setting) -> BenchConfig:
     )
 
 
-OBJECTIVES: dict[str, Measure] = {"parameters": _parameters, "size": _size, "latency": _latency}
+OBJECTIVES: dict[str, Callable[[_Request], Objective]] = {"parameters": _parameters, "size": _size, "latency": _latency}

@@ -26,7 +26,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from squeeze_onnx.graph.external_data import PAGE_SIZE
+from squeeze_onnx.graph.external_data import PAGE_SIZE, next_page
 from squeeze_onnx.report.environment import environment
 from tools.measuring import page_option, results_path
 from tools.readme_tables import put_table
@@ -87,7 +87,7 @@ class _DataFile:
 
     def add(self, name: str, shape: tuple[int, ...], *, random: bool) -> TensorProto:
         """Append a float32 tensor of ``shape``: standard normal over √in, drawn anew for each name, or zeros."""
-        start = -(-self._end // PAGE_SIZE) * PAGE_SIZE
+        start = next_page(self._end)
         length = 4 * int(np.prod(shape))
         self._end = start + length
         with self._path.open("r+b") as file:

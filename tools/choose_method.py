@@ -6,19 +6,18 @@ Every reference model is squeezed by each method, on 1,024 rows of train text; w
 move on 512 other rows of train text, without labels. Writes models/NAME/results/method.json.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
+from squeeze_onnx import OptimizeConfig, load_model
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.survey import take_survey
-from tools.held_out import held_out_batches, movement
-from tools.measuring import TASKS, data_options, results_path
+from tools.held_out import Trial, keep
+from tools.measuring import TASKS, data_options
 
 
 @click.command()
@@ -29,30 +28,19 @@ from tools.measuring import TASKS, data_options, results_path
 def main(glue: Path, models: Path, names: Sequence[str], methods: Sequence[str], keeps: Sequence[float]) -> None:
     """Measure, print, and write models/NAME/results/method.json."""
     for name in names:
-        results = results_path(name, "method")
-        rows: list[dict[str, Any]] = []
-        for row in measure(models / name / "onnx", TASKS[name], glue, methods, keeps):
-            rows.append(row)
-            asked = [f"--method {method}" for method in methods] + [f"--keep {keep}" for keep in keeps]
-            command = " ".join(["python -m tools.choose_method --glue DIR --model", name, *asked])
-            results.write_text(json.dumps({"text": "train", "command": command, "rows": rows}, indent=1) + "\n")
-            click.echo(f"{name}: {row}")
+        rows = measure(Trial.of(models / name / "onnx", TASKS[name], glue), methods, keeps)
+        keep(rows, name, "method", {"method": methods, "keep": keeps})
 
 
-def measure(
-    path: Path, task: str, glue: Path, methods: Sequence[str], keeps: Sequence[float]
-) -> Iterator[dict[str, Any]]:
+def measure(trial: Trial, methods: Sequence[str], keeps: Sequence[float]) -> Iterator[dict[str, Any]]:
     """Yield what each of ``methods`` does to the answers on held-out text at each of ``keeps``."""
-    dense = load_model(path)
-    calibration = load_calibration(dense, CalibrationConfig(f"glue:{task}", glue))
-    held_out = held_out_batches(dense, task, glue)
     for method in methods:
-        survey = take_survey(dense, OptimizeConfig(method=method, simulations=1), calibration)
-        for keep in keeps:
-            model = load_model(path)
-            plan = plan_for(model, survey, OptimizeConfig(method=method, keep=keep))
-            squeezed = carry_out(model, plan, survey, calibration).model.ir
-            yield {"method": method, "keep": keep, **movement(dense, squeezed, held_out)}
+        survey = take_survey(trial.dense, OptimizeConfig(method=method, simulations=1), trial.calibration)
+        for budget in keeps:
+            model = load_model(trial.dense.path)
+            plan = plan_for(model, survey, OptimizeConfig(method=method, keep=budget))
+            squeezed = carry_out(model, plan, survey, trial.calibration).model.ir
+            yield {"method": method, "keep": budget, **trial.movement(squeezed)}
 
 
 if __name__ == "__main__":

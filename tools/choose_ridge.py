@@ -6,7 +6,6 @@ Every reference model is squeezed with each ridge, on 1,024 rows of train text; 
 move on 512 other rows of train text, without labels. Writes models/NAME/results/ridge.json.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import Any
 
 import click
 
-from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
+from squeeze_onnx import OptimizeConfig, load_model
 from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.survey import take_survey
-from tools.held_out import held_out_batches, movement
-from tools.measuring import TASKS, data_options, results_path
+from tools.held_out import Trial, keep
+from tools.measuring import TASKS, data_options
 
 
 @click.command()
@@ -29,28 +28,18 @@ from tools.measuring import TASKS, data_options, results_path
 def main(glue: Path, models: Path, names: Sequence[str], keeps: Sequence[float], ridges: Sequence[float]) -> None:
     """Measure, print, and write models/NAME/results/ridge.json."""
     for name in names:
-        results = results_path(name, "ridge")
-        rows: list[dict[str, Any]] = []
-        for row in measure(models / name / "onnx", TASKS[name], glue, list(product(keeps, ridges))):
-            rows.append(row)
-            asked = [f"--keep {keep}" for keep in keeps] + [f"--ridge {ridge}" for ridge in ridges]
-            command = " ".join(["python -m tools.choose_ridge --glue DIR --model", name, *asked])
-            results.write_text(json.dumps({"text": "train", "command": command, "rows": rows}, indent=1) + "\n")
-            click.echo(f"{name}: {row}")
+        rows = measure(Trial.of(models / name / "onnx", TASKS[name], glue), list(product(keeps, ridges)))
+        keep(rows, name, "ridge", {"keep": keeps, "ridge": ridges})
 
 
-def measure(path: Path, task: str, glue: Path, settings: Sequence[tuple[float, float]]) -> Iterator[dict[str, Any]]:
+def measure(trial: Trial, settings: Sequence[tuple[float, float]]) -> Iterator[dict[str, Any]]:
     """Yield what each of ``settings``, (keep, ridge), does to the answers on held-out text."""
-    dense = load_model(path)
-    calibration = load_calibration(dense, CalibrationConfig(f"glue:{task}", glue))
-    held_out = held_out_batches(dense, task, glue)
-    config = OptimizeConfig(method="whiten", simulations=1)
-    survey = take_survey(dense, config, calibration)
-    for keep, ridge in settings:
-        model = load_model(path)
-        plan = plan_for(model, survey, OptimizeConfig(method="whiten", keep=keep))
-        squeezed = carry_out(model, plan, survey, calibration, ridge=ridge).model.ir
-        yield {"keep": keep, "ridge": ridge, **movement(dense, squeezed, held_out)}
+    survey = take_survey(trial.dense, OptimizeConfig(method="whiten", simulations=1), trial.calibration)
+    for budget, ridge in settings:
+        model = load_model(trial.dense.path)
+        plan = plan_for(model, survey, OptimizeConfig(method="whiten", keep=budget))
+        squeezed = carry_out(model, plan, survey, trial.calibration, ridge=ridge).model.ir
+        yield {"keep": budget, "ridge": ridge, **trial.movement(squeezed)}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ PAGE_SIZE = 4096
 """Alignment in bytes of the tensors in a data file, so that runtimes can map them (ONNX's ExternalData.md)."""
 
 
+def next_page(offset: int) -> int:
+    """Return the first multiple of `PAGE_SIZE` from ``offset`` on."""
+    return -(-offset // PAGE_SIZE) * PAGE_SIZE
+
+
 class DataFileTensor(ir.LazyTensor):
     """A tensor in a data file, read anew at each use and written into the .onnx file unless it is moved elsewhere.
 

@@ -14,7 +14,7 @@ from typing import IO, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.external_data import PAGE_SIZE, THRESHOLD
+from squeeze_onnx.graph.external_data import THRESHOLD, next_page
 
 Store: TypeAlias = Callable[[ir.Tensor[np.ndarray]], ir.TensorProtocol]
 """Takes a new tensor and returns the one to put into the graph, with the same name, type and entries."""
@@ -39,7 +39,7 @@ def _spill(file: IO[bytes], tensor: ir.Tensor[np.ndarray]) -> ir.TensorProtocol:
     if tensor.nbytes <= THRESHOLD:
         return tensor
     entries = np.ascontiguousarray(tensor.numpy())
-    offset = -(-file.seek(0, os.SEEK_END) // PAGE_SIZE) * PAGE_SIZE
+    offset = next_page(file.seek(0, os.SEEK_END))
     file.seek(offset)
     file.write(entries.view(np.uint8).data)
     file.flush()
