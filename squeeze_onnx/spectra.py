@@ -14,6 +14,7 @@ from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
+from squeeze_onnx.rmt.null_model import simulate_ks_distances
 from squeeze_onnx.rmt.spectrum import Spectrum
 from squeeze_onnx.rmt.summary import SpectrumSummary, find_cut, summarize
 from squeeze_onnx.weightings import Standardization, WeightedMatrix, Weighting
@@ -54,25 +55,42 @@ def measure_spectra(
     sites: Sequence[MatMulSite], weighting_of: WeightingOf, config: AnalyzeConfig, track: Track = silent
 ) -> tuple[SiteSpectra, ...]:
     """Measure every site, one weight in memory at a time; sites are independent of each other."""
-    seen = [(site, weighting_of(site)) for site in sites]
+    shapes = list(dict.fromkeys(_sorted_shape(site) for site in sites))
+    distances = dict(zip(shapes, track.map(partial(_noise_distances, config=config), shapes, "Noise"), strict=True))
+    seen = [(site, weighting_of(site), distances[_sorted_shape(site)]) for site in sites]
     return tuple(track.map(partial(_measure, config=config), seen, "Spectra"))
 
 
-def _measure(seen: tuple[MatMulSite, Weighting], config: AnalyzeConfig) -> SiteSpectra:
-    return measure_view(SiteView.of(*seen), config)
+def _measure(seen: tuple[MatMulSite, Weighting, np.ndarray], config: AnalyzeConfig) -> SiteSpectra:
+    site, weighting, distances = seen
+    return measure_view(SiteView.of(site, weighting), distances, config)
 
 
-def measure_view(view: SiteView, config: AnalyzeConfig) -> SiteSpectra:
-    """Measure one site."""
+def noise_distances(site: MatMulSite, config: AnalyzeConfig) -> np.ndarray:
+    """Return how far noise of the shape of ``site`` lies from its law; simulated once a shape."""
+    return _noise_distances(_sorted_shape(site), config)
+
+
+def _noise_distances(shape: tuple[int, int], config: AnalyzeConfig) -> np.ndarray:
+    noise = NOISE_ESTIMATORS[config.noise]()
+    return simulate_ks_distances(shape, noise, simulations=config.simulations, seed=config.seed)
+
+
+def _sorted_shape(site: MatMulSite) -> tuple[int, int]:
+    """Noise looks the same whichever way round it is."""
+    smaller, larger = sorted((site.in_features, site.out_features))
+    return smaller, larger
+
+
+def measure_view(view: SiteView, distances: np.ndarray, config: AnalyzeConfig) -> SiteSpectra:
+    """Measure one site; ``distances`` are its `noise_distances`."""
     site = view.site
     noise = NOISE_ESTIMATORS[config.noise]()
     shape = (site.in_features, site.out_features)
     is_standardized = isinstance(view.weighting, Standardization)
     unweighted = view.weighted if is_standardized else Standardization().apply(view.weight)
     standardized = Spectrum(singular_values(unweighted.matrix), shape, "standardization")
-    summary = summarize(
-        standardized, noise, probability=config.probability, simulations=config.simulations, seed=config.seed
-    )
+    summary = summarize(standardized, noise, distances, probability=config.probability)
     if is_standardized:
         candidate = Candidate(site.name, standardized, summary.tw_edge, extra_rank=1)
     else:

@@ -28,7 +28,7 @@ from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.sensitivity import PROBE_KEEP, Prober, open_prober, probe_sensitivity
 from squeeze_onnx.sharing import measure_sharings
 from squeeze_onnx.slicing import KINDS, Measurement, Seen, measure_blocks
-from squeeze_onnx.spectra import SiteSpectra, SiteView, measure_spectra, measure_view
+from squeeze_onnx.spectra import SiteSpectra, SiteView, measure_spectra, measure_view, noise_distances
 from squeeze_onnx.stopwatch import Stopwatch
 from squeeze_onnx.tasks.model_head import head_of
 from squeeze_onnx.weightings import LearnedSpectrum, Weighting
@@ -153,7 +153,8 @@ def _probe(
     for layer in track(prober.layers, "Sensitivity"):
         for name in layer:
             view = SiteView.of(site_of[name], weighting_of(site_of[name]))
-            spectra_of[name] = probe_sensitivity(prober, view, measure_view(view, config), Uniform(PROBE_KEEP))
+            spectra = measure_view(view, noise_distances(site_of[name], config), config)
+            spectra_of[name] = probe_sensitivity(prober, view, spectra, Uniform(PROBE_KEEP))
         block_of |= {name: block_of[name].probed(prober) for name in layer if name in block_of}
     return tuple(spectra_of[site.name] for site in sites), block_of
 

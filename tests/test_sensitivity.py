@@ -18,7 +18,7 @@ from squeeze_onnx.graph.model import OnnxModel, load_model
 from squeeze_onnx.graph.rewrite import replace_weight
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.sensitivity import open_prober, probe_sensitivity
-from squeeze_onnx.spectra import SiteSpectra, SiteView, measure_view
+from squeeze_onnx.spectra import SiteSpectra, SiteView, measure_view, noise_distances
 from squeeze_onnx.weightings import Identity
 from squeeze_onnx.weights import read_weight
 from tests.graph.execution import run
@@ -37,7 +37,8 @@ def probed(model: OnnxModel) -> tuple[SiteSpectra, ...]:
     views = [SiteView.of(site, Identity()) for site in sites]
     with open_prober(model.ir, sites, [calibration()]) as prober:
         config = AnalyzeConfig(simulations=1)
-        return tuple(probe_sensitivity(prober, view, measure_view(view, config), PROBE) for view in views)
+        spectra = [measure_view(view, noise_distances(view.site, config), config) for view in views]
+        return tuple(probe_sensitivity(prober, view, each, PROBE) for view, each in zip(views, spectra, strict=True))
 
 
 def pooled(outputs: list[np.ndarray], feeds: Mapping[str, np.ndarray]) -> np.ndarray:

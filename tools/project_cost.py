@@ -29,9 +29,7 @@ from squeeze_onnx.decompositions import Exact
 from squeeze_onnx.factoring import truncate
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.report.environment import environment
-from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
-from squeeze_onnx.rmt.null_model import ks_p_value, sample_noise_spectrum
-from squeeze_onnx.spectra import SiteView, measure_view
+from squeeze_onnx.spectra import SiteView, measure_view, noise_distances
 from squeeze_onnx.weightings import Identity, Standardization
 from squeeze_onnx.weights import read_weight
 from tools.measuring import ROOT
@@ -214,11 +212,10 @@ def site(shape: tuple[int, int]) -> None:
     weight = np.random.default_rng(0).standard_normal(shape, np.float32)
     [found] = find_sites(ir.from_proto(single_matmul(weight))).sites
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    drawn = sample_noise_spectrum(shape, np.random.default_rng(0))
     moments = [time.process_time()]  # of one thread that computes, on however busy a machine
-    ks_p_value(drawn, NOISE_ESTIMATORS[config.noise](), simulations=config.simulations, seed=config.seed)
+    distances = noise_distances(found, config)
     moments.append(time.process_time())
-    measure_view(SiteView.of(found, Standardization()), config)
+    measure_view(SiteView.of(found, Standardization()), distances, config)
     moments.append(time.process_time())
     truncate(read_weight(found), round(KEEP * weight.size / sum(shape)), Identity(), Exact())
     moments.append(time.process_time())

@@ -30,23 +30,26 @@ def sample_noise_spectrum(shape: tuple[int, int], generator: np.random.Generator
     return Spectrum(np.sqrt(np.maximum(eigenvalues[::-1], 0.0)), shape, weighting="identity")
 
 
-def ks_p_value(spectrum: Spectrum, noise: NoiseEstimator, *, simulations: int = 99, seed: int = 0) -> float:
-    """The part of pure-noise matrices of this shape that are as far from their fitted law as ``spectrum``.
+@lru_cache(maxsize=64)
+def simulate_ks_distances(
+    shape: tuple[int, int], noise: NoiseEstimator, *, simulations: int = 99, seed: int = 0
+) -> np.ndarray:
+    """The KS distances (simulations,) of pure-noise matrices of ``shape`` from their laws, σ fitted to each by ``noise``.
 
-    Monte-Carlo: (1 + #{D_simulated ≥ D}) / (1 + simulations), so never below 1/(1 + simulations) (Davison & Hinkley
-    1997, section 4.2). The noise level of ``spectrum`` does not matter, only its shape does: the simulated distances
-    are kept for the next matrix of that shape. Raises `OptionError` for fewer than one simulation.
+    They serve every matrix of that shape, whichever way round, and are kept. Raises `OptionError` for fewer than one simulation.
     """
     if simulations < 1:
         raise OptionError(f"the number of simulations must be at least 1. Got {simulations!r}")
-    p, n = sorted(spectrum.shape)
-    simulated = _simulated_ks_distances((p, n), noise, simulations, seed)
-    observed = spectrum.ks_distance(noise.estimate(spectrum))
-    return float((1 + np.count_nonzero(simulated >= observed)) / (1 + simulations))
-
-
-@lru_cache(maxsize=64)
-def _simulated_ks_distances(shape: tuple[int, int], noise: NoiseEstimator, simulations: int, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     spectra = (sample_noise_spectrum(shape, generator) for _ in range(simulations))
     return np.array([spectrum.ks_distance(noise.estimate(spectrum)) for spectrum in spectra])
+
+
+def ks_p_value(spectrum: Spectrum, noise: NoiseEstimator, simulated: np.ndarray) -> float:
+    """The part of pure-noise matrices of this shape that are as far from their fitted law as ``spectrum``.
+
+    ``simulated`` are their distances (`simulate_ks_distances`). Monte-Carlo: (1 + #{D_simulated ≥ D}) / (1 + simulations), so
+    never below 1/(1 + simulations) (Davison & Hinkley 1997, section 4.2). The noise level of ``spectrum`` does not matter.
+    """
+    observed = spectrum.ks_distance(noise.estimate(spectrum))
+    return float((1 + np.count_nonzero(simulated >= observed)) / (1 + len(simulated)))

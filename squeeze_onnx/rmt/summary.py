@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from squeeze_onnx.rmt.marchenko_pastur import MarchenkoPastur
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS, NoiseEstimator
 from squeeze_onnx.rmt.null_model import ks_p_value
@@ -42,12 +44,12 @@ class SpectrumSummary:
 
 
 def summarize(
-    spectrum: Spectrum, noise: NoiseEstimator, *, probability: float = 0.95, simulations: int = 99, seed: int = 0
+    spectrum: Spectrum, noise: NoiseEstimator, simulated: np.ndarray, *, probability: float = 0.95
 ) -> SpectrumSummary:
     """Summarize ``spectrum``, with σ by ``noise`` and the Tracy–Widom edge at ``probability``.
 
-    ``simulations`` and ``seed`` are those of `ks_p_value`. A matrix of zeros has σ, edges and ranks 0, and p-value 1.
-    Raises `OptionError` for a probability or number of simulations out of range.
+    ``simulated`` are the KS distances of noise of this shape, as for `ks_p_value`. A matrix of zeros has σ, edges and ranks 0,
+    and p-value 1. Raises `OptionError` for a probability out of range.
     """
     cut = find_cut(spectrum, noise, probability)
     unit_edge = MarchenkoPastur(spectrum.aspect_ratio).singular_value_edges(spectrum.larger_dimension)[1]
@@ -60,7 +62,7 @@ def summarize(
         effective_rank=effective_rank(spectrum.singular_values),
         stable_rank=stable_rank(spectrum.singular_values),
         ks_distance=spectrum.ks_distance(cut.noise_sigma),
-        ks_p_value=ks_p_value(spectrum, noise, simulations=simulations, seed=seed),
+        ks_p_value=ks_p_value(spectrum, noise, simulated),
         by_estimator={name: find_cut(spectrum, kind(), probability) for name, kind in NOISE_ESTIMATORS.items()},
     )
 

@@ -142,6 +142,7 @@ class Sender:
         self.sites: dict[str, MatMulSite] = {}
         self._folder = folder
         self._written: dict[int, tuple[Any, Any]] = {}
+        self._is_tensor: dict[type, bool] = {}
 
     def pack(self, value: Any) -> bytes:
         """Return the message."""
@@ -156,7 +157,10 @@ class Sender:
             return self._once(value, _write)
         if isinstance(value, DataFileTensor):
             return _PlaceInFile.of(value)
-        if isinstance(value, ir.TensorProtocol):
+        # Every value of a message comes by here, and whether one follows a protocol is slow to find out: once a type.
+        if type(value) not in self._is_tensor:
+            self._is_tensor[type(value)] = isinstance(value, ir.TensorProtocol)
+        if self._is_tensor[type(value)]:
             return self._once(value, _write_tensor)
         if isinstance(value, ir.Model):
             return self._once(value, _write_model)

@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from squeeze_onnx.learning.optimizer import AdamW, Schedule, clip
+from squeeze_onnx.learning.optimizer import BLOCK, AdamW, Schedule, clip
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_adam_takes_the_steps_of_torch(weight_decay: float) -> None:
+@pytest.mark.parametrize("size", [20, 2 * BLOCK + 1])
+def test_adam_takes_the_steps_of_torch(weight_decay: float, size: int) -> None:
     rng = np.random.default_rng(0)
-    start = rng.standard_normal(20).astype(np.float32)
+    start = rng.standard_normal(size).astype(np.float32)
     expected = torch.tensor(start.copy(), requires_grad=True)
     reference = torch.optim.AdamW([expected], lr=0.01, weight_decay=weight_decay)
-    found, optimizer = start.copy(), AdamW.fresh(20, weight_decay=weight_decay)
+    found, optimizer = start.copy(), AdamW.fresh(size, weight_decay=weight_decay)
     for _ in range(10):
-        gradient = rng.standard_normal(20).astype(np.float32)
+        gradient = rng.standard_normal(size).astype(np.float32)
         expected.grad = torch.tensor(gradient.copy())
         reference.step()
         optimizer.update(found, gradient.copy(), 0.01)

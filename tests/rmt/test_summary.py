@@ -7,17 +7,20 @@ import pytest
 
 from squeeze_onnx.errors import OptionError
 from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS, BulkFit, EntryVariance, KnownNoise, NoiseEstimator
-from squeeze_onnx.rmt.null_model import ks_p_value
+from squeeze_onnx.rmt.null_model import ks_p_value, simulate_ks_distances
 from squeeze_onnx.rmt.spectrum import Spectrum, effective_rank, stable_rank
 from squeeze_onnx.rmt.summary import NoiseCut, SpectrumSummary, summarize
 from squeeze_onnx.rmt.tracy_widom import noise_edge
 from tests.strategies import plant
 
+ANY_DISTANCES = np.array([0.1, 0.2])
+
 
 def test_a_summary_puts_all_measures_side_by_side() -> None:
     spectrum = plant((60, 90), strengths=(6.0, 5.0, 4.0), noise_sigma=0.2, seed=0).spectrum
     sigma = BulkFit().estimate(spectrum)
-    summary = summarize(spectrum, BulkFit(), probability=0.99, simulations=19, seed=5)
+    distances = simulate_ks_distances((60, 90), BulkFit(), simulations=19, seed=5)
+    summary = summarize(spectrum, BulkFit(), distances, probability=0.99)
     cuts = {name: summary.by_estimator[name] for name in NOISE_ESTIMATORS}
     assert summary == SpectrumSummary(
         aspect_ratio=2 / 3,
@@ -28,7 +31,7 @@ def test_a_summary_puts_all_measures_side_by_side() -> None:
         effective_rank=effective_rank(spectrum.singular_values),
         stable_rank=stable_rank(spectrum.singular_values),
         ks_distance=spectrum.ks_distance(sigma),
-        ks_p_value=ks_p_value(spectrum, BulkFit(), simulations=19, seed=5),
+        ks_p_value=ks_p_value(spectrum, BulkFit(), distances),
         by_estimator=cuts,
     )
     assert summary.mp_edge == pytest.approx(sigma * (np.sqrt(60) + np.sqrt(90)))
@@ -37,7 +40,7 @@ def test_a_summary_puts_all_measures_side_by_side() -> None:
 
 def test_the_cut_moves_with_the_estimator() -> None:
     spectrum = plant((60, 90), strengths=(30.0, 2.0), noise_sigma=1.0, seed=0).spectrum
-    cuts = summarize(spectrum, EntryVariance(), simulations=9).by_estimator
+    cuts = summarize(spectrum, EntryVariance(), ANY_DISTANCES).by_estimator
     assert cuts["entries"].noise_sigma > cuts["median"].noise_sigma > cuts["bulk"].noise_sigma
     assert {name: cut.signal_rank for name, cut in cuts.items()} == {"entries": 1, "median": 2, "bulk": 2}
 
@@ -45,7 +48,7 @@ def test_the_cut_moves_with_the_estimator() -> None:
 @pytest.mark.parametrize("noise", [kind() for kind in NOISE_ESTIMATORS.values()], ids=NOISE_ESTIMATORS)
 @pytest.mark.parametrize("shape", [(1, 1), (20, 30)], ids=str)
 def test_a_matrix_of_zeros_is_summarized_without_a_warning(noise: NoiseEstimator, shape: tuple[int, int]) -> None:
-    summary = summarize(Spectrum(np.zeros(min(shape)), shape, weighting="identity"), noise, simulations=9)
+    summary = summarize(Spectrum(np.zeros(min(shape)), shape, weighting="identity"), noise, ANY_DISTANCES)
     nothing = NoiseCut(noise_sigma=0.0, tw_edge=0.0, signal_rank=0)
     zeros = dataclasses.asdict(summary) | {"aspect_ratio": 0, "ks_p_value": 0, "by_estimator": None}
     assert {value for value in zeros.values() if value is not None} == {0}
@@ -55,4 +58,4 @@ def test_a_matrix_of_zeros_is_summarized_without_a_warning(noise: NoiseEstimator
 
 def test_a_probability_out_of_range_is_refused() -> None:
     with pytest.raises(OptionError, match="the edge probability"):
-        summarize(Spectrum(np.ones(3), (3, 3), weighting="identity"), KnownNoise(1.0), probability=1.0)
+        summarize(Spectrum(np.ones(3), (3, 3), weighting="identity"), KnownNoise(1.0), ANY_DISTANCES, probability=1.0)
