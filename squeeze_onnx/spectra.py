@@ -20,6 +20,9 @@ from squeeze_onnx.rmt.summary import SpectrumSummary, find_cut, summarize
 from squeeze_onnx.weightings import Standardization, WeightedMatrix, Weighting
 from squeeze_onnx.weights import read_weight
 
+SIMULATED_AT_ONCE = 9
+"""Noise matrices in a task: a shape may be met once in a model, and several hands are to share its noise."""
+
 
 @dataclass(frozen=True)
 class SiteSpectra:
@@ -55,25 +58,33 @@ def measure_spectra(
     sites: Sequence[MatMulSite], weighting_of: WeightingOf, config: AnalyzeConfig, track: Track = silent
 ) -> tuple[SiteSpectra, ...]:
     """Measure every site, one weight in memory at a time; sites are independent of each other."""
-    shapes = list(dict.fromkeys(_sorted_shape(site) for site in sites))
-    distances = dict(zip(shapes, track.map(partial(_noise_distances, config=config), shapes, "Noise"), strict=True))
-    seen = [(site, weighting_of(site), distances[_sorted_shape(site)]) for site in sites]
+    distances = noise_distances(sites, config, track)
+    seen = [(site, weighting_of(site), distances[site.name]) for site in sites]
     return tuple(track.map(partial(_measure, config=config), seen, "Spectra"))
+
+
+def noise_distances(sites: Sequence[MatMulSite], config: AnalyzeConfig, track: Track = silent) -> dict[str, np.ndarray]:
+    """Return how far noise of the shape of each site lies from its law, by site name; simulated once a shape."""
+    shape_of = {site.name: _sorted_shape(site) for site in sites}
+    parts = [
+        (shape, range(start, min(start + SIMULATED_AT_ONCE, config.simulations)))
+        for shape in dict.fromkeys(shape_of.values())
+        for start in range(0, config.simulations, SIMULATED_AT_ONCE)
+    ]
+    found: dict[tuple[int, int], list[np.ndarray]] = {}
+    for (shape, _), part in zip(parts, track.map(partial(_simulate, config=config), parts, "Noise"), strict=True):
+        found.setdefault(shape, []).append(part)
+    return {name: np.concatenate(found[shape]) for name, shape in shape_of.items()}
+
+
+def _simulate(part: tuple[tuple[int, int], range], config: AnalyzeConfig) -> np.ndarray:
+    shape, numbers = part
+    return simulate_ks_distances(shape, NOISE_ESTIMATORS[config.noise](), numbers, seed=config.seed)
 
 
 def _measure(seen: tuple[MatMulSite, Weighting, np.ndarray], config: AnalyzeConfig) -> SiteSpectra:
     site, weighting, distances = seen
     return measure_view(SiteView.of(site, weighting), distances, config)
-
-
-def noise_distances(site: MatMulSite, config: AnalyzeConfig) -> np.ndarray:
-    """Return how far noise of the shape of ``site`` lies from its law; simulated once a shape."""
-    return _noise_distances(_sorted_shape(site), config)
-
-
-def _noise_distances(shape: tuple[int, int], config: AnalyzeConfig) -> np.ndarray:
-    noise = NOISE_ESTIMATORS[config.noise]()
-    return simulate_ks_distances(shape, noise, simulations=config.simulations, seed=config.seed)
 
 
 def _sorted_shape(site: MatMulSite) -> tuple[int, int]:
@@ -83,7 +94,7 @@ def _sorted_shape(site: MatMulSite) -> tuple[int, int]:
 
 
 def measure_view(view: SiteView, distances: np.ndarray, config: AnalyzeConfig) -> SiteSpectra:
-    """Measure one site; ``distances`` are its `noise_distances`."""
+    """Measure one site; ``distances`` are those of noise of its shape, see `noise_distances`."""
     site = view.site
     noise = NOISE_ESTIMATORS[config.noise]()
     shape = (site.in_features, site.out_features)

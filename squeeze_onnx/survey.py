@@ -148,12 +148,13 @@ def _probe(
     A weight is seen through its weighting once, for its spectrum and for the probe.
     """
     site_of = {site.name: site for site in sites}
+    distances = noise_distances(sites, config, track)
     spectra_of: dict[str, SiteSpectra] = {}
     block_of = dict(blocks)
     for layer in track(prober.layers, "Sensitivity"):
         for name in layer:
             view = SiteView.of(site_of[name], weighting_of(site_of[name]))
-            spectra = measure_view(view, noise_distances(site_of[name], config), config)
+            spectra = measure_view(view, distances[name], config)
             spectra_of[name] = probe_sensitivity(prober, view, spectra, Uniform(PROBE_KEEP))
         block_of |= {name: block_of[name].probed(prober) for name in layer if name in block_of}
     return tuple(spectra_of[site.name] for site in sites), block_of

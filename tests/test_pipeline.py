@@ -56,7 +56,7 @@ class TestAnalyze:
         report = analyze(folder, AnalyzeConfig(simulations=1), track)
         assert snapshot(folder) == before
         assert set(report["timing"]) == {"load", "sites", "spectra"}
-        assert track.taken == {"Spectra": len(ELIGIBLE_SITES) + 1}
+        assert track.taken == {"Noise": 3, "Spectra": len(ELIGIBLE_SITES) + 1}
 
     def test_skips_what_is_excluded_and_looks_at_all_else(self, folder: Path) -> None:
         report = analyze(folder, AnalyzeConfig(simulations=1, exclude=("query",)))
@@ -176,6 +176,7 @@ class TestOptimize:
         assert track.taken == {
             "Calibration": 2,
             "Blocks": 6,  # in each of two layers: query and key, value and output, the feed-forward block
+            "Noise": 2,  # shapes
             "Sensitivity": 2,  # layers
             "Refitting": values_read,
             "Certificate": 2,

@@ -37,7 +37,8 @@ def probed(model: OnnxModel) -> tuple[SiteSpectra, ...]:
     views = [SiteView.of(site, Identity()) for site in sites]
     with open_prober(model.ir, sites, [calibration()]) as prober:
         config = AnalyzeConfig(simulations=1)
-        spectra = [measure_view(view, noise_distances(view.site, config), config) for view in views]
+        distances = noise_distances(sites, config)
+        spectra = [measure_view(view, distances[view.site.name], config) for view in views]
         return tuple(probe_sensitivity(prober, view, each, PROBE) for view, each in zip(views, spectra, strict=True))
 
 

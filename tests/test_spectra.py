@@ -104,4 +104,4 @@ def test_sites_are_measured_in_order_and_tracked() -> None:
     track = RecordingTrack()
     spectra = measure_spectra(find_sites(ir.from_proto(model)).sites, lambda _: Identity(), CONFIG, track)
     assert [measured.site.name for measured in spectra] == ["first", "second"]
-    assert track.taken == {"Spectra": 2}
+    assert track.taken == {"Noise": 1, "Spectra": 2}

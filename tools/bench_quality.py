@@ -67,10 +67,13 @@ RUNS = (
     *(Run(f"whiten, truncation only, keep {keep}", TRUNCATION | {"keep": keep}) for keep in BUDGETS),
     *(Run(f"whiten, keep {keep}", {"method": "whiten", "keep": keep}) for keep in BUDGETS),
     *(Run(f"fisher, keep {keep}", {"method": "fisher", "keep": keep}) for keep in BUDGETS),
-    Run("fisher, int4, keep 0.5", {"method": "fisher", "keep": 0.5, "precision": "int4"}),
+    *(
+        Run(f"fisher, int4, keep {keep}", {"method": "fisher", "keep": keep, "precision": "int4"})
+        for keep in (0.75, 0.5)
+    ),
     *(Run(f"soco, keep {keep}", {"method": "soco", "keep": keep}) for keep in BUDGETS),
     *(
-        Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=4096)
+        Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=2048)
         for keep in (0.5, 0.33, 0.25)
     ),
     *(

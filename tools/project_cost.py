@@ -213,7 +213,7 @@ def site(shape: tuple[int, int]) -> None:
     [found] = find_sites(ir.from_proto(single_matmul(weight))).sites
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     moments = [time.process_time()]  # of one thread that computes, on however busy a machine
-    distances = noise_distances(found, config)
+    distances = noise_distances([found], config)[found.name]
     moments.append(time.process_time())
     measure_view(SiteView.of(found, Standardization()), distances, config)
     moments.append(time.process_time())

@@ -7,8 +7,9 @@ model or in a crash far from its cause, so they are refused here, on the parsed 
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -50,7 +51,7 @@ def _check_message(message: Message, owner: str, path: Path) -> None:
     """Check ``message`` after its own texts and all messages in it; ``owner`` is the innermost node around it."""
     if isinstance(message, onnx.NodeProto):
         owner = f"node {message.name!r} ({message.op_type})"
-    for field, value in message.ListFields():
+    for field, value in _fields(message):
         values = [value] if isinstance(value, Message | str | bytes) else value
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             for nested in values:
@@ -73,6 +74,19 @@ def _check_message(message: Message, owner: str, path: Path) -> None:
             raise ModelError(
                 f"{path} holds {LOST_IN_LOADING[type(message)]}, which cannot be carried over: export it without them"
             )
+
+
+def _fields(message: Message) -> Iterator[tuple[FieldDescriptor, Any]]:
+    """Yield the fields that ``message`` has, but for the weights in it: protobuf would hand out a copy of them."""
+    if not isinstance(message, onnx.TensorProto):
+        yield from message.ListFields()
+        return
+    for field in message.DESCRIPTOR.fields:
+        if field.name == "raw_data":
+            continue
+        value = getattr(message, field.name)
+        if not isinstance(value, Message) or message.HasField(field.name):
+            yield field, value
 
 
 def _check_attribute(attribute: onnx.AttributeProto, owner: str, path: Path) -> None:

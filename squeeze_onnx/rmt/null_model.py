@@ -10,7 +10,6 @@ from functools import lru_cache
 import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal
 
-from squeeze_onnx.errors import OptionError
 from squeeze_onnx.rmt.noise import NoiseEstimator
 from squeeze_onnx.rmt.spectrum import Spectrum
 
@@ -30,18 +29,17 @@ def sample_noise_spectrum(shape: tuple[int, int], generator: np.random.Generator
     return Spectrum(np.sqrt(np.maximum(eigenvalues[::-1], 0.0)), shape, weighting="identity")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def simulate_ks_distances(
-    shape: tuple[int, int], noise: NoiseEstimator, *, simulations: int = 99, seed: int = 0
+    shape: tuple[int, int], noise: NoiseEstimator, numbers: range = range(99), *, seed: int = 0
 ) -> np.ndarray:
-    """The KS distances (simulations,) of pure-noise matrices of ``shape`` from their laws, σ fitted to each by ``noise``.
+    """The KS distances of pure-noise matrices of ``shape`` from their laws, σ fitted to each by ``noise``.
 
-    They serve every matrix of that shape, whichever way round, and are kept. Raises `OptionError` for fewer than one simulation.
+    Each of ``numbers`` is a matrix of its own, whatever others there are. They serve every matrix of that shape, whichever way
+    round, and are kept.
     """
-    if simulations < 1:
-        raise OptionError(f"the number of simulations must be at least 1. Got {simulations!r}")
-    generator = np.random.default_rng(seed)
-    spectra = (sample_noise_spectrum(shape, generator) for _ in range(simulations))
+    p, n = sorted(shape)
+    spectra = (sample_noise_spectrum((p, n), np.random.default_rng([seed, number])) for number in numbers)
     return np.array([spectrum.ks_distance(noise.estimate(spectrum)) for spectrum in spectra])
 
 

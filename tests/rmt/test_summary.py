@@ -19,7 +19,7 @@ ANY_DISTANCES = np.array([0.1, 0.2])
 def test_a_summary_puts_all_measures_side_by_side() -> None:
     spectrum = plant((60, 90), strengths=(6.0, 5.0, 4.0), noise_sigma=0.2, seed=0).spectrum
     sigma = BulkFit().estimate(spectrum)
-    distances = simulate_ks_distances((60, 90), BulkFit(), simulations=19, seed=5)
+    distances = simulate_ks_distances((60, 90), BulkFit(), range(19), seed=5)
     summary = summarize(spectrum, BulkFit(), distances, probability=0.99)
     cuts = {name: summary.by_estimator[name] for name in NOISE_ESTIMATORS}
     assert summary == SpectrumSummary(
