@@ -11,6 +11,7 @@ import numpy as np
 from squeeze_onnx.fisher import ElementFisher, Fisher, OutputFisher, RowFisher
 from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
 from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.moment_sums import GramSum
 
 
 class FisherSum(Protocol):
@@ -30,16 +31,14 @@ class FisherSum(Protocol):
 
 class _OutputSum:
     def __init__(self, site: MatMulSite) -> None:
-        self._gram = np.zeros((site.out_features, site.out_features))
-        self._rows = 0
+        self._sum = GramSum(site.out_features)
 
     def add(self, rows: np.ndarray, gradients: np.ndarray, text: np.ndarray) -> None:
-        flat = gradients.reshape(-1, gradients.shape[-1])
-        self._gram += flat.T @ flat  # NumPy leaves this to a symmetric product
-        self._rows += int(np.count_nonzero(text))
+        self._sum.add(gradients[text > 0])
 
     def fisher(self) -> OutputFisher:
-        return OutputFisher(self._gram, self._rows)
+        moment = self._sum.moments()
+        return OutputFisher(moment.gram, moment.tokens)
 
 
 class _RowSum:
