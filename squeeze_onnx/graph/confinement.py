@@ -24,7 +24,8 @@ def check_external_data(tensor: onnx.TensorProto, label: str, path: Path) -> Non
     location = entries.get("location", "")
     if PurePosixPath(location).is_absolute() or PureWindowsPath(location).is_absolute():
         raise ModelError(f"{path} keeps {label} in {location!r}: export it with a path relative to the model's folder")
-    size = _size_of_confined_file(location, label, path)
+    # What lies in the .onnx file itself is where the user pointed to, link or not.
+    size = path.stat().st_size if location == path.name else _size_of_confined_file(location, label, path)
     needed = math.ceil(math.prod(tensor.dims) * ir.DataType(tensor.data_type).itemsize)
     offset = _read_count(entries.get("offset", "0"), "offset", label, path)
     length = _read_count(entries.get("length", str(needed)), "length", label, path)

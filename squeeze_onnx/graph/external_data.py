@@ -1,4 +1,4 @@
-"""Weights that lie in data files beside the .onnx file: which they are, how they are read and written.
+"""Weights that lie in data files beside the .onnx file, or are left in it: which they are, how they are read and written.
 
 Both go a tensor at a time, so that memory grows with the largest weight and not with the model.
 """
@@ -26,7 +26,7 @@ def next_page(offset: int) -> int:
 
 
 class DataFileTensor(ir.LazyTensor):
-    """A tensor in a data file, read anew at each use and written into the .onnx file unless it is moved elsewhere.
+    """A tensor in a file, read anew at each use and written into the .onnx file unless it is moved elsewhere.
 
     The `onnx_ir.ExternalTensor` that it is made of would keep its file mapped after the first use, so that weights pile
     up in memory, and would be written as a reference to its old place.
@@ -34,7 +34,7 @@ class DataFileTensor(ir.LazyTensor):
 
     def __init__(self, tensor: ir.ExternalTensor) -> None:
         super().__init__(
-            partial(_read, tensor),
+            self._read,
             tensor.dtype,
             tensor.shape,
             name=tensor.name,
@@ -43,6 +43,35 @@ class DataFileTensor(ir.LazyTensor):
         )
         self.path = Path(tensor.path)
         self.stored = tensor
+        self.length_and_time = length_and_time(self.path)
+
+    def _read(self) -> ir.TensorProtocol:
+        """Return what the file holds, mapped only as long as it is used.
+
+        Raises ModelError if the file is not any more what it was when the model was loaded.
+        """
+        tensor = self.stored
+        unmapped = ir.ExternalTensor(
+            tensor.location,
+            tensor.offset,
+            tensor.length,
+            tensor.dtype,
+            shape=tensor.shape,
+            name=tensor.name,
+            base_dir=tensor.base_dir,
+        )
+        try:
+            if length_and_time(self.path) != self.length_and_time:
+                raise ModelError(f"{self.path} was changed while its weights were in use: start again")
+            return ir.Tensor(unmapped.numpy(), dtype=tensor.dtype)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{self.path} cannot be read any more ({error}): put it back and start again") from error
+
+
+def length_and_time(path: Path) -> tuple[int, int]:
+    """Return what tells a file from one that takes its place: its bytes, and when it was written, in nanoseconds."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)
@@ -59,11 +88,35 @@ def external_files(model: ir.Model) -> tuple[Path, ...]:
     return tuple(sorted({tensor.path for tensor in tensors if isinstance(tensor, DataFileTensor)}))
 
 
-def read_from_files(model: ir.Model, folder: Path) -> None:
-    """Make the external tensors of ``model``, whose .onnx file lies in the absolute ``folder``, `DataFileTensor`s."""
+def read_from_files(model: ir.Model, path: Path) -> None:
+    """Make the external tensors of ``model``, loaded from the absolute ``path``, `DataFileTensor`s."""
     for place, tensor in _external_tensors(model):
-        tensor.base_dir = folder  # onnx_ir sets none in functions, and takes an empty one for "no confinement"
-        place.put(DataFileTensor(tensor))
+        if tensor.location == path.name:
+            place.put(DataFileTensor(_unconfined(tensor, path)))
+        else:
+            tensor.base_dir = path.parent  # onnx_ir sets none in functions, and takes an empty one for "no confinement"
+            place.put(DataFileTensor(tensor))
+
+
+def keep_in_memory(model: ir.Model) -> None:
+    """Read all weights of ``model`` that still lie in files."""
+    for place in tensor_places(model):
+        if isinstance(place.tensor, DataFileTensor):
+            place.put(ir.Tensor(place.tensor.numpy().copy(), dtype=place.tensor.dtype, name=place.tensor.name))
+
+
+def _unconfined(tensor: ir.ExternalTensor, path: Path) -> ir.ExternalTensor:
+    """Return a tensor of the .onnx file itself, which may be a link: the user pointed to it."""
+    return ir.ExternalTensor(
+        str(path),
+        tensor.offset,
+        tensor.length,
+        tensor.dtype,
+        shape=tensor.shape,
+        name=tensor.name,
+        doc_string=tensor.doc_string,
+        metadata_props=tensor.metadata_props,
+    )
 
 
 def tensor_places(model: ir.Model) -> Iterator[TensorPlace]:
@@ -122,26 +175,6 @@ def replaced(replacements: Iterable[tuple[TensorPlace, ir.TensorProtocol]]) -> I
 
 def _external_tensors(model: ir.Model) -> list[tuple[TensorPlace, ir.ExternalTensor]]:
     return [(place, place.tensor) for place in tensor_places(model) if isinstance(place.tensor, ir.ExternalTensor)]
-
-
-def _read(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
-    """Return what the data file holds, mapped only as long as it is used.
-
-    Raises ModelError if the file, which was there when the model was loaded, has gone or shrunk.
-    """
-    unmapped = ir.ExternalTensor(
-        tensor.location,
-        tensor.offset,
-        tensor.length,
-        tensor.dtype,
-        shape=tensor.shape,
-        name=tensor.name,
-        base_dir=tensor.base_dir,
-    )
-    try:
-        return ir.Tensor(unmapped.numpy(), dtype=tensor.dtype)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{tensor.path} cannot be read any more ({error}): put it back and start again") from error
 
 
 def _initializer_places(graph: ir.Graph) -> Iterator[TensorPlace]:

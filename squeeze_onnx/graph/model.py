@@ -1,8 +1,9 @@
 """Loading a model from an .onnx file or a folder, and saving one.
 
-Weights stay where they are until used: inside the parsed file, or in external data files, read a tensor at a time.
+Weights stay where they are until used, in the .onnx file or in external data files, and are read a tensor at a time.
 """
 
+import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from squeeze_onnx.graph.external_data import (
     weights_embedded,
     weights_moved,
 )
+from squeeze_onnx.graph.outline import parse_outline
 from squeeze_onnx.graph.streaming import stream_model
 from squeeze_onnx.graph.wellformed import check_model
 
@@ -31,7 +33,7 @@ GIT_LFS_POINTER = b"version https://git-lfs.github.com/"
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A loaded model: its graph and the .onnx file it came from.
+    """A loaded model: its graph and the .onnx file it came from, which must stay as it is: weights are still read from there.
 
     The graph is well-formed (see `graph.wellformed`), topologically sorted, and its default domain is spelled ``""``.
     """
@@ -43,6 +45,11 @@ class OnnxModel:
     def folder(self) -> Path:
         """Where the external data lies, and tokenizer.json and config.json if there are any."""
         return self.path.parent
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        """The files beside the .onnx file that weights are read from: absolute paths, sorted, each once."""
+        return tuple(file for file in external_files(self.ir) if file != self.path)
 
 
 def locate_model(path: str | Path) -> Path:
@@ -81,7 +88,7 @@ def load_model(path: str | Path) -> OnnxModel:
             graph.sort()
     except (ir.serde.SerdeError, ValueError) as error:
         raise ModelError(f"{path} holds a graph that cannot be used ({_root_cause(error)}): export it again") from error
-    read_from_files(model, path.parent)
+    read_from_files(model, path)
     return OnnxModel(path, model)
 
 
@@ -121,7 +128,7 @@ def serialized_size(model: ir.Model) -> int:
 def refuse_overwriting_input(model: OnnxModel, out: str | Path) -> None:
     """Raise OutputError if writing the file or folder ``out`` would touch a file that ``model`` was loaded from."""
     target = Path(os.path.realpath(out))
-    for file in (model.path, *external_files(model.ir)):
+    for file in (model.path, *model.data_files):
         spellings = (Path(os.path.realpath(file)), Path(os.path.realpath(file.parent), file.name))
         if any(spelling.is_relative_to(target) for spelling in spellings):
             raise OutputError(f"{out} would replace the input {file}: name another place for the output")
@@ -136,15 +143,14 @@ def _parse(path: Path) -> onnx.ModelProto:
             raise ModelError(f"{path} is not a file: name an .onnx file or a folder that holds one")
         if path.stat().st_size > PROTOBUF_LIMIT:
             raise ModelError(f"{path} is larger than the 2 GB that protobuf reads: export it with external data")
-        content = path.read_bytes()
+        if path.stat().st_size == 0:
+            raise ModelError(f"{path} is empty: download or export it again")
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content[: len(GIT_LFS_POINTER)] == GIT_LFS_POINTER:
+                raise ModelError(f"{path} is a Git LFS pointer, not the model itself: fetch it with `git lfs pull`")
+            return parse_outline(content, path.name)
     except OSError as error:
         raise _unreadable(path, error) from error
-    if not content:
-        raise ModelError(f"{path} is empty: download or export it again")
-    if content.startswith(GIT_LFS_POINTER):
-        raise ModelError(f"{path} is a Git LFS pointer, not the model itself: fetch it with `git lfs pull`")
-    try:
-        return onnx.ModelProto.FromString(content)
     except DecodeError as error:
         raise ModelError(f"{path} is not an ONNX file, or is cut off: download or export it again") from error
 

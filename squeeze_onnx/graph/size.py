@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from squeeze_onnx.graph.external_data import external_files, tensor_places
+from squeeze_onnx.graph.external_data import tensor_places
 from squeeze_onnx.graph.model import OnnxModel
 
 
@@ -23,7 +23,7 @@ class ModelSize:
 
 def measure_size(model: OnnxModel) -> ModelSize:
     """Measure the files of ``model``, and count the elements of its initializers and of tensors in Constant nodes."""
-    return measure_files([model.path, *external_files(model.ir)], model.ir)
+    return measure_files([model.path, *model.data_files], model.ir)
 
 
 def measure_files(files: Sequence[Path], model: ir.Model) -> ModelSize:

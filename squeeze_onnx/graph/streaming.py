@@ -1,8 +1,8 @@
 """An .onnx file with its weights inside, written a weight at a time.
 
 protobuf's own serializer holds the whole message several times over. But a message is no more than its fields, in any
-order, those of variable size preceded by tag and length (https://protobuf.dev/programming-guides/encoding/). So protobuf
-serializes all that surrounds the large weights, and their bytes are copied in between:
+order (see `squeeze_onnx.graph.wire`). So protobuf serializes all that surrounds the large weights, and their bytes are copied in
+between:
 
     model        fields of ModelProto without graph, then the graph
     graph        fields of GraphProto without initializer, then each initializer
@@ -17,9 +17,7 @@ import onnx
 import onnx_ir as ir
 
 from squeeze_onnx.graph.external_data import large_places, replaced
-
-LENGTH_DELIMITED = 2
-"""protobuf's wire type of strings, bytes and messages."""
+from squeeze_onnx.graph.wire import delimiter
 
 Piece = bytes | ir.TensorProtocol
 
@@ -85,19 +83,9 @@ def _without_data(tensor: ir.TensorProtocol) -> ir.ExternalTensor:
 
 
 def _delimiter(field_number: int, content: Sequence[Piece]) -> bytes:
-    """Return what precedes ``content`` as the value of a field: tag and length."""
-    return _varint(field_number << 3 | LENGTH_DELIMITED) + _varint(_size(content))
+    """Return what precedes ``content`` in its field."""
+    return delimiter(field_number, _size(content))
 
 
 def _size(pieces: Sequence[Piece]) -> int:
     return sum(len(piece) if isinstance(piece, bytes) else piece.nbytes for piece in pieces)
-
-
-def _varint(number: int) -> bytes:
-    """Encode a number in groups of seven bits, the lowest first, the top bit set in all bytes but the last."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

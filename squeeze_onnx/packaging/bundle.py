@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 
 from squeeze_onnx.companions import LICENCES
 from squeeze_onnx.errors import OptionError
-from squeeze_onnx.graph.external_data import external_files
 from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.packaging.archive import is_archive, write_archive
@@ -124,7 +123,7 @@ def _copy_model(model: OnnxModel, folder: Path, form: Form) -> list[str]:
         models.append(ORT)
     if form != "ort":
         shutil.copyfile(model.path, folder / ONNX)
-        for file in external_files(model.ir):
+        for file in model.data_files:
             target = folder / file.relative_to(model.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import onnx_ir as ir
 
 from squeeze_onnx.errors import ModelError
+from squeeze_onnx.graph.external_data import keep_in_memory
 from squeeze_onnx.graph.model import load_model, save_model
 from squeeze_onnx.runtime.sessions import Session, open_session
 
@@ -22,7 +23,9 @@ def through_files(model: ir.Model, tool: Callable[[Path, Path], None], purpose: 
         except (ValueError, RuntimeError, TypeError, KeyError, AttributeError, AssertionError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ModelError(f"{purpose}: onnxruntime's tool fails on this model: {reason}") from error
-        return load_model(target).ir
+        written = load_model(target).ir
+        keep_in_memory(written)  # the file goes
+        return written
 
 
 @contextmanager

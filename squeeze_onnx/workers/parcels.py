@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.errors import WorkerError
 from squeeze_onnx.graph.constants import ConstantMatrix
-from squeeze_onnx.graph.external_data import DataFileTensor
+from squeeze_onnx.graph.external_data import DataFileTensor, length_and_time
 from squeeze_onnx.graph.model import load_model, save_model
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.graph.sites import MatMulSite
@@ -81,12 +81,12 @@ class _PlaceInFile:
         """Say where ``tensor`` lies."""
         stored, path = tensor.stored, tensor.path.absolute()
         shape = tuple(map(int, stored.shape.numpy()))
-        return cls(path, _length_and_time(path), stored.offset, stored.length, stored.dtype, shape)
+        return cls(path, tensor.length_and_time, stored.offset, stored.length, stored.dtype, shape)
 
     def restore(self) -> ir.TensorProtocol:
         """Return the tensor, read when it is used; WorkerError if the file is not there, or is another one."""
         try:
-            found = _length_and_time(self.path)
+            found = length_and_time(self.path)
         except OSError as error:
             raise _invisible(self.path, error) from error
         if found != self.length_and_time:
@@ -94,10 +94,8 @@ class _PlaceInFile:
                 f"finds another file at {self.path} than the one that is worked on: leave the model alone meanwhile, and let "
                 "all machines see the same files"
             )
-        place = (self.path.name, self.offset, self.length, self.dtype)
-        return DataFileTensor(
-            ir.ExternalTensor(*place, shape=ir.Shape(self.shape), name=self.path.name, base_dir=self.path.parent)
-        )
+        place = (str(self.path), self.offset, self.length, self.dtype)
+        return DataFileTensor(ir.ExternalTensor(*place, shape=ir.Shape(self.shape), name=self.path.name))
 
 
 @dataclass(frozen=True)
@@ -249,11 +247,6 @@ def _write_model(model: ir.Model, folder: Path) -> _StoredModel:
     path = folder / f"{secrets.token_hex(8)}.onnx"
     save_model(model, path)
     return _StoredModel(path)
-
-
-def _length_and_time(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _invisible(path: Path, error: Exception) -> WorkerError:
