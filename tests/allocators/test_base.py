@@ -6,19 +6,10 @@ import pytest
 from squeeze_onnx.allocators import PARAMETERS, Candidate
 from squeeze_onnx.allocators.base import parameter_budget
 from tests.allocators.conftest import MakeCandidate
+from tests.allocators.tolls import Toll
 
 SHAPE = (4, 6)
 VALUES = [4.0, 3.0, 2.0, 1.0]
-
-
-class Toll:
-    """A cost that tells rows from columns, and the first factor from the second."""
-
-    def into(self, rows: int, sizes: np.ndarray) -> np.ndarray:
-        return np.asarray(1000 + 100 * rows + sizes)
-
-    def out_of(self, sizes: np.ndarray, columns: int) -> np.ndarray:
-        return np.asarray(20_000 + 10 * sizes * columns)
 
 
 @pytest.fixture

@@ -66,9 +66,7 @@ def test_of_equals_the_first_sites_keep_more(candidate: MakeCandidate) -> None:
 
 
 @pytest.mark.parametrize(("extra_rank", "rank"), [(0, 3), (1, 2)])
-def test_what_undoing_the_weighting_adds_is_paid_for_once(
-    candidate: MakeCandidate, extra_rank: int, rank: int
-) -> None:
+def test_what_undoing_the_weighting_adds_is_paid_for_once(candidate: MakeCandidate, extra_rank: int, rank: int) -> None:
     site = candidate("a", list(range(10, 0, -1)), (10, 10), extra_rank=extra_rank)
     assert EdgeDistance(0.6).allocate([site])["a"].rank == rank
 
