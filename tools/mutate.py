@@ -21,7 +21,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -75,7 +75,10 @@ TARGETS = {
     "allocators": Target(("squeeze_onnx/allocators/*.py",), ("tests/allocators/test_*.py",)),
     "graph/rewrite": Target(
         ("squeeze_onnx/graph/rewrite.py", "squeeze_onnx/graph/factor_pairs.py"),
-        tuple(f"tests/graph/test_{name}.py" for name in ("rewrite", "factor_pairs", "feed_forward", "heads")),
+        tuple(
+            f"tests/graph/test_{name}.py"
+            for name in ("rewrite", "rewrite_names", "factor_pairs", "feed_forward", "heads", "spilling")
+        ),
         left_out=("tests/graph/test_heads.py::TestExports",),
     ),
 }
