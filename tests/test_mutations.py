@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.mutate import TARGETS, Target, equivalents, key_of, sampled
+from tools.mutant_process import KILLED, STILLBORN, SURVIVED
+from tools.mutate import TARGETS, Journal, Target, counted, equivalents, key_of, sampled
 from tools.mutations import Mutant, mutants_of
 
 ROOT = Path(__file__).parent.parent
@@ -87,8 +88,26 @@ def test_what_is_listed_as_equivalent_is_a_mutant() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_tests_named_like_the_file_come_first(target: Target) -> None:
+def test_every_file_that_can_be_changed_has_tests(target: Target) -> None:
     for file in target.paths():
-        tests = [Path(test).name for test in target.tests_of(file)]
-        assert tests
-        assert f"test_{Path(file).name}" not in tests[1:]
+        if any(mutants_of(ROOT, file)):
+            assert f"tests/{Path(file).parent.name}/test_{Path(file).name}" in target.tests_of(file)
+
+
+def test_a_journal_keeps_what_was_killed_and_lets_survivors_be_tried_again(tmp_path: Path) -> None:
+    killed, survived = mutants(tmp_path, "v = x + y < z")[:2]
+    journal = Journal(tmp_path / "journal")
+    journal.add(killed, KILLED)
+    journal.add(survived, SURVIVED)
+    again = Journal(tmp_path / "journal")
+    assert [again.outcome(mutant) for mutant in (killed, survived)] == [KILLED, None]
+
+
+def test_the_share_is_of_what_can_be_imported_and_equivalents_are_told_apart(tmp_path: Path) -> None:
+    every = mutants(tmp_path, "v = x < y < z")
+    outcomes = (KILLED, SURVIVED, SURVIVED, STILLBORN)
+    found = counted(list(zip(every, outcomes, strict=True)), {key_of(every[1]): "no test can tell"}, total=40)
+    assert (found["mutants"], found["tried"]) == (40, 3)
+    assert found["outcomes"] == {KILLED: 1, "equivalent": 1, SURVIVED: 1}
+    assert (found["killed_of_all"], found["killed_of_killable"]) == (0.3333, 0.5)
+    assert [survivor["equivalent"] for survivor in found["survivors"]] == ["no test can tell", None]

@@ -1,6 +1,6 @@
 """Mutation testing: of many small changes to the mathematics and to the rewriting of graphs, how many does a test notice?
 
-    python -m tools.mutate run [--target NAME …] [--sample N --seed S] [--json FILE]
+    python -m tools.mutate run [--target NAME …] [--sample N --seed S] [--journal FILE] [--json FILE]
     python -m tools.mutate table        (puts what was counted into docs/testing.md)
 
 Each mutant of `tools.mutations` is a process of its own, forked from one that has imported what takes long to import. It replaces
@@ -11,44 +11,36 @@ mutmut 3 and Cosmic Ray were looked at first. The former leaves decorated functi
 of the formulas here. The latter starts Python anew for each mutant, which takes longer than most of the tests.
 """
 
-import importlib
 import json
 import math
-import os
 import resource
-import signal
-import sys
 import time
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import click
 import numpy as np
-import pytest
-from hypothesis import HealthCheck, Phase, settings
 from scipy.stats import binomtest
 
 from squeeze_onnx.report.environment import environment
 from tools.measuring import ROOT
+from tools.mutant_process import KILLED, OUT_OF_TIME, STILLBORN, SURVIVED, UNTESTED, outcome_of, prepare
 from tools.mutations import Mutant, mutants_of
 from tools.readme_tables import put_table
 
 RESULTS = ROOT / "tests" / "measured" / "mutation.json"
 EQUIVALENT = ROOT / "tests" / "measured" / "equivalent_mutants.toml"
 PAGE = ROOT / "docs" / "testing.md"
+PATIENCE_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Target:
-    """Files, as patterns from the root, and the tests that look at them; a test file named like the file comes first.
+    """Files, as patterns from the root, and the tests of each, in which ``{name}`` stands for the name of the file.
 
     ``left_out``: tests of real models among them, which take longer than all others together.
     """
@@ -63,104 +55,24 @@ class Target:
         return [path.relative_to(ROOT).as_posix() for path in found]
 
     def tests_of(self, file: str) -> list[str]:
-        """Return the tests in the order in which they are to be run on a mutant of ``file``."""
-        own = f"test_{Path(file).name}"
-        found = [path for pattern in self.tests for path in sorted(ROOT.glob(pattern))]
-        tests = [path.relative_to(ROOT).as_posix() for path in sorted(found, key=lambda path: path.name != own)]
+        """Return the tests that are run on a mutant of ``file``, as arguments of pytest."""
+        patterns = [pattern.format(name=Path(file).stem) for pattern in self.tests]
+        tests = [path.relative_to(ROOT).as_posix() for pattern in patterns for path in sorted(ROOT.glob(pattern))]
         return [*tests, *(f"--deselect={name}" for name in self.left_out)]
 
 
 TARGETS = {
-    "rmt": Target(("squeeze_onnx/rmt/*.py",), ("tests/rmt/test_*.py",)),
-    "allocators": Target(("squeeze_onnx/allocators/*.py",), ("tests/allocators/test_*.py",)),
+    "rmt": Target(("squeeze_onnx/rmt/*.py",), ("tests/rmt/test_{name}.py",)),
+    "allocators": Target(("squeeze_onnx/allocators/*.py",), ("tests/allocators/test_{name}.py",)),
     "graph/rewrite": Target(
         ("squeeze_onnx/graph/rewrite.py", "squeeze_onnx/graph/factor_pairs.py"),
-        tuple(
-            f"tests/graph/test_{name}.py"
-            for name in ("rewrite", "rewrite_names", "factor_pairs", "feed_forward", "heads", "spilling")
+        (
+            "tests/graph/test_{name}*.py",
+            *(f"tests/graph/test_{name}.py" for name in ("feed_forward", "heads", "spilling")),
         ),
         left_out=("tests/graph/test_heads.py::TestExports",),
     ),
 }
-
-KILLED, SURVIVED, OUT_OF_TIME, STILLBORN, UNTESTED = "killed", "survived", "out of time", "stillborn", "untested"
-_STATUS = {KILLED: 10, SURVIVED: 11, STILLBORN: 12, UNTESTED: 13}
-_PRELOADED = ("onnx", "onnx_ir", "scipy.integrate", "scipy.linalg", "scipy.optimize", "scipy.special", "scipy.stats")
-_PYTEST = ("-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-_BYTES = 8 * 2**30
-_PATIENCE = 600
-_EXAMPLES = 30  # of hypothesis: what these find, the hundred of a test run find too
-_EXPECTED = {pytest.ExitCode.OK: SURVIVED, pytest.ExitCode.TESTS_FAILED: KILLED, pytest.ExitCode.INTERRUPTED: KILLED}
-
-
-class _Loader(SourceFileLoader):
-    """Runs ``code`` in place of what the file holds."""
-
-    def __init__(self, name: str, path: str, code: CodeType) -> None:
-        super().__init__(name, path)
-        self._code = code
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self._code
-
-
-class _Finder(MetaPathFinder):
-    def __init__(self, loader: _Loader) -> None:
-        self._loader = loader
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
-        if fullname != self._loader.name:
-            return None
-        return spec_from_file_location(fullname, self._loader.path, loader=self._loader)
-
-
-def outcome_of(mutant: Mutant | None, tests: Sequence[str], cpu_seconds: int) -> str:
-    """Fork, put the mutant in the place of the module, and run ``tests`` until one fails; None stands for no change."""
-    sys.stdout.flush()
-    process = os.fork()
-    if process == 0:
-        os._exit(_STATUS[_try(mutant, tests, cpu_seconds)])
-    _, status, _ = os.wait4(process, 0)
-    if os.WIFSIGNALED(status):
-        return OUT_OF_TIME if os.WTERMSIG(status) == signal.SIGXCPU else KILLED
-    return next((outcome for outcome, code in _STATUS.items() if code == os.WEXITSTATUS(status)), KILLED)
-
-
-def _try(mutant: Mutant | None, tests: Sequence[str], cpu_seconds: int) -> str:
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
-    resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    if mutant is not None:
-        name = mutant.file.removesuffix(".py").replace("/", ".")
-        code = compile(mutant.tree, str(ROOT / mutant.file), "exec")
-        sys.meta_path.insert(0, _Finder(_Loader(name, str(ROOT / mutant.file), code)))
-        try:
-            importlib.import_module(name)
-        except Exception:  # noqa: BLE001 - a module that nobody can import is no mutant
-            return STILLBORN
-    status = pytest.main([*_PYTEST, *tests])
-    return _EXPECTED.get(pytest.ExitCode(status), UNTESTED)
-
-
-def prepare() -> None:
-    """Import what takes long, and let hypothesis draw less, shrink nothing and not mind how long it takes."""
-    for module in _PRELOADED:
-        importlib.import_module(module)
-    # The profiles of the tests are made from the one that is loaded when they are.
-    settings.register_profile(
-        "mutants",
-        max_examples=_EXAMPLES,
-        phases=(Phase.explicit, Phase.generate),
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    settings.load_profile("mutants")
-    loaded = [name for name in sys.modules if name.split(".")[0] in ("squeeze_onnx", "tests")]
-    for name in loaded:  # each mutant imports them anew
-        del sys.modules[name]
 
 
 def sampled(mutants: Sequence[Mutant], size: int, seed: int) -> list[Mutant]:
@@ -194,14 +106,46 @@ def key_of(mutant: Mutant) -> tuple[str, str, str, str]:
     return mutant.file, mutant.scope, mutant.before, mutant.after
 
 
-def examine(target: Target, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, str]]:
+class Journal:
+    """Outcomes in a file, a line each, so that a run that was stopped goes on, and what was killed stays so."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else []
+        self._known = {tuple(key): outcome for *key, outcome in map(json.loads, lines)}
+
+    def outcome(self, mutant: Mutant) -> str | None:
+        """Return what became of ``mutant``; None if it is to be tried, for the first time or again."""
+        outcome = self._known.get((mutant.line, *key_of(mutant)))
+        return None if outcome in (SURVIVED, UNTESTED) else outcome
+
+    def add(self, mutant: Mutant, outcome: str) -> None:
+        """Keep what became of ``mutant``."""
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([mutant.line, *key_of(mutant), outcome], ensure_ascii=False) + "\n")
+
+
+def examine(target: Target, mutants: Sequence[Mutant], journal: Journal) -> Iterator[tuple[Mutant, str]]:
     """Yield each of ``mutants`` with its outcome. Raises ClickException if the tests fail without any change."""
-    before = _cpu_seconds_of_children()
-    if outcome_of(None, target.tests_of(mutants[0].file), _PATIENCE) != SURVIVED:
-        raise click.ClickException(f"{', '.join(target.tests)}: they fail without any change")
-    limit = math.ceil(1.5 * (_cpu_seconds_of_children() - before)) + 2
+    limits: dict[str, int] = {}
     for mutant in mutants:
-        yield mutant, outcome_of(mutant, target.tests_of(mutant.file), limit)
+        outcome = journal.outcome(mutant)
+        if outcome is None:
+            tests = target.tests_of(mutant.file)
+            if mutant.file not in limits:
+                limits[mutant.file] = _time_limit(mutant.file, tests)
+            outcome = outcome_of(mutant, tests, limits[mutant.file])
+            journal.add(mutant, outcome)
+        yield mutant, outcome
+
+
+def _time_limit(file: str, tests: Sequence[str]) -> int:
+    """Return how many seconds of the processor a mutant of ``file`` may take: what no mutant takes, half more, and 2."""
+    before = _cpu_seconds_of_children()
+    if outcome_of(None, tests, PATIENCE_SECONDS) != SURVIVED:
+        raise click.ClickException(f"{file}: {', '.join(tests)} fail without any change")
+    return math.ceil(1.5 * (_cpu_seconds_of_children() - before)) + 2
 
 
 def _cpu_seconds_of_children() -> float:
@@ -250,10 +194,16 @@ def main() -> None:
 @click.option("--target", "names", multiple=True, type=click.Choice(list(TARGETS)), default=tuple(TARGETS))
 @click.option("--sample", type=int, help="Try about so many mutants of each target, of each file the same part.")
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path),
+    help="Keep outcomes there; what it says was killed is not tried again.",
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
-def run(names: Sequence[str], sample: int | None, seed: int, json_path: Path) -> None:
+def run(names: Sequence[str], sample: int | None, seed: int, journal: Path | None, json_path: Path) -> None:
     """Try the mutants of each target."""
     prepare()
+    outcomes = Journal(journal)
     known = equivalents()
     results: dict[str, Any] = {}
     for name in names:
@@ -261,7 +211,7 @@ def run(names: Sequence[str], sample: int | None, seed: int, json_path: Path) ->
         mutants = [mutant for file in target.paths() for mutant in mutants_of(ROOT, file)]
         chosen = mutants if sample is None else sampled(mutants, sample, seed)
         began, found = time.monotonic(), []
-        for mutant, outcome in examine(target, chosen):
+        for mutant, outcome in examine(target, chosen, outcomes):
             found.append((mutant, outcome))
             if outcome not in (KILLED, STILLBORN):
                 click.echo(f"{outcome}: {mutant.file}:{mutant.line} {mutant.scope}: {mutant.before} → {mutant.after}")

@@ -1,4 +1,4 @@
-"""What the rewriter leaves besides the right outputs: names, types and shapes of all that is new, and an untouched model after a refusal."""
+"""What the rewriter leaves besides the right outputs: names, types and shapes of what is new; after a refusal, nothing."""
 
 from collections.abc import Callable
 

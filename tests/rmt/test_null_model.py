@@ -68,3 +68,23 @@ def test_the_same_seed_gives_the_same_p_value() -> None:
 def test_no_simulations_are_refused() -> None:
     with pytest.raises(OptionError, match=r"the number of simulations must be at least 1\. Got 0"):
         ks_p_value(Spectrum(np.ones(2), (2, 2), weighting="identity"), EntryVariance(), simulations=0)
+
+
+def test_one_simulation_is_enough_to_tell_halves() -> None:
+    spectrum = spectrum_of(np.random.default_rng(3).standard_normal((10, 20)))
+    assert ks_p_value(spectrum, EntryVariance(), simulations=1) in (0.5, 1.0)
+
+
+def test_99_simulations_of_seed_0_are_made_unless_told_otherwise() -> None:
+    noise, signal = np.random.default_rng(3).standard_normal((10, 20)), np.diag(10.0 ** np.arange(10))
+    assert ks_p_value(spectrum_of(signal), EntryVariance()) == 1 / 100
+    told = ks_p_value(spectrum_of(noise), EntryVariance(), simulations=99, seed=0)
+    assert ks_p_value(spectrum_of(noise), EntryVariance()) == told
+
+
+@pytest.mark.parametrize("side", [2, 3, 5])
+def test_the_smallest_singular_value_of_square_noise_is_real(side: int) -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        values = sample_noise_spectrum((side, side), generator).singular_values
+        assert np.all(np.isfinite(values)) and values[-1] >= 0
