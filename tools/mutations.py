@@ -155,7 +155,7 @@ def _changes(place: _Place) -> Iterator[ast.AST]:
         yield ast.Pass()
 
 
-def _other_values(value: object) -> Iterator[object]:
+def _other_values(value: object) -> Iterator[float]:
     match value:
         case bool():
             yield not value

@@ -233,8 +233,10 @@ class TestSharing:
         choices = GlobalBudget(0.7, (slicing, sharing)).allocate(self.SITES[:3])
         assert {choice.rank for choice in choices.values() if isinstance(choice, ShareChoice)} == {8}
 
-    def test_has_ranks_that_are_multiples(self) -> None:
-        choices = GlobalBudget(0.5, (self.sharing(0.001),), objective=Objective(rank_multiple=4)).allocate(self.SITES)
+    @pytest.mark.parametrize("keep", [0.4, 0.5, 0.6, 0.65])
+    def test_has_ranks_that_are_multiples(self, keep: float) -> None:
+        objective = Objective(rank_multiple=4)
+        choices = GlobalBudget(keep, (self.sharing(0.001),), objective=objective).allocate(self.SITES)
         assert {choice.rank % 4 for choice in choices.values() if isinstance(choice, ShareChoice)} == {0}
 
     def test_is_no_way_around_a_floor(self) -> None:
@@ -325,3 +327,35 @@ class TestFixedCosts:
         share = least / (1000 + sum(site.dense_parameters for site in sites))
         with pytest.raises(OptionError, match=f"at least {share:.4f} of the bytes stays"):
             GlobalBudget(0.1, objective=self.OBJECTIVE).allocate(sites)
+
+
+class Steps:
+    """A cost that grows in steps of eight, as that of vector instructions does."""
+
+    def into(self, rows: int, sizes: np.ndarray) -> np.ndarray:
+        return np.asarray(rows * (-(-sizes // 8)))
+
+    def out_of(self, sizes: np.ndarray, columns: int) -> np.ndarray:
+        return np.asarray(-(-sizes // 8) * columns)
+
+
+def test_of_ranks_that_cost_the_same_the_highest_is_chosen(candidate: MakeCandidate) -> None:
+    sites = [candidate(name, list(np.linspace(9, 1, 32)), (32, 96)) for name in "ab"]
+    choices = GlobalBudget(0.75, objective=Objective(cost=Steps())).allocate(sites)
+    ranks = [choice.rank for choice in choices.values() if isinstance(choice, RankChoice)]
+    assert len(ranks) == 2
+    assert all(rank % 8 == 0 or rank == 23 for rank in ranks), (
+        "24 is where factors are as many parameters as the weight"
+    )
+
+
+def test_what_is_chosen_is_a_plain_number_that_json_takes(candidate: MakeCandidate) -> None:
+    blocks, sharing = TestBlocks(), TestSharing()
+    every = [
+        *GlobalBudget(0.5).allocate([candidate("a", [3.0, 2.0, 1.0, 0.5], (4, 40))]).values(),
+        *GlobalBudget(0.5, (blocks.slicing(0.1),)).allocate(blocks.SITES).values(),
+        *GlobalBudget(0.5, (sharing.sharing(0.001),)).allocate(sharing.SITES).values(),
+    ]
+    for choice in every:
+        numbers = choice.shape if isinstance(choice, SliceChoice) else (choice.rank,)
+        assert {type(number) for number in numbers} == {int}

@@ -1,6 +1,7 @@
 """What the rewriter leaves besides the right outputs: names, types and shapes of what is new; after a refusal, nothing."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -84,7 +85,7 @@ class TestShiftedBias:
 
     def model(self, dtype: type = np.float32) -> ir.Model:
         graph = self.GRAPH.replace("float[", "float16[") if dtype is np.float16 else self.GRAPH
-        constants = {"V": W, "W": random_weight(4, 6, seed=5), "c": BIAS}
+        constants: dict[str, Any] = {"V": W, "W": random_weight(4, 6, seed=5), "c": BIAS}
         return tiny_model(graph, **{name: array.astype(dtype) for name, array in constants.items()})
 
     def shift(self, model: ir.Model, by: np.ndarray) -> None:

@@ -120,3 +120,11 @@ def test_the_cdf_is_a_probability_next_to_the_edges_too(aspect_ratio: float, par
     width = law.upper_edge - law.lower_edge
     values = law.cdf([law.lower_edge + part * width, law.upper_edge - part * width])
     assert np.all((values >= 0) & (values <= 1))
+
+
+@pytest.mark.parametrize("method", ["density", "cdf", "quantile"])
+def test_what_is_given_in_single_precision_is_computed_in_double(method: str) -> None:
+    values = np.array([0.1, 0.3, 0.7], np.float32)
+    found = getattr(MarchenkoPastur(0.25), method)(values)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, getattr(MarchenkoPastur(0.25), method)(values.astype(np.float64)))
