@@ -10,7 +10,7 @@ from scipy.stats import kstest
 
 from squeeze_onnx.errors import InputError
 from squeeze_onnx.rmt.marchenko_pastur import MarchenkoPastur
-from squeeze_onnx.rmt.spectrum import Spectrum, effective_rank, stable_rank
+from squeeze_onnx.rmt.spectrum import Spectrum, effective_rank, ks_deviations, stable_rank
 from tests.strategies import spectra, spectrum_of
 
 Measure = Callable[[np.ndarray], float]
@@ -115,3 +115,12 @@ def test_a_threshold_keeps_the_rank_it_is_for(rank: int, threshold: float) -> No
     spectrum = Spectrum(np.array([8.0, 5.0, 2.0]), (3, 9))
     assert spectrum.threshold_for(rank) == threshold
     assert spectrum.rank_above(threshold) == rank
+
+
+@pytest.mark.parametrize(
+    ("cdf_values", "above", "below"),
+    [([0.9, 0.8], 0.1, 0.8), ([0.2, 0.1], 0.8, 0.1), ([0.75, 0.25], 0.25, 0.25), ([0.5], 0.5, 0.5)],
+    ids=["all too large", "all too small", "in the middle", "one"],
+)
+def test_the_two_sides_of_the_ks_distance_by_hand(cdf_values: list[float], above: float, below: float) -> None:
+    assert ks_deviations(np.array(cdf_values)) == pytest.approx((above, below))
