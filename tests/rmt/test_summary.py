@@ -62,3 +62,6 @@ def test_unless_told_otherwise_the_edge_is_at_95_percent_and_99_matrices_are_sim
     spectrum = plant((20, 30), strengths=(), noise_sigma=1.0, seed=0).spectrum
     told = summarize(spectrum, BulkFit(), probability=0.95, simulations=99, seed=0)
     assert summarize(spectrum, BulkFit()) == told
+    assert (
+        summarize(spectrum, BulkFit(), seed=1).ks_p_value == ks_p_value(spectrum, BulkFit(), seed=1) != told.ks_p_value
+    )
