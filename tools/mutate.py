@@ -206,6 +206,7 @@ def run(names: Sequence[str], sample: int | None, seed: int, journal: Path | Non
     outcomes = Journal(journal)
     known = equivalents()
     results: dict[str, Any] = {}
+    command = f"python -m tools.mutate run --sample {sample} --seed {seed}" if sample else "python -m tools.mutate run"
     for name in names:
         target = TARGETS[name]
         mutants = [mutant for file in target.paths() for mutant in mutants_of(ROOT, file)]
@@ -217,9 +218,8 @@ def run(names: Sequence[str], sample: int | None, seed: int, journal: Path | Non
                 click.echo(f"{outcome}: {mutant.file}:{mutant.line} {mutant.scope}: {mutant.before} → {mutant.after}")
         results[name] = counted(found, known, len(mutants))
         click.echo(f"{name}: {results[name]['outcomes']} in {time.monotonic() - began:.0f} s")
-    command = f"python -m tools.mutate run --sample {sample} --seed {seed}" if sample else "python -m tools.mutate run"
-    told = {"command": command, "environment": environment(), "targets": results}
-    json_path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        told = {"command": command, "environment": environment(), "targets": results}
+        json_path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def rows(targets: dict[str, Any]) -> Iterator[str]:

@@ -120,7 +120,7 @@ class TestSliced:
     @pytest.fixture
     def model(self) -> ir.Model:
         return tiny_model(
-            """g (float[B,4] x) => (float[B,3] z) {
+            """g (float[B,S,4] x) => (float[B,S,3] z) {
                 [in] a = MatMul(x, W)
                 [bias] c = Add(a, b)
                 [act] h = Relu(c)
@@ -133,10 +133,10 @@ class TestSliced:
 
     def test_what_is_known_of_shapes_is_of_the_neurons_that_stay(self, model: ir.Model) -> None:
         for name in ("a", "h"):
-            value_of(model, name).shape = ir.Shape(["B", 6])
+            value_of(model, name).shape = ir.Shape(["B", "S", 6])
         [block] = find_feed_forwards(find_sites(model).sites)
         Rewriter(model).slice(block, np.array([0, 5]), block.after.weight.numpy()[[0, 5]])
-        assert [described(value_of(model, name))[1] for name in "ach"] == [["B", 2], None, ["B", 2]]
+        assert [described(value_of(model, name))[1] for name in "ach"] == [["B", "S", 2], None, ["B", "S", 2]]
         assert initializer_names(model) == ["in/weight", "out/vector.0", "out/weight"]
         assert described(model.graph.initializers["out/vector.0"]) == (ir.DataType.FLOAT, [2])
 
