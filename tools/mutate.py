@@ -7,8 +7,9 @@ Each mutant of `tools.mutations` is a process of its own, forked from one that h
 one module, and runs the tests of `TARGETS` until one fails. What ends by itself with all of them passed has survived. Mutants
 that cannot be told from the original by any test, and why, are listed in tests/measured/equivalent_mutants.toml.
 
-mutmut 3 and Cosmic Ray were looked at first. The former leaves decorated functions alone: properties and cached functions, half
-of the formulas here. The latter starts Python anew for each mutant, which takes longer than most of the tests.
+mutmut 3 and Cosmic Ray were looked at first. The former leaves decorated functions, defaults and constants of modules
+alone: properties and cached functions hold many of the formulas here. The latter starts Python anew for each mutant, which takes
+longer than most of the tests.
 """
 
 import json

@@ -59,10 +59,10 @@ def test_the_threshold_parts_what_stays_from_what_goes(candidate: MakeCandidate,
 
 
 def test_of_equals_the_first_sites_keep_more(candidate: MakeCandidate) -> None:
-    sites = [candidate(name, [1.0] * 30, (30, 30)) for name in "ab"]
-    ranks = {name: choice.rank for name, choice in EdgeDistance(0.5).allocate(sites).items()}
-    # Of 900 parameters, 60 a rank, both have those of rank 1 at least.
-    assert ranks == {"a": 14, "b": 0}
+    sites = [candidate(name, [2.0] * 15 + [1.0] * 15, (30, 300)) for name in "ab"]
+    # Of 18,000 parameters 11,550 stay, 330 a rank: all components of 2, and five of 1.
+    ranks = {name: choice.rank for name, choice in EdgeDistance(11_550 / 18_000).allocate(sites).items()}
+    assert ranks == {"a": 20, "b": 15}
 
 
 @pytest.mark.parametrize(("extra_rank", "rank"), [(0, 3), (1, 2)])

@@ -26,6 +26,6 @@ def test_nothing_is_reduced_by_nothing(candidate: MakeCandidate) -> None:
 
 
 def test_the_reason_names_the_effective_rank_and_what_goes_of_it(candidate: MakeCandidate) -> None:
-    choice = EffectiveRankReduction(0.25).allocate([candidate("a", [1.0] * 8, (8, 8))])["a"]
-    assert (choice.rank, choice.selector) == (6, "effective_rank")
-    assert choice.reason == "effective rank 8.0 reduced by 25 %"
+    choice = EffectiveRankReduction(0.75).allocate([candidate("a", [1.0] * 8, (8, 8))])["a"]
+    assert (choice.rank, choice.selector) == (2, "effective_rank")
+    assert choice.reason == "effective rank 8.0 reduced by 75 %"
