@@ -67,7 +67,7 @@ def _share(part: int, whole: int) -> str:
 
 
 @click.command()
-@click.argument("report", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("report", type=click.Path(path_type=Path))
 def main(report: Path) -> None:
     """Keep the sums of coverage's REPORT, and put them into the page."""
     folders = by_folder(json.loads(report.read_text(encoding="utf-8"))["files"])

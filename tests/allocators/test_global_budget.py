@@ -110,6 +110,12 @@ def test_a_floor_keeps_every_site_above_its_share(candidate: MakeCandidate) -> N
     assert total_parameters(sites, ranks) <= 0.5 * 2 * 32 * 128
 
 
+def test_a_floor_is_met_by_just_its_share(candidate: MakeCandidate) -> None:
+    """Rank 2 of (10, 10) takes 40 of 100 parameters, which is the floor and the budget."""
+    site = candidate("a", list(range(10, 0, -1)), (10, 10), floor=0.4)
+    assert allocated([site], GlobalBudget(0.4)) == {"a": 2}
+
+
 def test_a_floor_of_one_leaves_a_site_dense(candidate: MakeCandidate) -> None:
     sites = [candidate(name, [1.0] * 8, (8, 40), floor=floor) for name, floor in (("kept", 1.0), ("free", 0.0))]
     ranks = allocated(sites, GlobalBudget(0.7))
