@@ -365,3 +365,9 @@ def test_what_is_chosen_is_a_plain_number_that_json_takes(candidate: MakeCandida
     for choice in every:
         numbers = choice.shape if isinstance(choice, SliceChoice) else (choice.rank,)
         assert {type(number) for number in numbers} == {int}
+
+
+def test_of_ranks_that_cost_and_lose_the_same_one_is_chosen(candidate: MakeCandidate) -> None:
+    sites = [candidate("zeros", [0.0] * 32, (32, 96)), candidate("a", list(np.linspace(9, 1, 32)), (32, 96))]
+    ranks = allocated(sites, GlobalBudget(0.75, objective=Objective(cost=Steps())))
+    assert ranks["zeros"] == 1
