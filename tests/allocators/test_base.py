@@ -41,7 +41,7 @@ def test_a_dense_weight_is_one_product_into_its_columns(site: Candidate) -> None
 @pytest.mark.parametrize("extra_rank", [0, 1])
 def test_factors_are_a_product_into_the_rank_and_one_out_of_it(candidate: MakeCandidate, extra_rank: int) -> None:
     site = candidate("a", VALUES, SHAPE, extra_rank=extra_rank)
-    expected = [21_000 + 100 * 4 + rank + 10 * rank * 6 for rank in (1 + extra_rank, 2 + extra_rank)]
+    expected = [21_000 + 100 * 4 + rank + 10 * rank + 300 * 6 for rank in (1 + extra_rank, 2 + extra_rank)]
     assert site.factored_costs(np.array([1, 2]), Toll()).tolist() == expected
 
 

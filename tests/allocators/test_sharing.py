@@ -15,7 +15,7 @@ def test_there_is_a_rank_for_each_damage_down_to_one() -> None:
 
 
 def test_it_costs_one_left_factor_and_all_right_ones() -> None:
-    expected = [1000 + 100 * 16 + rank + 2 * 20_000 + 10 * rank * (16 + 4) for rank in (3, 2, 1)]
+    expected = [1000 + 100 * 16 + rank + 2 * 20_000 + 2 * 10 * rank + 300 * (16 + 4) for rank in (3, 2, 1)]
     assert SHARING.costs(Toll()).tolist() == expected
 
 

@@ -14,7 +14,7 @@ def test_its_sites_are_those_before_and_those_after() -> None:
 
 
 def test_it_costs_what_all_its_weights_do() -> None:
-    expected = [2000 + 100 * (8 + 9) + 2 * size + 20_000 + 10 * size * 7 for size in (40, 20)]
+    expected = [2000 + 100 * (8 + 9) + 2 * size + 20_000 + 10 * size + 300 * 7 for size in (40, 20)]
     assert BLOCK.costs(Toll()).tolist() == expected
 
 
