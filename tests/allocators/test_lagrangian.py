@@ -79,3 +79,11 @@ def test_of_covers_the_best_that_can_be_paid_is_taken(budget: int, chosen: set[s
     together = Curve(("a", "b"), np.array([2, 5]), np.array([9.0, 5.0]), lambda index: {})
     found = spend([[alone, (together,)]], budget)
     assert {"".join(each.sites) for each in found.curves} == chosen
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1.0, 1e9])
+def test_it_does_not_matter_what_costs_are_counted_in(unit: float) -> None:
+    curves = [
+        Curve((name,), unit * np.array([10, 20, 40]), np.array([5.0, 2.0, 0.0]), lambda index: {}) for name in "ab"
+    ]
+    assert list(spent_alone(*curves, budget=unit * 40.5).chosen) == [1, 1]
