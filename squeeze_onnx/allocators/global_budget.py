@@ -86,7 +86,7 @@ class GlobalBudget(Allocator):
         ranks = np.array(
             [
                 rank
-                for rank in range(max(step - candidate.extra_rank, 1 - candidate.extra_rank), len(energy), step)
+                for rank in range(step - candidate.extra_rank, len(energy), step)
                 if candidate.floor * candidate.dense_parameters
                 <= candidate.parameters(rank)
                 < candidate.dense_parameters

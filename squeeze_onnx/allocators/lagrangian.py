@@ -41,7 +41,8 @@ def spend(covers: Sequence[Sequence[Cover]], budget: float) -> Allocation:
 def _bracket(covers: Sequence[Sequence[Cover]], budget: float) -> tuple[float, float]:
     """Return the highest price at which the cheapest of ``covers`` cost more than ``budget``, and the lowest at which not."""
     errors = {curve: float(np.max(curve.error)) for ways in covers for cover in ways for curve in cover}
-    low, high = 0.0, sum(errors.values()) + 1.0
+    cheapest = min((float(curve.costs[0]) for curve in errors), default=1.0)
+    low, high = 0.0, (sum(errors.values()) + 1.0) / min(cheapest, 1.0)  # whatever costs are counted in
     for _ in range(BISECTIONS):
         price = (low + high) / 2
         spent = sum(float(curve.costs[curve.cheapest(price)]) for curve in cheapest_curves(covers, price))

@@ -38,8 +38,7 @@ def simulate_ks_distances(
     Each of ``numbers`` is a matrix of its own, whatever others there are. They serve every matrix of that shape, whichever way
     round, and are kept.
     """
-    p, n = sorted(shape)
-    spectra = (sample_noise_spectrum((p, n), np.random.default_rng([seed, number])) for number in numbers)
+    spectra = (sample_noise_spectrum(shape, np.random.default_rng([seed, number])) for number in numbers)
     return np.array([spectrum.ks_distance(noise.estimate(spectrum)) for spectrum in spectra])
 
 

@@ -18,7 +18,7 @@ Shrinker = Callable[[np.ndarray, float], np.ndarray]
 
 def shrink_for_frobenius(y: np.ndarray, aspect_ratio: float) -> np.ndarray:
     """√((y² − β − 1)² − 4β) / y above the edge: the least squared error."""
-    return np.asarray(np.where(y > _edge(aspect_ratio), _root(y, aspect_ratio) / np.maximum(y, 1.0), 0.0))
+    return np.asarray(_root(y, aspect_ratio) / np.maximum(y, 1.0))
 
 
 def shrink_for_operator(y: np.ndarray, aspect_ratio: float) -> np.ndarray:

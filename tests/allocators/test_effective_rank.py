@@ -18,3 +18,14 @@ def test_the_rank_is_the_smallest_that_leaves_enough_effective_rank(candidate: M
 
 def test_a_weight_of_zeros_keeps_nothing(candidate: MakeCandidate) -> None:
     assert EffectiveRankReduction(0.64).allocate([candidate("a", [0.0] * 4, (4, 4))])["a"].rank == 0
+
+
+def test_nothing_is_reduced_by_nothing(candidate: MakeCandidate) -> None:
+    choice = EffectiveRankReduction(0.0).allocate([candidate("a", [2.0, 1.0, 1.0, 0.0], (4, 4))])["a"]
+    assert (choice.rank, choice.threshold) == (3, 0)
+
+
+def test_the_reason_names_the_effective_rank_and_what_goes_of_it(candidate: MakeCandidate) -> None:
+    choice = EffectiveRankReduction(0.75).allocate([candidate("a", [1.0] * 8, (8, 8))])["a"]
+    assert (choice.rank, choice.selector) == (2, "effective_rank")
+    assert choice.reason == "effective rank 8.0 reduced by 75 %"

@@ -110,6 +110,12 @@ def test_a_floor_keeps_every_site_above_its_share(candidate: MakeCandidate) -> N
     assert total_parameters(sites, ranks) <= 0.5 * 2 * 32 * 128
 
 
+def test_a_floor_is_met_by_just_its_share(candidate: MakeCandidate) -> None:
+    """Rank 2 of (10, 10) takes 40 of 100 parameters, which is the floor and the budget."""
+    site = candidate("a", list(range(10, 0, -1)), (10, 10), floor=0.4)
+    assert allocated([site], GlobalBudget(0.4)) == {"a": 2}
+
+
 def test_a_floor_of_one_leaves_a_site_dense(candidate: MakeCandidate) -> None:
     sites = [candidate(name, [1.0] * 8, (8, 40), floor=floor) for name, floor in (("kept", 1.0), ("free", 0.0))]
     ranks = allocated(sites, GlobalBudget(0.7))
@@ -233,8 +239,10 @@ class TestSharing:
         choices = GlobalBudget(0.7, (slicing, sharing)).allocate(self.SITES[:3])
         assert {choice.rank for choice in choices.values() if isinstance(choice, ShareChoice)} == {8}
 
-    def test_has_ranks_that_are_multiples(self) -> None:
-        choices = GlobalBudget(0.5, (self.sharing(0.001),), objective=Objective(rank_multiple=4)).allocate(self.SITES)
+    @pytest.mark.parametrize("keep", [0.4, 0.5, 0.6, 0.65])
+    def test_has_ranks_that_are_multiples(self, keep: float) -> None:
+        objective = Objective(rank_multiple=4)
+        choices = GlobalBudget(keep, (self.sharing(0.001),), objective=objective).allocate(self.SITES)
         assert {choice.rank % 4 for choice in choices.values() if isinstance(choice, ShareChoice)} == {0}
 
     def test_is_no_way_around_a_floor(self) -> None:
@@ -256,3 +264,110 @@ def test_a_forecast_is_what_the_allocation_of_each_budget_costs_and_loses() -> N
         assert forecast.share == pytest.approx(total_parameters(sites, ranks) / dense)
         assert forecast.share <= forecast.keep
         assert forecast.damage == pytest.approx(total_error(sites, ranks))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_lost_is_never_less_than_nothing(seed: int) -> None:
+    """Of a weight of rank 11 rounding leaves a little more or less than nothing."""
+    values = np.append(np.sort(np.random.default_rng(seed).gamma(1.0, size=11))[::-1], np.zeros(20))
+    site = Candidate("a", Spectrum(values, (31, 90), "identity"), edge=1.0)
+    [forecast] = GlobalBudget(0.9).forecast([site], [0.9])
+    assert 0 <= forecast.damage < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("multiple", "keep", "rank"), [(1, 0.25, 0), (1, 0.4, 1), (4, 0.8, 3)], ids=["none", "one", "a multiple"]
+)
+def test_the_rank_that_undoing_the_weighting_adds_is_one_of_those_that_are_paid(
+    candidate: MakeCandidate, multiple: int, keep: float, rank: int
+) -> None:
+    """Of a weight (10, 10), rank r takes 20 (r + 1) of 100 parameters; (10, 40) 50 (r + 1) of 400."""
+    shape = (10, 10) if multiple == 1 else (10, 40)
+    site = candidate("a", list(range(10, 0, -1)), shape, extra_rank=1)
+    choices = GlobalBudget(keep, objective=Objective(rank_multiple=multiple)).allocate([site])
+    assert isinstance(choices["a"], RankChoice)
+    assert choices["a"].rank == rank
+
+
+def test_reasons_name_the_share_of_the_site_and_of_the_whole(candidate: MakeCandidate) -> None:
+    values = list(np.linspace(9, 1, 32))
+    choice = GlobalBudget(0.5).allocate([candidate("a", values, (32, 96))])["a"]
+    assert isinstance(choice, RankChoice)
+    assert (choice.rank, choice.selector, choice.threshold) == (12, "global_budget", values[12])
+    assert choice.reason == "0.5 of its parameters, as its share of 0.5 of the parameters of the eligible weights"
+
+
+def test_reasons_of_blocks_name_the_share_of_the_block() -> None:
+    blocks = TestBlocks()
+    sliced = GlobalBudget(0.5, (blocks.slicing(0.1),)).allocate(blocks.SITES)
+    assert {choice.reason.split(",")[0] for choice in sliced.values()} == {"0.5 of its parameters"}
+
+
+class TestFixedCosts:
+    """An objective of which 1000 is spent on what no weight is, a parameter costing 1."""
+
+    OBJECTIVE = Objective("the bytes", fixed=1000.0)
+
+    def sites(self) -> list[Candidate]:
+        return random_sites(seed=5, count=2, length=20)
+
+    def test_are_paid_first(self) -> None:
+        sites = self.sites()
+        dense = sum(site.dense_parameters for site in sites)
+        keep = (1000 + 0.5 * dense) / (1000 + dense)
+        fixed = GlobalBudget(keep, objective=self.OBJECTIVE).allocate(sites)
+        free = GlobalBudget(0.5).allocate(sites)
+        ranks = [{name: c.rank for name, c in each.items() if isinstance(c, RankChoice)} for each in (fixed, free)]
+        assert ranks[0] == ranks[1]
+
+    def test_count_in_what_is_forecast(self) -> None:
+        sites = self.sites()
+        dense = sum(site.dense_parameters for site in sites)
+        [forecast] = GlobalBudget(0.5, objective=self.OBJECTIVE).forecast(sites, [0.99])
+        ranks = allocated(sites, GlobalBudget(0.99, objective=self.OBJECTIVE))
+        assert forecast.share == pytest.approx((1000 + total_parameters(sites, ranks)) / (1000 + dense))
+
+    def test_are_said_where_they_alone_are_too_much(self) -> None:
+        sites = self.sites()
+        least = 1000 + sum(site.parameters(1) for site in sites)
+        share = least / (1000 + sum(site.dense_parameters for site in sites))
+        with pytest.raises(OptionError, match=f"at least {share:.4f} of the bytes stays"):
+            GlobalBudget(0.1, objective=self.OBJECTIVE).allocate(sites)
+
+
+class Steps:
+    """A cost that grows in steps of eight, as that of vector instructions does."""
+
+    def into(self, rows: int, sizes: np.ndarray) -> np.ndarray:
+        return np.asarray(rows * (-(-sizes // 8)))
+
+    def out_of(self, sizes: np.ndarray, columns: int) -> np.ndarray:
+        return np.asarray(-(-sizes // 8) * columns)
+
+
+def test_of_ranks_that_cost_the_same_the_highest_is_chosen(candidate: MakeCandidate) -> None:
+    sites = [candidate(name, list(np.linspace(9, 1, 32)), (32, 96)) for name in "ab"]
+    choices = GlobalBudget(0.75, objective=Objective(cost=Steps())).allocate(sites)
+    ranks = [choice.rank for choice in choices.values() if isinstance(choice, RankChoice)]
+    assert len(ranks) == 2
+    assert all(rank % 8 == 0 or rank == 23 for rank in ranks), (
+        "24 is where factors are as many parameters as the weight"
+    )
+
+
+def test_what_is_chosen_is_a_plain_number_that_json_takes(candidate: MakeCandidate) -> None:
+    blocks, sharing = TestBlocks(), TestSharing()
+    every = [
+        *GlobalBudget(0.5).allocate([candidate("a", [3.0, 2.0, 1.0, 0.5], (4, 40))]).values(),
+        *GlobalBudget(0.5, (blocks.slicing(0.1),)).allocate(blocks.SITES).values(),
+        *GlobalBudget(0.5, (sharing.sharing(0.001),)).allocate(sharing.SITES).values(),
+    ]
+    for choice in every:
+        numbers = choice.shape if isinstance(choice, SliceChoice) else (choice.rank,)
+        assert {type(number) for number in numbers} == {int}
+
+
+def test_of_ranks_that_cost_and_lose_the_same_one_is_chosen(candidate: MakeCandidate) -> None:
+    sites = [candidate("zeros", [0.0] * 32, (32, 96)), candidate("a", list(np.linspace(9, 1, 32)), (32, 96))]
+    ranks = allocated(sites, GlobalBudget(0.75, objective=Objective(cost=Steps())))
+    assert ranks["zeros"] == 1

@@ -50,10 +50,3 @@ def test_without_noise_the_bins_span_the_values() -> None:
     histogram = singular_value_histogram(Spectrum(np.array([4.0, 1.0]), (2, 2)), 0.0)
     assert (histogram.bin_width, histogram.beyond, histogram.expected.size) == (0.1, 0, 0)
     assert singular_value_histogram(Spectrum(np.zeros(3), (3, 4)), 0.0).counts.tolist() == [3]
-
-
-@pytest.mark.parametrize(("rank", "threshold"), [(1, 6.5), (2, 3.5), (3, 1.0)])
-def test_a_threshold_keeps_the_rank_it_is_for(rank: int, threshold: float) -> None:
-    spectrum = Spectrum(np.array([8.0, 5.0, 2.0]), (3, 9))
-    assert spectrum.threshold_for(rank) == threshold
-    assert spectrum.rank_above(threshold) == rank

@@ -106,3 +106,25 @@ def test_a_noise_level_out_of_range_is_refused(noise_level: float) -> None:
 def test_a_probability_out_of_range_is_refused(probability: float) -> None:
     with pytest.raises(OptionError, match="a probability must be a float"):
         MarchenkoPastur(0.5).quantile([0.5, probability])
+
+
+@given(aspect_ratios, noise_levels)
+def test_half_of_the_law_lies_below_the_median(aspect_ratio: float, noise_level: float) -> None:
+    law = MarchenkoPastur(aspect_ratio, noise_level)
+    assert law.cdf(law.median) == pytest.approx(0.5, abs=1e-9)
+
+
+@given(aspect_ratios, st.floats(1e-12, 1))
+def test_the_cdf_is_a_probability_next_to_the_edges_too(aspect_ratio: float, part: float) -> None:
+    law = MarchenkoPastur(aspect_ratio)
+    width = law.upper_edge - law.lower_edge
+    values = law.cdf([law.lower_edge + part * width, law.upper_edge - part * width])
+    assert np.all((values >= 0) & (values <= 1))
+
+
+@pytest.mark.parametrize("method", ["density", "cdf", "quantile"])
+def test_what_is_given_in_single_precision_is_computed_in_double(method: str) -> None:
+    values = np.array([0.1, 0.3, 0.7], np.float32)
+    found = getattr(MarchenkoPastur(0.25), method)(values)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, getattr(MarchenkoPastur(0.25), method)(values.astype(np.float64)))

@@ -99,3 +99,23 @@ def test_known_noise_is_what_it_was_told() -> None:
 def test_an_impossible_noise_level_is_refused(sigma: float) -> None:
     with pytest.raises(OptionError, match="the noise level must be a finite float ≥ 0"):
         KnownNoise(sigma)
+
+
+def test_the_bulk_of_noise_is_all_of_it() -> None:
+    """Hardly ever is a component of pure noise set aside: the fit is the best for all values, not for all but the largest."""
+    generator = np.random.default_rng(10)
+    for _ in range(20):
+        spectrum = spectrum_of(generator.standard_normal((40, 50)))
+        fitted = BulkFit().estimate(spectrum)
+        least = min(spectrum.ks_distance(fitted * factor) for factor in (1 - 1e-4, 1.0, 1 + 1e-4))
+        assert spectrum.ks_distance(fitted) == least
+
+
+@pytest.mark.parametrize(("zeros", "is_noise"), [(2, True), (3, False), (4, False)])
+def test_there_is_a_bulk_where_less_than_half_are_zeros(zeros: int, is_noise: bool) -> None:
+    spectrum = Spectrum(np.append(np.ones(6 - zeros), np.zeros(zeros)), (6, 6))
+    assert (BulkFit().estimate(spectrum) > 0) == is_noise
+
+
+def test_no_noise_may_be_known() -> None:
+    assert KnownNoise(0.0).estimate(Spectrum(np.ones(3), (3, 3))) == 0

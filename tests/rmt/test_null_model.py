@@ -77,3 +77,22 @@ def test_a_noise_matrix_is_the_same_whatever_others_are_drawn() -> None:
     parts = [simulate_ks_distances((40, 50), EntryVariance(), part, seed=4) for part in (range(7), range(7, 20))]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     assert len(set(whole)) == 20
+
+
+def test_one_simulation_is_enough_to_tell_halves() -> None:
+    spectrum = spectrum_of(np.random.default_rng(3).standard_normal((10, 20)))
+    distances = simulate_ks_distances((10, 20), EntryVariance(), range(1))
+    assert ks_p_value(spectrum, EntryVariance(), distances) in (0.5, 1.0)
+
+
+def test_99_simulations_of_seed_0_are_made_unless_told_otherwise() -> None:
+    told = simulate_ks_distances((10, 20), EntryVariance(), range(99), seed=0)
+    np.testing.assert_array_equal(simulate_ks_distances((10, 20), EntryVariance()), told)
+
+
+@pytest.mark.parametrize("side", [2, 3, 5])
+def test_the_smallest_singular_value_of_square_noise_is_real(side: int) -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        values = sample_noise_spectrum((side, side), generator).singular_values
+        assert np.all(np.isfinite(values)) and values[-1] >= 0

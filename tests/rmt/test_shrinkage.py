@@ -78,3 +78,16 @@ def test_shrunk_values_are_in_the_unit_of_the_spectrum(loss: str) -> None:
 def test_without_noise_nothing_is_shrunk(loss: str) -> None:
     spectrum = Spectrum(np.array([2.0, 1.0, 0.0]), (3, 4), weighting="identity")
     np.testing.assert_array_equal(shrink(spectrum, 0.0, SHRINKERS[loss]), spectrum.singular_values)
+
+
+@every_loss
+@pytest.mark.parametrize("beta", [0.01, 0.25, 1.0])
+def test_at_the_edge_itself_all_is_noise(loss: str, beta: float) -> None:
+    assert SHRINKERS[loss](np.array([0.0, 1 + np.sqrt(beta)]), beta).tolist() == [0.0, 0.0]
+
+
+@every_loss
+@given(st.floats(1e-3, 1.0))
+def test_strong_signal_is_hardly_shrunk(loss: str, beta: float) -> None:
+    y = np.array([1e3, 1e4])
+    assert np.all(y - SHRINKERS[loss](y, beta) < 3 * (1 + beta) / np.sqrt(y))

@@ -10,7 +10,7 @@ from scipy.stats import kstest
 
 from squeeze_onnx.errors import InputError
 from squeeze_onnx.rmt.marchenko_pastur import MarchenkoPastur
-from squeeze_onnx.rmt.spectrum import Spectrum, effective_rank, stable_rank
+from squeeze_onnx.rmt.spectrum import Spectrum, effective_rank, ks_deviations, stable_rank
 from tests.strategies import spectra, spectrum_of
 
 Measure = Callable[[np.ndarray], float]
@@ -99,3 +99,28 @@ def test_ks_distance_is_scipys(spectrum: Spectrum, sigma: float) -> None:
 
 def test_without_noise_the_ks_distance_is_the_part_that_is_not_zero() -> None:
     assert diagonal(5.0, 0.0, 0.0, 0.0).ks_distance(0.0) == 0.25
+
+
+def test_a_matrix_of_zeros_has_nothing_to_lose() -> None:
+    assert diagonal(0.0, 0.0).cumulative_energy.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_weight_is_taken_as_it_is_unless_told_otherwise() -> None:
+    assert diagonal(1.0).weighting == "identity"
+    assert (diagonal(1.0, larger=7).smaller_dimension, diagonal(1.0, larger=7).larger_dimension) == (1, 7)
+
+
+@pytest.mark.parametrize(("rank", "threshold"), [(1, 6.5), (2, 3.5), (3, 1.0)])
+def test_a_threshold_keeps_the_rank_it_is_for(rank: int, threshold: float) -> None:
+    spectrum = Spectrum(np.array([8.0, 5.0, 2.0]), (3, 9))
+    assert spectrum.threshold_for(rank) == threshold
+    assert spectrum.rank_above(threshold) == rank
+
+
+@pytest.mark.parametrize(
+    ("cdf_values", "above", "below"),
+    [([0.9, 0.8], 0.1, 0.8), ([0.2, 0.1], 0.8, 0.1), ([0.75, 0.25], 0.25, 0.25), ([0.5], 0.5, 0.5)],
+    ids=["all too large", "all too small", "in the middle", "one"],
+)
+def test_the_two_sides_of_the_ks_distance_by_hand(cdf_values: list[float], above: float, below: float) -> None:
+    assert ks_deviations(np.array(cdf_values)) == pytest.approx((above, below))

@@ -59,3 +59,9 @@ def test_a_matrix_of_zeros_is_summarized_without_a_warning(noise: NoiseEstimator
 def test_a_probability_out_of_range_is_refused() -> None:
     with pytest.raises(OptionError, match="the edge probability"):
         summarize(Spectrum(np.ones(3), (3, 3), weighting="identity"), KnownNoise(1.0), ANY_DISTANCES, probability=1.0)
+
+
+def test_unless_told_otherwise_the_edge_is_at_95_percent() -> None:
+    spectrum = plant((20, 30), strengths=(), noise_sigma=1.0, seed=0).spectrum
+    told = summarize(spectrum, BulkFit(), ANY_DISTANCES, probability=0.95)
+    assert summarize(spectrum, BulkFit(), ANY_DISTANCES) == told

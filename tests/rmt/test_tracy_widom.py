@@ -59,7 +59,7 @@ def test_the_quantile_undoes_the_cdf(probability: float) -> None:
     assert tracy_widom_cdf(tracy_widom_quantile(probability)) == pytest.approx(probability, abs=1e-12)
 
 
-@pytest.mark.parametrize("probability", [0.0, 1.0, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("probability", [0.0, 1.0, -0.1, 1.5, 9e-11, 1 - 9e-11, float("nan")])
 def test_a_probability_out_of_range_is_refused(probability: float) -> None:
     with pytest.raises(OptionError, match="the edge probability must be a float in the range"):
         tracy_widom_quantile(probability)
@@ -92,3 +92,13 @@ def test_the_largest_singular_value_of_real_noise_stays_below_the_edge_as_often_
     below = sum(np.linalg.norm(generator.standard_normal(shape), 2) < edge for _ in range(count))
     low, high = binom.interval(0.99, count, probability)
     assert low <= below <= high
+
+
+@pytest.mark.parametrize("value", [-12.5, -11.0, 12.0, 14.0, 40.0])
+def test_far_out_the_cdf_is_a_probability_still(value: float) -> None:
+    assert 0 <= tracy_widom_cdf(value) <= 1
+    assert tracy_widom_cdf(value) == pytest.approx(float(value > 0), abs=1e-12)
+
+
+def test_no_singular_value_is_below_zero_however_small_the_matrix() -> None:
+    assert noise_edge((1, 1), 1.0, 0.001) == 0
