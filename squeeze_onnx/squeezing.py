@@ -21,7 +21,8 @@ from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.graph.spilling import Store, in_memory
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
-from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill
+from squeeze_onnx.learning.distill import Distillation, distill
+from squeeze_onnx.learning.imitation import DistillConfig
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS
