@@ -18,7 +18,7 @@ import click
 
 from squeeze_onnx import OptimizeConfig, load_model
 from squeeze_onnx.learning.distill import distill
-from squeeze_onnx.learning.imitation import DistillConfig
+from squeeze_onnx.learning.imitation import DistillConfig, batches_to_learn_on
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.squeezing import carry_out, plan_for
 from squeeze_onnx.survey import take_survey
@@ -47,11 +47,12 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """Yield what so many ``steps`` with each ``share`` of single layers make of the model squeezed to each of ``keep``."""
     survey = take_survey(trial.dense, OptimizeConfig(simulations=1), trial.calibration)
+    fitted = batches_to_learn_on(trial.calibration, DistillConfig())
     losses = imitation_losses(trial.dense.ir, head_of(trial.dense))
     for budget in keep:
         model = load_model(trial.dense.path)
         plan = plan_for(model, survey, OptimizeConfig(keep=budget))
-        squeezed = carry_out(model, plan, survey, trial.calibration).model.ir
+        squeezed = carry_out(model, plan, survey, fitted).model.ir
         yield {"keep": budget, "steps": 0, "share": None, **trial.movement(squeezed)}
         for count, part in product(steps, share):
             student = squeezed.clone()

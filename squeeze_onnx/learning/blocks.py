@@ -4,7 +4,7 @@ A step through one layer costs that layer and no more, and its loss is near: no 
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,27 +48,33 @@ def find_blocks(student: ir.Model, states: Sequence[str]) -> BlockSearch:
     A cut is made only where a single value that learned weights have a part in goes on to later layers; what depends on none, an
     attention mask say, may go on too. Layers between which there is no such place are one block.
     """
-    graph = student.graph
     ends = _ends(student, states)
-    parts = cut(graph, [[end] for end in ends.values()])
+    parts = cut(student.graph, _goals(ends))
     single = [_is_single(student, part, end) for part, end in zip(parts, ends.values(), strict=True)]
     ends = {layer: end for (layer, end), alone in zip(ends.items(), single, strict=True) if alone}
     if len(ends) < 2:
         return BlockSearch((), "its layers cannot be told apart: no single value leads from one to the next")
-    outputs = [str(value.name) for value in graph.outputs]
-    everything = cut(graph, [*([end] for end in ends.values()), outputs])
-    read = [initializers_of(graph, part) for part in everything]
-    readers = Counter(name for names in read for name in names)
+    parts, own = cut(student.graph, _goals(ends)), _read_in_one_part(student.graph, _goals(ends))
     blocks = []
-    for (layer, end), part, names in zip(
-        ends.items(), cut(graph, [[end] for end in ends.values()]), read[:-1], strict=True
-    ):
-        learnable = learnable_parameters(student, [end])
-        own = tuple(name for name in learnable if name in names and readers[name] == 1)
-        blocks.append(Block(layer, part, end, own))
+    for (layer, end), part, names in zip(ends.items(), parts, own, strict=True):
+        parameters = tuple(name for name in learnable_parameters(student, [end]) if name in names)
+        blocks.append(Block(layer, part, end, parameters))
     if not any(block.parameters for block in blocks):
         return BlockSearch((), "no float32 weight belongs to one layer alone")
     return BlockSearch(tuple(blocks))
+
+
+def _goals(ends: Mapping[int, str]) -> list[list[str]]:
+    """Return what the parts of a graph that is cut at ``ends`` are to compute."""
+    return [[end] for end in ends.values()]
+
+
+def _read_in_one_part(graph: ir.Graph, goals: Sequence[Sequence[str]]) -> list[frozenset[str]]:
+    """Return by part the initializers that it reads and no other part does, nor what comes after the last one."""
+    outputs = [str(value.name) for value in graph.outputs]
+    read = [initializers_of(graph, part) for part in cut(graph, [*goals, outputs])]
+    readers = Counter(name for names in read for name in names)
+    return [frozenset(name for name in names if readers[name] == 1) for names in read[:-1]]
 
 
 def _ends(student: ir.Model, states: Sequence[str]) -> dict[int, str]:

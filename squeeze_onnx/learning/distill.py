@@ -17,10 +17,10 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.errors import ModelError, OptionError
+from squeeze_onnx.errors import ModelError
 from squeeze_onnx.learning.blocks import Block, BlockLessons, BlockSearch, Prefix, block_graph, find_blocks
 from squeeze_onnx.learning.checkpoints import Checkpoint, CheckpointConfig
-from squeeze_onnx.learning.imitation import DistillConfig, Imitation, Lessons, held_out_batches, open_learner
+from squeeze_onnx.learning.imitation import DistillConfig, Imitation, Lessons, batches_to_learn_on, open_learner
 from squeeze_onnx.learning.losses import HiddenStateError, LossGraph, LossHead, attach_losses
 from squeeze_onnx.learning.parameters import learnable_parameters, read_entries
 from squeeze_onnx.learning.stages import Saving, Stage, learn_in_stages
@@ -87,8 +87,6 @@ def distill(
     differentiated or a gradient is not finite.
     """
     config = config or DistillConfig()
-    if len(batches) < 2:
-        raise OptionError("--distill learns on some batches and judges on others: give more calibration text")
     graph = attach_losses(student, losses)
     parameters = learnable_parameters(student, [loss.value for loss in losses])
     if not parameters:
@@ -136,8 +134,8 @@ def _share_steps(
     student: ir.Model, losses: Sequence[LossHead], batches: int, config: DistillConfig
 ) -> tuple[BlockSearch, _Pace]:
     """Return the blocks that learn, if any do, and how the steps are shared between them and the whole."""
-    learned_on = batches - len(held_out_batches(batches, config))
-    steps = config.steps or int(np.clip(AUTO_EPOCHS * learned_on, *AUTO_STEPS))
+    epoch = len(batches_to_learn_on(range(batches), config))
+    steps = config.steps or int(np.clip(AUTO_EPOCHS * epoch, *AUTO_STEPS))
     block_steps = round(config.block_share * steps)
     states = [loss.value for loss in losses if isinstance(loss, HiddenStateError)]
     search = find_blocks(student, states) if block_steps else BlockSearch((), "no step is spent on single layers")

@@ -6,7 +6,7 @@ Of what part of a model learns from which lessons it knows nothing, so the whole
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from squeeze_onnx.learning.learner import Learner
 from squeeze_onnx.learning.losses import LOSS, LossGraph
 from squeeze_onnx.learning.optimizer import AdamW, Schedule, clip
 from squeeze_onnx.progress import Track
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,14 @@ def held_out_batches(count: int, config: DistillConfig) -> list[int]:
     return list(range(stride // 2, count, stride)) or [count - 1]
 
 
+def batches_to_learn_on(batches: Sequence[T], config: DistillConfig) -> list[T]:
+    """Return those of ``batches`` that are not held out. Raises OptionError if a single one is all there is."""
+    if len(batches) < 2:
+        raise OptionError("--distill learns on some batches and judges on others: give more calibration text")
+    held_out = held_out_batches(len(batches), config)
+    return [batch for index, batch in enumerate(batches) if index not in held_out]
+
+
 def open_learner(
     graph: LossGraph, parameters: Sequence[str], lessons: Lessons, *, provider: str = "cpu", threads: int | None = None
 ) -> Learner:
@@ -121,7 +131,7 @@ class Imitation:
     ) -> None:
         self._learner, self._judge, self._lessons, self._config = learner, judge, lessons, config
         self._held_out = held_out_batches(len(lessons), config)
-        self._learned_on = [index for index in range(len(lessons)) if index not in self._held_out]
+        self._learned_on = batches_to_learn_on(range(len(lessons)), config)
         self._schedule = Schedule(config.rate, steps, max(round(config.warm_up * steps), 1))
         self._interval = interval
         self._optimizer = AdamW.fresh(learner.parameters.size, weight_decay=config.weight_decay)
