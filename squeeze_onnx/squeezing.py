@@ -269,7 +269,8 @@ def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
 
 
 def _distillation(config: OptimizeConfig) -> DistillConfig:
-    return DistillConfig(steps=None if config.distill in ("auto", None) else config.distill, seed=config.seed)
+    steps = None if config.distill in ("auto", None) else config.distill
+    return DistillConfig(steps=steps, block_share=config.distill_layers, seed=config.seed)
 
 
 def _required(calibration: Sequence[CalibrationBatch]) -> Sequence[CalibrationBatch]:

@@ -1,6 +1,6 @@
 """How much of distillation goes through single layers, chosen on text that neither the calibration nor a score looks at.
 
-    python -m tools.choose_distillation --glue DIR [--model minilm-l6 …] [--keep 0.33 …] [--share 0.25 …] [--steps 400 …]
+    python -m tools.choose_distillation --glue DIR [--model minilm-l6 …] [--keep 0.33 …] [--share 0.5 …] …
 
 Reference models are squeezed as ``auto`` does, then distilled in so many steps, a share of which goes through single layers, all
 on 1,024 rows of train text. What the table shows is the loss on the held-out part of it, and how far the answers move on 512
@@ -35,7 +35,8 @@ NAMES = ("minilm-l6", "minilm-l6-SST-2")
 @click.option("--model", "names", multiple=True, type=click.Choice(list(TASKS)), default=NAMES)
 @click.option("--keep", multiple=True, type=float, default=[0.33])
 @click.option("--steps", multiple=True, type=int, default=[400])
-@click.option("--share", multiple=True, type=float, default=[0.0, 0.25, 0.5, 1.0])
+@click.option("--rate", multiple=True, type=float, default=[2e-4])
+@click.option("--share", multiple=True, type=float, default=[0.0, 0.5, 1.0])
 def main(glue: Path, models: Path, names: Sequence[str], **asked: Any) -> None:
     """Measure, print, and write models/NAME/results/distillation.json."""
     for name in names:
@@ -43,18 +44,18 @@ def main(glue: Path, models: Path, names: Sequence[str], **asked: Any) -> None:
 
 
 def measure(
-    trial: Trial, keep: Sequence[float], steps: Sequence[int], share: Sequence[float]
+    trial: Trial, keep: Sequence[float], steps: Sequence[int], rate: Sequence[float], share: Sequence[float]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what so many ``steps`` with each ``share`` of single layers make of the model squeezed to each of ``keep``."""
-    survey = take_survey(trial.dense, OptimizeConfig(simulations=1), trial.calibration)
+    """Yield what distillation makes of the model squeezed to each of ``keep``; ``share`` is that of single layers."""
     fitted = batches_to_learn_on(trial.calibration, DistillConfig())
+    survey = take_survey(trial.dense, OptimizeConfig(simulations=1), fitted)
     losses = imitation_losses(trial.dense.ir, head_of(trial.dense))
     for budget in keep:
         model = load_model(trial.dense.path)
         plan = plan_for(model, survey, OptimizeConfig(keep=budget))
         squeezed = carry_out(model, plan, survey, fitted).model.ir
         yield {"keep": budget, "steps": 0, "share": None, **trial.movement(squeezed)}
-        for count, part in product(steps, share):
+        for count, highest, part in product(steps, rate, share):
             student = squeezed.clone()
             began = time.process_time()
             outcome = distill(
@@ -62,12 +63,13 @@ def measure(
                 trial.dense.ir,
                 losses,
                 trial.calibration,
-                DistillConfig(steps=count, block_share=part),
+                DistillConfig(steps=count, rate=highest, block_share=part),
                 threads=1,
             )
             yield {
                 "keep": budget,
                 "steps": count,
+                "rate": highest,
                 "share": part,
                 "seconds": round(time.process_time() - began, 1),
                 "starts": [loss for step, loss in outcome.history if step == 0],

@@ -1,8 +1,8 @@
 """Distillation: the squeezed model learns to imitate the dense one on text without labels.
 
-All that is left of the weights learns, factors, dense weights, biases and norms, so the size stays what it was: first layer by
-layer, each to do with what it is given what the dense one has there, then the whole. A slice of the text is held out; the
-parameters that answer it best are what is kept, and the start is among them.
+All that is left of the weights learns, factors, dense weights, biases and norms, so the size stays what it was: layer by layer
+first, if asked to, each to make of what it is given what the dense one has there, then the whole. A slice of the text is held
+out; the parameters that answer it best are what is kept, and the start is among them.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class Distillation:
     """What learning did: the loss of the answers to held-out text before and after, and where the best ones came from.
 
     ``history`` has (step, held-out loss) of every evaluation of the whole model: the start first, then what the ``blocks`` left,
-    if layers learned alone; ``no_blocks`` says why none did. ``measure`` names the loss.
+    if layers learned alone; ``no_blocks`` says why none did although some were to. ``measure`` names the loss.
     """
 
     measure: str
@@ -138,7 +138,10 @@ def _share_steps(
     steps = config.steps or int(np.clip(AUTO_EPOCHS * epoch, *AUTO_STEPS))
     block_steps = round(config.block_share * steps)
     states = [loss.value for loss in losses if isinstance(loss, HiddenStateError)]
-    search = find_blocks(student, states) if block_steps else BlockSearch((), "no step is spent on single layers")
+    if block_steps:
+        search = find_blocks(student, states)
+    else:
+        search = BlockSearch((), "there are too few steps to share" if config.block_share else None)
     if not search.blocks:
         block_steps = 0
     return search, _Pace(block_steps, steps - block_steps, max(steps // config.evaluations, 1))

@@ -25,14 +25,15 @@ class DistillConfig:
     """How long and how fast to learn.
 
     ``steps`` counts batches (None: as many as the text is worth, see `squeeze_onnx.learning.distill`). ``block_share`` is the
-    part of them that goes through single layers: so many steps through every layer cost what so many through the model do.
+    part of them that goes through single layers: so many steps through every layer cost what so many through the model do, and
+    bring less (models/*/results/distillation.json).
     ``rate`` is the highest learning rate, after ``warm_up`` of the steps; ``held_out`` is the fraction of the batches that only
     judges, ``evaluations`` times, but no more than ``most_held_out`` of them, for judging takes time too; after ``patience``
     evaluations without a better one learning ends. ``largest_gradient`` is the norm that gradients are clipped to.
     """
 
     steps: int | None = None
-    block_share: float = 0.25
+    block_share: float = 0.0
     rate: float = 2e-4
     warm_up: float = 0.05
     held_out: float = 0.1
@@ -47,7 +48,7 @@ class DistillConfig:
         if self.steps is not None and self.steps < 1:
             raise OptionError(f"--distill is a positive number of steps, or auto; got {self.steps}")
         if not 0 <= self.block_share <= 1:
-            raise OptionError(f"the share of steps through single layers is between 0 and 1; got {self.block_share}")
+            raise OptionError(f"--distill-layers is a float from 0 to 1; got {self.block_share}")
 
 
 class Lessons(Protocol):

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import RunCli
 from tests.tiny_encoder import WORDS, outputs, weights_of, write_model_folder
 
-OPTIONS = ("--method", "svd", "--keep", "0.4", "--no-refit", "--distill", "120", "--quiet")
+OPTIONS = ("--method", "svd", "--keep", "0.4", "--no-refit", "--distill", "120", "--distill-layers", "0.25", "--quiet")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def distilled(run_cli: RunCli, work: Path) -> Path:
 
 
 def test_comes_nearer_to_the_dense_model_at_the_same_size(run_cli: RunCli, work: Path, distilled: Path) -> None:
-    plain = [word for word in command(work, "plain") if word not in ("--distill", "120")]
+    plain = [word for word in command(work, "plain") if word not in ("--distill", "120", "--distill-layers", "0.25")]
     assert run_cli(*plain).returncode == 0
     assert {name: array.shape for name, array in initializers(distilled).items()} == {
         name: array.shape for name, array in initializers(work / "plain").items()
@@ -109,6 +109,8 @@ def test_killed_goes_on_to_the_same_result(run_cli: RunCli, work: Path, distille
         (["--distill", "0"], "--distill is a positive number of steps, or auto; got 0"),
         (["--distill", "long"], "--distill is a positive number of steps, or auto; got long"),
         (["--distill", "auto"], "--distill learns from text; give --calibration"),
+        (["--distill", "9", "--distill-layers", "2"], "--distill-layers is a float from 0 to 1; got 2.0"),
+        (["--distill-layers", "0.5"], "--distill-layers 0.5 is a part of the steps of --distill; add --distill"),
         (["--checkpoint", "state"], "--checkpoint state is where --distill keeps its state; add --distill"),
         (
             ["--distill", "9", "--checkpoint-minutes", "-1"],

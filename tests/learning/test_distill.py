@@ -179,7 +179,12 @@ def test_layers_alone_change_nothing_of_other_layers() -> None:
 
 def test_without_a_share_of_the_steps_no_layer_learns_alone() -> None:
     outcome = taught(squeezed(), replace(QUICK, block_share=0.0))
-    assert (outcome.blocks, outcome.no_blocks, outcome.steps) == ((), "no step is spent on single layers", 30)
+    assert (outcome.blocks, outcome.no_blocks, outcome.steps) == ((), None, 30)
+
+
+def test_a_share_that_is_no_whole_step_is_told() -> None:
+    outcome = taught(squeezed(), replace(QUICK, steps=2, block_share=0.1))
+    assert (outcome.blocks, outcome.no_blocks, outcome.steps) == ((), "there are too few steps to share", 2)
 
 
 def test_where_layers_cannot_be_told_apart_all_steps_go_through_the_whole() -> None:
@@ -233,7 +238,7 @@ def test_a_model_that_gives_a_score_learns_too() -> None:
 
 
 def test_auto_goes_by_the_amount_of_text() -> None:
-    outcome = taught(squeezed(), DistillConfig(rate=1.0, patience=1, block_share=0.0))
+    outcome = taught(squeezed(), DistillConfig(rate=1.0, patience=1))
     # 9 batches to learn on, 20 times, but no fewer than 200 steps: judged every tenth.
     assert outcome.history[1][0] == 10
 
