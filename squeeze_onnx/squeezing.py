@@ -269,7 +269,7 @@ def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
 
 
 def _distillation(config: OptimizeConfig) -> DistillConfig:
-    steps = None if config.distill in ("auto", None) else config.distill
+    steps = None if config.distill == "auto" else config.distill
     return DistillConfig(steps=steps, block_share=config.distill_layers, seed=config.seed)
 
 
