@@ -95,7 +95,8 @@ class OptimizeConfig(AnalyzeConfig):
     ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method has
     it so. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
     normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
-    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text. ``precision`` is what the
+    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text, and ``distill_layers`` is
+    the part of the steps that goes through single layers first. ``precision`` is what the
     weights are stored in (`squeeze_onnx.precision.PRECISIONS`); None stands for that of the plan, fp32 without one.
     """
 
@@ -112,6 +113,7 @@ class OptimizeConfig(AnalyzeConfig):
     fuse: str | None = None
     provider: str = "cpu"
     distill: int | Literal["auto"] | None = None
+    distill_layers: float = 0.0
     objective: Objectives = DEFAULT_OBJECTIVE
     batch_size: int = 1
     sequence_length: int = 128
@@ -128,8 +130,7 @@ class OptimizeConfig(AnalyzeConfig):
         super().__post_init__()
         _one_of("method", self.method, ["auto", *METHODS])
         _one_of("above-break-even", self.above_break_even, get_args(AboveBreakEven))
-        if self.distill not in (None, "auto") and not (isinstance(self.distill, int) and self.distill > 0):
-            raise OptionError(f"--distill is a positive number of steps, or auto; got {self.distill}")
+        self._check_distillation()
         if self.keep is not None and not 0 < self.keep <= 1:
             raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
         for role, share in self.floor.items():
@@ -150,6 +151,16 @@ class OptimizeConfig(AnalyzeConfig):
                 raise OptionError(f"--preset {self.preset} sets its own budget; leave out --keep")
             if self.method not in ("auto", "squeeze"):
                 raise OptionError(f"--preset {self.preset} is a regime of --method squeeze, not of {self.method}")
+
+    def _check_distillation(self) -> None:
+        if self.distill not in (None, "auto") and not (isinstance(self.distill, int) and self.distill > 0):
+            raise OptionError(f"--distill is a positive number of steps, or auto; got {self.distill}")
+        if not 0 <= self.distill_layers <= 1:
+            raise OptionError(f"--distill-layers is a float from 0 to 1; got {self.distill_layers}")
+        if self.distill_layers and self.distill is None:
+            raise OptionError(
+                f"--distill-layers {self.distill_layers} is a part of the steps of --distill; add --distill, or leave it out"
+            )
 
     def _check_precision(self, precision: str) -> None:
         _one_of("precision", precision, PRECISIONS)

@@ -19,23 +19,20 @@ from squeeze_onnx.errors import ModelError
 from squeeze_onnx.factoring import TruncationErrors, by_left, put_factors, rewrite_sites, truncate_planned
 from squeeze_onnx.fisher import Fisher
 from squeeze_onnx.graph.dataflow import joins
-from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.graph.operators import MIXERS, WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.outlets import Bias, find_bias, find_residual
 from squeeze_onnx.graph.rewrite import Rewriter
-from squeeze_onnx.graph.segments import Part, ancestors, cut, extract
+from squeeze_onnx.graph.segments import ancestors, cut
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from squeeze_onnx.graph.spilling import Store, in_memory
 from squeeze_onnx.methods import NO_FISHER, WeightingOf, refit_weighting
 from squeeze_onnx.moment_sums import without_padding
+from squeeze_onnx.part_run import PartRun, Values, only
 from squeeze_onnx.plan import PlannedSite
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.regression import RIDGE, DriftMoments, InputMoments, NormalMatrix, Regression, normal_matrix, regress
-from squeeze_onnx.runtime.sessions import Session, open_session
 from squeeze_onnx.weightings import Weighting
 from squeeze_onnx.weights import read_weight
-
-Values = dict[str, np.ndarray]
 
 BLOCK_TOKENS = 4096
 """How many rows are multiplied at once."""
@@ -116,12 +113,12 @@ def refit_sites(
     for stage, (dense_part, part) in track(list(zip(stages, parts, strict=True)), "Refitting"):
         sums = _Sums(stage)
         with TemporaryDirectory() as folder:
-            run_dense = _PartRun(dense, dense_part, before[0], Path(folder) / "dense.onnx", provider)
-            run_squeezed = _PartRun(model, part, after[0], Path(folder) / "squeezed.onnx", provider)
+            run_dense = PartRun(dense, dense_part, before[0], Path(folder) / "dense.onnx", provider)
+            run_squeezed = PartRun(model, part, after[0], Path(folder) / "squeezed.onnx", provider)
             for index, batch in enumerate(batches):
                 expected, found = run_dense(before[index]), run_squeezed(after[index])
                 sums.add(expected, found, batch.mask)
-                before[index], after[index] = _only(dense_part.kept, expected), _only(part.kept, found)
+                before[index], after[index] = only(dense_part.kept, expected), only(part.kept, found)
         inputs = sums.inputs()
         normals = {
             centred: normal_matrix(inputs, centred=centred, ridge=ridge)
@@ -162,27 +159,6 @@ def _stages(
         stages.append(_Stage(rows_name, tuple(jobs)))
         pending -= {site.nodes[0] for site, _ in group}
     return stages
-
-
-class _PartRun:
-    """One part of a model, open, and run on what earlier parts left."""
-
-    def __init__(
-        self, model: ir.Model, part: Part, example: Mapping[str, np.ndarray], path: Path, provider: str
-    ) -> None:
-        self._part = part
-        self._session: Session | None = None
-        if part.outputs:
-            types = {name: ir.DataType.from_numpy(example[name].dtype) for name in part.inputs}
-            save_model(extract(model, part, types), path)
-            self._session = open_session(path, provider)
-
-    def __call__(self, values: Values) -> Values:
-        """Return ``values`` and what this part adds to them."""
-        if self._session is None:
-            return values
-        results = self._session.run(self._part.outputs, _only(self._part.inputs, values))
-        return values | dict(zip(self._part.outputs, results, strict=True))
 
 
 class _Sums:
@@ -293,7 +269,3 @@ def _rows(value: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 
 def _drift(stream: str | None) -> str:
     return f"drift of {stream}"
-
-
-def _only(names: Sequence[str], values: Values) -> Values:
-    return {name: values[name] for name in names}

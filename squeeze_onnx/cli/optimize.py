@@ -42,6 +42,7 @@ SECTIONS = {
         "--joint-qkv",
         "--refit",
         "--distill",
+        "--distill-layers",
         "--checkpoint",
         "--checkpoint-minutes",
         "--fuse",
@@ -132,6 +133,13 @@ SECTIONS = {
     callback=number_or_word,
     metavar="STEPS|auto",
     help="Then let the squeezed model learn to imitate the dense one on the calibration text.",
+)
+@click.option(
+    "--distill-layers",
+    default=0.0,
+    show_default=True,
+    metavar="F",
+    help="Fraction of its steps that goes through single layers first.",
 )
 @click.option(
     "--checkpoint",

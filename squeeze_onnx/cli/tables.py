@@ -93,10 +93,14 @@ def size_table(report: Report) -> Table:
 
 
 def distillation_line(distillation: Report) -> str:
-    """Say in a line what learning did to the answers."""
+    """Say in a line what learning did to the answers, and whether layers learned alone first."""
+    layers, reason = len(distillation["blocks"]), distillation["no_blocks"]
+    alone = (
+        f"; {layers} layers learned alone first" if layers else f"; no layer learned alone: {reason}" if reason else ""
+    )
     return (
         f"Distilled: {distillation['measure']} of answers to held-out text {distillation['before']:.4f} → "
-        f"{distillation['after']:.4f}, best after step {distillation['best_step']} of {distillation['steps']}"
+        f"{distillation['after']:.4f}, best after step {distillation['best_step']} of {distillation['steps']}{alone}"
     )
 
 

@@ -65,12 +65,25 @@ def extract(model: ir.Model, part: Part, types: Mapping[str, ir.DataType]) -> ir
     return ir.Model(graph, ir_version=model.ir_version, functions=tuple(model.functions.values()))
 
 
+def initializers_of(graph: ir.Graph, part: Part) -> frozenset[str]:
+    """Return the names of the initializers that ``part`` of ``graph`` depends on, its inputs aside."""
+    named = ir.convenience.create_value_mapping(graph, include_subgraphs=False)
+    nodes = _computing([named[name] for name in part.outputs], {named[name] for name in part.inputs})
+    return frozenset(str(value.name) for node in nodes for value in _read_by(node) if value.is_initializer())
+
+
 def ancestors(value: ir.Value) -> set[ir.Node]:
     """Return every node that ``value`` depends on, in any way."""
+    return _computing([value], ())
+
+
+def _computing(values: Iterable[ir.Value], known: Collection[ir.Value]) -> set[ir.Node]:
+    """Return every node that ``values`` depend on if those that are ``known`` depend on nothing."""
     found: set[ir.Node] = set()
-    pending = [value]
+    pending = list(values)
     while pending:
-        node = pending.pop().producer()
+        value = pending.pop()
+        node = None if value in known else value.producer()
         if node is not None and node not in found:
             found.add(node)
             pending.extend(_read_by(node))

@@ -8,6 +8,7 @@ import numpy as np
 
 from squeeze_onnx.graph.model import save_model
 from squeeze_onnx.learning.gradients import GradientGraph
+from squeeze_onnx.learning.vectors import as_vector, views
 from squeeze_onnx.runtime.bound_session import BoundSession
 from squeeze_onnx.runtime.sessions import open_session
 
@@ -18,13 +19,10 @@ class Learner:
     def __init__(
         self, graph: GradientGraph, losses: Sequence[str], *, provider: str = "cpu", threads: int | None = None
     ) -> None:
-        sizes = {name: array.size for name, array in graph.parameters.items()}
-        self.parameters = np.concatenate([array.ravel() for array in graph.parameters.values()])
+        self.parameters = as_vector(graph.parameters)
         self.gradient = np.zeros_like(self.parameters)
         self._shapes = {name: array.shape for name, array in graph.parameters.items()}
         self._losses = {name: np.zeros((), np.float32) for name in losses}
-        ends = np.cumsum(list(sizes.values()))
-        self._slices = {name: slice(end - sizes[name], end) for name, end in zip(sizes, ends.tolist(), strict=True)}
         with TemporaryDirectory() as folder:
             path = Path(folder) / "gradients.onnx"
             save_model(graph.model, path)
@@ -38,7 +36,7 @@ class Learner:
 
     def named(self, vector: np.ndarray) -> dict[str, np.ndarray]:
         """Return views of ``vector``, which is ordered as ``parameters``, by the name of the parameter and in its shape."""
-        return {name: vector[where].reshape(self._shapes[name]) for name, where in self._slices.items()}
+        return views(vector, self._shapes)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Fill ``gradient`` for one batch and return the losses by name."""

@@ -1,7 +1,8 @@
-"""Which entries of a model learn."""
+"""Which entries of a model learn, and how they are read and replaced."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.graph.dataflow import data_inputs, upstream
@@ -25,6 +26,22 @@ def learnable_parameters(model: ir.Model, values: Sequence[str]) -> tuple[str, .
         if _learns(node, operand)
     )
     return tuple(found)
+
+
+def read_entries(model: ir.Model, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the initializers ``names`` of ``model``."""
+    entries = {}
+    for name in names:
+        tensor = model.graph.initializers[name].const_value
+        assert tensor is not None
+        entries[name] = tensor.numpy()
+    return entries
+
+
+def put_entries(model: ir.Model, entries: Mapping[str, np.ndarray]) -> None:
+    """Replace initializers of ``model`` by copies of ``entries``."""
+    for name, array in entries.items():
+        model.graph.initializers[name].const_value = ir.tensor(array.copy(), name=name)
 
 
 def _learns(node: ir.Node, operand: ir.Value) -> bool:

@@ -7,25 +7,31 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.calibration import CalibrationBatch, session_showing
+from squeeze_onnx.learning.array_files import ArrayFiles
 from squeeze_onnx.learning.losses import MASK, LossGraph, full_mask
 from squeeze_onnx.progress import Track, silent
 
 
 class TaughtBatches:
-    """Batches with the teacher's values as targets, as a loss graph is fed; the targets lie in ``folder``."""
+    """Batches with the teacher's values as ``targets`` (value → input of the loss graph); they lie in ``files``."""
 
-    def __init__(self, batches: Sequence[CalibrationBatch], folder: Path) -> None:
+    def __init__(self, batches: Sequence[CalibrationBatch], targets: Mapping[str, str], files: ArrayFiles) -> None:
         self._batches = batches
-        self._folder = folder
+        self._targets = targets
+        self._files = files
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def feeds(self, index: int) -> dict[str, np.ndarray]:
         """Return all inputs of the loss graph for one batch."""
+        return {**self._batches[index].feeds, **self.taught(index, self._targets)}
+
+    def taught(self, index: int, targets: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Return what a loss graph with these of the ``targets`` is fed for one batch, the inputs of the model aside."""
         batch = self._batches[index]
-        with np.load(_file(self._folder, index)) as targets:
-            return {**batch.feeds, MASK: full_mask(batch.feeds, batch.mask), **targets}
+        values = self._files.read(index, targets)
+        return {MASK: full_mask(batch.feeds, batch.mask), **{targets[name]: array for name, array in values.items()}}
 
     def sequences(self, index: int) -> int:
         """Return how many sequences a batch has."""
@@ -42,21 +48,15 @@ def teach(
     track: Track = silent,
 ) -> TaughtBatches:
     """Run ``teacher`` on ``batches`` and write the values that ``graph`` compares with into ``folder``."""
-    values: Mapping[str, str] = graph.targets
-    with session_showing(teacher, tuple(values), provider) as session:
+    values, files = tuple(graph.targets), ArrayFiles(folder)
+    with session_showing(teacher, values, provider) as session:
         for index, batch in enumerate(track(batches, "Teacher")):
-            found = session.run(tuple(values), batch.feeds)
+            found = zip(values, session.run(values, batch.feeds), strict=True)
             mask = full_mask(batch.feeds, batch.mask)
-            targets = {name: _without_padding(array, mask) for name, array in zip(values.values(), found, strict=True)}
-            with _file(folder, index).open("wb") as file:
-                np.savez(file, **targets)  # type: ignore[arg-type]
-    return TaughtBatches(batches, folder)
+            files.write(index, {name: _without_padding(array, mask) for name, array in found})
+    return TaughtBatches(batches, graph.targets, files)
 
 
 def _without_padding(value: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return ``value`` as float32, with zeros at padding if it runs over tokens."""
     return (value * mask[..., np.newaxis] if value.ndim == 3 else value).astype(np.float32)
-
-
-def _file(folder: Path, index: int) -> Path:
-    return folder / f"{index}.npz"

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import RunCli
 from tests.tiny_encoder import WORDS, outputs, weights_of, write_model_folder
 
-OPTIONS = ("--method", "svd", "--keep", "0.4", "--no-refit", "--distill", "120", "--quiet")
+OPTIONS = ("--method", "svd", "--keep", "0.4", "--no-refit", "--distill", "120", "--distill-layers", "0.25", "--quiet")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,15 @@ def command(work: Path, out: str, *options: str) -> list[str]:
     ]
 
 
+def stage_in(checkpoint: Path) -> int:
+    """Return the stage that ``checkpoint`` was saved in, -1 before there is one."""
+    if not checkpoint.exists():
+        return -1
+    with np.load(checkpoint) as state:
+        assert state["step"] > 0
+        return int(state["stage"])
+
+
 def initializers(folder: Path) -> dict[str, np.ndarray]:
     return weights_of(onnx.load(folder / "model.onnx"))
 
@@ -53,7 +62,7 @@ def distilled(run_cli: RunCli, work: Path) -> Path:
 
 
 def test_comes_nearer_to_the_dense_model_at_the_same_size(run_cli: RunCli, work: Path, distilled: Path) -> None:
-    plain = [word for word in command(work, "plain") if word not in ("--distill", "120")]
+    plain = [word for word in command(work, "plain") if word not in ("--distill", "120", "--distill-layers", "0.25")]
     assert run_cli(*plain).returncode == 0
     assert {name: array.shape for name, array in initializers(distilled).items()} == {
         name: array.shape for name, array in initializers(work / "plain").items()
@@ -68,24 +77,28 @@ def test_reports_what_learning_did(distilled: Path) -> None:
     assert learned["measure"] == "EmbeddingCosine"
     assert learned["after"] < learned["before"] == learned["history"][0][1]
     assert learned["after"] == min(loss for _, loss in learned["history"])
+    assert [(block["layer"], block["steps"]) for block in learned["blocks"]] == [(0, 30), (1, 30)]
+    assert all(block["after"] < block["before"] for block in learned["blocks"])
+    assert (learned["steps"], learned["no_blocks"]) == (90, None)
     assert report["config"]["distill"] == 120
     assert report["timing"]["distillation"] > 0
     assert f"best after step {learned['best_step']}" in (distilled / "report.html").read_text(encoding="utf-8")
 
 
-def test_killed_goes_on_to_the_same_result(run_cli: RunCli, work: Path, distilled: Path) -> None:
-    arguments = command(work, "killed", "--checkpoint", str(work / "state"), "--checkpoint-minutes", "0")
-    checkpoint = work / "state" / "killed.distillation.npz"
+@pytest.mark.parametrize("stage", [0, 2], ids=["in the first layer", "in the whole"])
+def test_killed_goes_on_to_the_same_result(run_cli: RunCli, work: Path, distilled: Path, stage: int) -> None:
+    out = f"killed-{stage}"
+    arguments = command(work, out, "--checkpoint", str(work / "state"), "--checkpoint-minutes", "0")
+    checkpoint = work / "state" / f"{out}.distillation.npz"
     with subprocess.Popen([sys.executable, "-m", "squeeze_onnx", *arguments]) as process:
-        while not checkpoint.exists():
+        while stage_in(checkpoint) < stage:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-    assert not (work / "killed").exists()
-    step = int(np.load(checkpoint)["step"])
-    assert 0 < step < 120
+    assert not (work / out).exists()
+    assert stage_in(checkpoint) == stage
     assert run_cli(*arguments).returncode == 0
-    found, expected = initializers(work / "killed"), initializers(distilled)
+    found, expected = initializers(work / out), initializers(distilled)
     assert all(np.array_equal(entries, found[name]) for name, entries in expected.items())
     assert not checkpoint.exists()
 
@@ -96,6 +109,8 @@ def test_killed_goes_on_to_the_same_result(run_cli: RunCli, work: Path, distille
         (["--distill", "0"], "--distill is a positive number of steps, or auto; got 0"),
         (["--distill", "long"], "--distill is a positive number of steps, or auto; got long"),
         (["--distill", "auto"], "--distill learns from text; give --calibration"),
+        (["--distill", "9", "--distill-layers", "2"], "--distill-layers is a float from 0 to 1; got 2.0"),
+        (["--distill-layers", "0.5"], "--distill-layers 0.5 is a part of the steps of --distill; add --distill"),
         (["--checkpoint", "state"], "--checkpoint state is where --distill keeps its state; add --distill"),
         (
             ["--distill", "9", "--checkpoint-minutes", "-1"],

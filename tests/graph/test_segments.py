@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.graph.segments import Part, ancestors, cut, extract
+from squeeze_onnx.graph.segments import Part, ancestors, cut, extract, initializers_of
 from tests.graph.execution import run
 from tests.graph.tiny_graphs import operators, random_weight, tiny_model
 
@@ -54,6 +54,11 @@ class TestParts:
         assert first == Part(inputs=("x",), outputs=("a",), kept=("a", "x"))
         assert second == Part(inputs=("a", "x"), outputs=("d",), kept=("a", "d"))
         assert third == Part(inputs=("a", "d"), outputs=("z",), kept=())
+
+    def test_know_their_initializers_and_those_behind_constants(self, residual_model: ir.Model) -> None:
+        parts = cut(residual_model.graph, [["a"], ["d"], ["z"]])
+        read = [initializers_of(residual_model.graph, part) for part in parts]
+        assert read == [frozenset(), {"W", "half"}, {"V", "half"}]
 
     def test_hold_for_themselves_what_is_computed_from_constants(self, residual_model: ir.Model) -> None:
         second, third = cut(residual_model.graph, [["d"], ["z"]])

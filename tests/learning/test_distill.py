@@ -16,7 +16,8 @@ from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.rewrite import factor_site
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
-from squeeze_onnx.learning.distill import Distillation, DistillConfig, distill, held_out_batches
+from squeeze_onnx.learning.distill import Distillation, distill
+from squeeze_onnx.learning.imitation import DistillConfig, held_out_batches
 from squeeze_onnx.learning.objectives import answer_loss, hidden_states, imitation_losses
 from squeeze_onnx.progress import Status, Track, no_status
 from squeeze_onnx.runtime.sessions import open_session
@@ -27,7 +28,7 @@ from tests.tiny_encoder import ELIGIBLE_SITES, VOCABULARY, encoder_model, weight
 
 T = TypeVar("T")
 TOKENS = TokenEmbeddings("last_hidden_state")
-QUICK = DistillConfig(steps=30, rate=3e-3, evaluations=6)
+QUICK = DistillConfig(steps=30, block_share=0.25, rate=3e-3, evaluations=6)
 
 
 def dense(*, classifier: bool = False) -> ir.Model:
@@ -77,14 +78,14 @@ def answers(model: ir.Model) -> np.ndarray:
 
 
 class Interrupted(Track):
-    """A track that ends in an error after some steps of distillation."""
+    """A track that ends in an error after some steps of one stage of distillation."""
 
-    def __init__(self, after: int) -> None:
-        self.after = after
+    def __init__(self, after: int, stage: str = "Distillation") -> None:
+        self.after, self.stage = after, stage
 
     def __call__(self, items: Sequence[T], description: str, status: Status = no_status) -> Iterator[T]:
         for index, item in enumerate(items):
-            if description == "Distillation" and index == self.after:
+            if (description, index) == (self.stage, self.after):
                 raise KeyboardInterrupt
             yield item
 
@@ -120,7 +121,7 @@ def test_never_makes_it_worse() -> None:
 
 
 def test_ends_when_nothing_that_was_learned_gets_better() -> None:
-    outcome = taught(squeezed(), replace(QUICK, steps=60, evaluations=30, rate=1.0, patience=2))
+    outcome = taught(squeezed(), replace(QUICK, steps=60, block_share=0.0, evaluations=30, rate=1.0, patience=2))
     losses = [loss for _, loss in outcome.history[1:]]
     assert outcome.steps < 60
     assert min(losses[-2:]) >= min(losses[:-2])
@@ -135,15 +136,63 @@ def test_repeats_itself_and_depends_on_the_seed() -> None:
     assert not same(first, other)
 
 
-@pytest.mark.parametrize("after", [7, 29])
-def test_goes_on_after_an_interruption_to_the_same_result(after: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "after"),
+    [
+        ("Distillation, layer 0", 3),
+        ("Distillation, layer 1", 0),
+        ("Distillation, layer 1", 7),
+        ("Distillation", 0),
+        ("Distillation", 21),
+    ],
+)
+def test_goes_on_after_an_interruption_to_the_same_result(stage: str, after: int, tmp_path: Path) -> None:
     whole, resumed = squeezed(), squeezed()
     expected = taught(whole)
     checkpoint = CheckpointConfig(tmp_path / "state.npz", minutes=0)
     with pytest.raises(KeyboardInterrupt):
-        taught(squeezed(), checkpoint=checkpoint, track=Interrupted(after))
+        taught(squeezed(), checkpoint=checkpoint, track=Interrupted(after, stage))
     assert taught(resumed, checkpoint=checkpoint) == expected
     assert same(whole, resumed)
+
+
+def test_layers_learn_alone_before_the_whole_does() -> None:
+    steps = replace(QUICK, steps=60, block_share=0.5)
+    outcome = taught(squeezed(), steps)
+    assert [(block.layer, block.steps) for block in outcome.blocks] == [(0, 30), (1, 30)]
+    assert all(block.after < block.before for block in outcome.blocks)
+    (_, start), (_, after_blocks), *_ = outcome.history
+    assert outcome.before == start > after_blocks > outcome.after
+    assert (outcome.history[1][0], outcome.steps, outcome.no_blocks) == (0, 30, None)
+
+
+def test_layers_alone_change_nothing_of_other_layers() -> None:
+    """The answer norm and the head come after the last block."""
+    student, start = squeezed(classifier=True), squeezed(classifier=True)
+    outcome = taught(student, replace(QUICK, block_share=1.0), head=ClassLogits("logits", (0, 1)), classifier=True)
+    assert (outcome.steps, len(outcome.blocks)) == (0, 2)
+    learned, before = parameters(student), parameters(start)
+    same_names = {name for name, entries in before.items() if np.array_equal(entries, learned[name])}
+    assert {"embedding.weight", "pooler.weight", "classifier.weight"} <= same_names
+    assert not any(name.startswith("layer.") for name in same_names)
+
+
+def test_without_a_share_of_the_steps_no_layer_learns_alone() -> None:
+    outcome = taught(squeezed(), replace(QUICK, block_share=0.0))
+    assert (outcome.blocks, outcome.no_blocks, outcome.steps) == ((), None, 30)
+
+
+def test_a_share_that_is_no_whole_step_is_told() -> None:
+    outcome = taught(squeezed(), replace(QUICK, steps=2, block_share=0.1))
+    assert (outcome.blocks, outcome.no_blocks, outcome.steps) == ((), "there are too few steps to share", 2)
+
+
+def test_where_layers_cannot_be_told_apart_all_steps_go_through_the_whole() -> None:
+    teacher, student = dense(), squeezed()
+    outcome = distill(student, teacher, [answer_loss(TOKENS)], text(), QUICK, threads=1)
+    assert (outcome.blocks, outcome.steps) == ((), 30)
+    assert outcome.no_blocks is not None
+    assert outcome.no_blocks.startswith("its layers cannot be told apart")
 
 
 def test_that_is_over_is_not_repeated(tmp_path: Path) -> None:
