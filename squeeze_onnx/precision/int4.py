@@ -1,6 +1,7 @@
-"""int4: weights of four bits in small blocks, corrected where that pays; the smallest file, at the speed of fp32.
+"""int4: weights of four bits in small blocks, rounded so that errors cancel, corrected where that pays; the smallest file.
 
-Rows stay float outside the operator, so only weights are rounded. Sites that hurt even so take eight bits.
+It runs at the speed of fp32. Rows stay float outside the operator, so only weights are rounded. Sites that hurt even so take
+eight bits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,9 @@ from squeeze_onnx.graph.few_bits import is_lookup, store_block_product, store_bl
 from squeeze_onnx.graph.insertion import Inserter
 from squeeze_onnx.graph.plain_weights import plain_weight_sites
 from squeeze_onnx.graph.sites import MatMulSite
-from squeeze_onnx.moments import Moments
+from squeeze_onnx.moments import Moments, SecondMoment
 from squeeze_onnx.precision.base import Evidence, KeptSite, Lowered
+from squeeze_onnx.precision.compensation import round_compensated
 from squeeze_onnx.precision.correction import RANK_STEP, Residual, allocate_ranks
 from squeeze_onnx.precision.islands import choose_islands
 from squeeze_onnx.precision.rounding import Blocks, round_blocks
@@ -119,7 +121,8 @@ def _round(site: MatMulSite, bits: int, moments: Moments) -> Blocks:
     weight = read_weight(site)
     if is_lookup(site):
         return round_rows(weight, bits=bits)
-    return round_blocks(weight.T, bits=bits, size=BLOCK, importance=moments.diagonal)
+    assert isinstance(moments, SecondMoment), "what a product meets is no table's rows"
+    return round_compensated(weight.T, moments, bits=bits, size=BLOCK)
 
 
 def _decoded(site: MatMulSite, blocks: Blocks, correction: Correction | None) -> np.ndarray:
