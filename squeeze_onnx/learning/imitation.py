@@ -66,6 +66,10 @@ class Lessons(Protocol):
         """Return how many sequences a batch has."""
         ...
 
+    def example(self) -> dict[str, np.ndarray]:
+        """Return inputs that show every axis along which something may be broadcast: of two sequences, if there are so many."""
+        ...
+
 
 @dataclass(frozen=True)
 class History:
@@ -107,8 +111,7 @@ def open_learner(
     graph: LossGraph, parameters: Sequence[str], lessons: Lessons, *, provider: str = "cpu", threads: int | None = None
 ) -> Learner:
     """Differentiate ``graph``, which ``lessons`` feed, by ``parameters``, and open the result."""
-    largest = max(range(len(lessons)), key=lessons.sequences)
-    differentiated = differentiate(graph.model, parameters, LOSS, lessons.feeds(largest))
+    differentiated = differentiate(graph.model, parameters, LOSS, lessons.example())
     return Learner(differentiated, (LOSS, *graph.heads), provider=provider, threads=threads)
 
 

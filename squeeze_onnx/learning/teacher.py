@@ -37,6 +37,18 @@ class TaughtBatches:
         """Return how many sequences a batch has."""
         return len(next(iter(self._batches[index].feeds.values())))
 
+    def largest(self) -> int:
+        """Return the batch with the most sequences."""
+        return max(range(len(self)), key=self.sequences)
+
+    def example(self) -> dict[str, np.ndarray]:
+        """Return two sequences of the largest batch: a run of the graph that shows all its shapes takes memory for its values."""
+        index = self.largest()
+        return {
+            name: array[:2] if len(array) == self.sequences(index) else array
+            for name, array in self.feeds(index).items()
+        }
+
 
 def teach(
     teacher: ir.Model,

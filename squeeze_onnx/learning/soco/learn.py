@@ -109,8 +109,7 @@ def learn_spectra(
     learned += [site.right for site in scaled.values()] if config.deviation else []
     with TemporaryDirectory() as folder:
         taught = teach(model, graph, batches, Path(folder), provider=provider, track=track)
-        longest = max(range(len(taught)), key=taught.sequences)
-        differentiated = differentiate(graph.model, learned, LOSS, taught.feeds(longest))
+        differentiated = differentiate(graph.model, learned, LOSS, taught.example())
         learner = Learner(differentiated, (LOSS,), provider=provider, threads=threads)
         scales = Scales(
             learner.parameters[: sum(each.rank for each in components.values())],
