@@ -28,20 +28,21 @@ def encoder(tmp_path: Path) -> Path:
 
 
 def test_a_model_that_is_squeezed(encoder: Path) -> None:
-    assert sweep.look_at(encoder) == sweep.Finding("exports/encoder", "squeezed", sites=13, compared=True)
+    assert sweep.look_at(sweep.Job(encoder)) == sweep.Finding("exports/encoder", "squeezed", sites=13, compared=True)
 
 
 def test_a_model_without_weights(tmp_path: Path) -> None:
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", [2])], [value("y", [2])])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    found = sweep.look_at(written(tmp_path / "node" / "relu", model, x=np.ones(2, np.float32)))
+    folder = written(tmp_path / "node" / "relu", model, x=np.ones(2, np.float32))
+    found = sweep.look_at(sweep.Job(folder))
     assert (found.outcome, found.sites, found.compared) == ("nothing to squeeze", 0, True)
 
 
 def test_a_model_that_is_none(tmp_path: Path) -> None:
     folder = written(tmp_path / "node" / "broken", matmul_model())
     (folder / "model.onnx").write_bytes(b"no model")
-    found = sweep.look_at(folder)
+    found = sweep.look_at(sweep.Job(folder))
     assert (found.outcome, found.compared) == ("refused", False)
     assert "is not an ONNX file" in found.detail
 
@@ -51,7 +52,7 @@ def test_other_outputs(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         factor_site(model, site, left, 1.01 * right)
 
     monkeypatch.setattr(sweep, "factor_site", factor_badly)
-    assert sweep.look_at(encoder).outcome == "wrong"
+    assert sweep.look_at(sweep.Job(encoder)).outcome == "wrong"
 
 
 def test_a_graph_that_does_not_run_any_more(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +60,7 @@ def test_a_graph_that_does_not_run_any_more(encoder: Path, monkeypatch: pytest.M
         path.write_bytes(b"no model")
 
     monkeypatch.setattr(sweep, "save_model", save_nonsense)
-    assert sweep.look_at(encoder).outcome == "broken"
+    assert sweep.look_at(sweep.Job(encoder)).outcome == "broken"
 
 
 def test_an_error_that_nobody_meant(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +68,7 @@ def test_an_error_that_nobody_meant(encoder: Path, monkeypatch: pytest.MonkeyPat
         raise KeyError("unexpected")
 
     monkeypatch.setattr(sweep, "analyze", fail)
-    found = sweep.look_at(encoder)
+    found = sweep.look_at(sweep.Job(encoder))
     assert found.outcome == "traceback"
     assert "KeyError: 'unexpected'" in found.detail
 
@@ -75,9 +76,9 @@ def test_an_error_that_nobody_meant(encoder: Path, monkeypatch: pytest.MonkeyPat
 def test_a_model_that_does_not_end_is_one_fault_and_the_others_are_looked_at(
     encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [found.outcome for found in sweep.sweep([encoder])] == ["squeezed"]
+    assert [found.outcome for found in sweep.sweep([sweep.Job(encoder)])] == ["squeezed"]
     monkeypatch.setattr(sweep, "_LIMIT_SECONDS", 0.0)
-    findings = sweep.sweep([encoder, encoder])
+    findings = sweep.sweep([sweep.Job(encoder), sweep.Job(encoder)])
     assert [found.outcome for found in findings] == ["crash", "crash"]
     assert sweep.summary(findings)["exports"] == {"crash": 2}
 
@@ -94,4 +95,4 @@ def test_inputs_become_constants(tmp_path: Path) -> None:
     folder = written(tmp_path / "node" / "matmul", model, x=np.ones((2, 8), np.float32))
     assert list(models_in(tmp_path)) == [folder]
     assert [numpy_helper.to_array(tensor).tolist() for tensor in model.graph.initializer] == [WEIGHT.tolist()]
-    assert sweep.look_at(folder) == sweep.Finding("node/matmul", "squeezed", sites=1, compared=True)
+    assert sweep.look_at(sweep.Job(folder)) == sweep.Finding("node/matmul", "squeezed", sites=1, compared=True)

@@ -2,8 +2,9 @@
 
     python -m tools.sweep --json sweep.json [--only node …] [--cache DIR]
 
-Over all models of the onnx package's backend tests and exports of many architectures (`tools.sweep_corpus`). A model ends as one
-of `OUTCOMES`; the last three must not occur. Models are looked at in processes of their own, so that one that takes the process
+Over all models of the onnx package's backend tests and exports of many architectures (`tools.sweep_corpus`). What is quantized,
+or has weights that are inputs, is looked at a second time with --dequantize and --freeze-inputs ("prepared"). A model ends as
+one of `OUTCOMES`; `FAULTS` must not occur. Models are looked at in processes of their own, so that one that takes the process
 down, or does not end, is only that.
 """
 
@@ -12,8 +13,8 @@ import multiprocessing
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,14 +23,17 @@ import click
 import numpy as np
 import onnx
 
-from squeeze_onnx import AnalyzeConfig, OptimizeConfig, load_model
+from squeeze_onnx import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.errors import SqueezeError
 from squeeze_onnx.graph.model import OnnxModel, save_model
+from squeeze_onnx.graph.operators import CLOSED_OPERATORS, INTEGERS
 from squeeze_onnx.graph.rewrite import factor_site
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.pipeline import analyze, optimize
-from tools.sweep_corpus import models_in, write_architectures, write_backend_models
+from squeeze_onnx.preparing import open_model
+from tools.sweep_corpus import FLOAT, models_in, write_architectures, write_backend_models
+from tools.sweep_outputs import BrokenError, Expected, differences
 
 OUTCOMES = {
     "squeezed": "squeezed, opened, and equal at full rank",
@@ -43,14 +47,33 @@ OUTCOMES = {
 FAULTS = ("wrong", "broken", "traceback", "crash")
 EVERYTHING = tuple(str(role) for role in Role)
 
-_COARSE = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+_ROUNDING = 0.3
+"""How far, as a share of their norm, the outputs of a dequantized model may be from those of the float one."""
 _LIMIT_SECONDS = 900.0
 _CHUNK = 200
 
 
 @dataclass(frozen=True)
+class Job:
+    """A model to look at, as it is or ``prepared``: dequantized, and weights that are inputs made constants."""
+
+    folder: Path
+    prepared: bool = False
+
+    @property
+    def name(self) -> str:
+        """Where the model comes from, and how it is called there."""
+        return f"{self.folder.parent.name}{' prepared' if self.prepared else ''}/{self.folder.name}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it is taken as."""
+        return {"dequantize": self.prepared, "freeze_inputs": self.prepared, "include": EVERYTHING, "simulations": 1}
+
+
+@dataclass(frozen=True)
 class Finding:
-    """What became of one model. ``compared`` says whether ONNX Runtime could run the original on inputs that came with it."""
+    """What became of one model. ``compared`` says whether the original could be run on inputs that came with it."""
 
     name: str
     outcome: str
@@ -63,34 +86,50 @@ class _WrongError(Exception):
     """Other outputs."""
 
 
-class _BrokenError(Exception):
-    """A graph that does not run any more."""
+def jobs_in(folder: Path) -> Iterator[Job]:
+    """Yield what there is to look at, in a fixed order."""
+    for model in models_in(folder):
+        yield Job(model)
+        if _is_prepared_otherwise(onnx.load(model / "model.onnx").graph):
+            yield Job(model, prepared=True)
 
 
-def look_at(folder: Path) -> Finding:
-    """Do all of it with the model in ``folder``."""
-    name = f"{folder.parent.name}/{folder.name}"
+def _is_prepared_otherwise(graph: onnx.GraphProto) -> bool:
+    """Whether a model is quantized, or has weights that are inputs."""
+    inputs = {value.name for value in graph.input}
+    quantized = any(CLOSED_OPERATORS.get(_op(node), ((), ""))[1] == INTEGERS for node in graph.node)
+    rounded = any(node.op_type == "DequantizeLinear" for node in graph.node)
+    return quantized or rounded or any(tensor.name in inputs for tensor in graph.initializer)
+
+
+def _op(node: onnx.NodeProto) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain else str(node.op_type)
+
+
+def look_at(job: Job) -> Finding:
+    """Do all of it with one model."""
     sites, expected = 0, None
     try:
         try:
-            model = load_model(folder)
-            expected = _Expected.of(folder)
-            _compare(model, expected)
+            model = open_model(job.folder, AnalyzeConfig(**job.options))
+            float_model = job.folder / FLOAT
+            expected = Expected.of(float_model if job.prepared and float_model.exists() else job.folder)
+            expected = _compare(model, expected, roughly=job.prepared)
             sites = len(find_sites(model.ir).sites)
             if sites:
                 _factor_at_full_rank(model)
                 _compare(model, expected)
-            _squeeze(folder, expected)
+            _squeeze(job, expected)
         except SqueezeError as error:
             outcome = "nothing to squeeze" if "has no eligible MatMul" in str(error) else "refused"
-            return Finding(name, outcome, sites, expected is not None, " ".join(str(error).split()))
+            return Finding(job.name, outcome, sites, expected is not None, " ".join(str(error).split()))
         except _WrongError as error:
-            return Finding(name, "wrong", sites, True, str(error))
-        except _BrokenError as error:
-            return Finding(name, "broken", sites, True, str(error))
+            return Finding(job.name, "wrong", sites, True, str(error))
+        except BrokenError as error:
+            return Finding(job.name, "broken", sites, True, str(error))
     except Exception:  # noqa: BLE001 - this is what is looked for
-        return Finding(name, "traceback", sites, expected is not None, traceback.format_exc())
-    return Finding(name, "squeezed", sites, expected is not None)
+        return Finding(job.name, "traceback", sites, expected is not None, traceback.format_exc())
+    return Finding(job.name, "squeezed", sites, expected is not None)
 
 
 def _factor_at_full_rank(model: OnnxModel) -> None:
@@ -100,119 +139,63 @@ def _factor_at_full_rank(model: OnnxModel) -> None:
             factor_site(model.ir, site, left * np.sqrt(values), np.sqrt(values)[:, None] * right)
 
 
-def _squeeze(folder: Path, expected: "_Expected | None") -> None:
-    analyze(folder, AnalyzeConfig(simulations=1, include=EVERYTHING))
+def _squeeze(job: Job, expected: Expected | None) -> None:
+    analyze(job.folder, AnalyzeConfig(**job.options))
     with TemporaryDirectory() as work:
-        config = OptimizeConfig(method="svd", keep=0.5, include=EVERYTHING, simulations=1)
-        optimize(folder, Path(work) / "out", config)
+        optimize(job.folder, Path(work) / "out", OptimizeConfig(method="svd", keep=0.5, **job.options))
         if expected is not None:
-            _run(Path(work) / "out" / "model.onnx", expected.feeds)
+            expected.run(Path(work) / "out" / "model.onnx", expected.feeds)
 
 
-@dataclass(frozen=True, eq=False)
-class _Expected:
-    """What the original returns, whether it does so again, and how near to it another graph must come."""
-
-    feeds: Mapping[str, np.ndarray]
-    outputs: Sequence[Any]
-    steady: bool
-    tolerance: float
-
-    @classmethod
-    def of(cls, folder: Path) -> "_Expected | None":
-        """Run the original twice; None if it has no inputs or onnxruntime does not run it."""
-        if not (folder / "inputs.npz").exists():
-            return None
-        with np.load(folder / "inputs.npz") as archive:
-            feeds = dict(archive)
-        try:
-            outputs, again = _run(folder / "model.onnx", feeds, times=2)
-        except _BrokenError:
-            return None
-        kinds = {tensor.data_type for tensor in onnx.load(folder / "model.onnx").graph.initializer}
-        return cls(feeds, outputs, not _differences(outputs, again, 0.0), 3e-2 if kinds & _COARSE else 1e-5)
-
-
-def _compare(model: OnnxModel, expected: "_Expected | None") -> None:
-    """Save ``model`` and hold its outputs against those that are ``expected``."""
+def _compare(model: OnnxModel, expected: Expected | None, *, roughly: bool = False) -> Expected | None:
+    """Save ``model`` and hold its outputs against those that are ``expected``; return them as what is expected from now on."""
     with TemporaryDirectory() as work:
         path = Path(work) / "model.onnx"
         save_model(model.ir, path)
         if expected is None:
-            return
-        [outputs] = _run(path, expected.feeds)
-    difference = _differences(outputs, expected.outputs, expected.tolerance) if expected.steady else ""
+            return None
+        outputs = expected.run(path, expected.feeds)
+    exactly = 3e-2 if expected.coarse else 1e-5
+    tolerance = _ROUNDING if roughly else exactly
+    difference = differences(outputs, expected.outputs, tolerance) if expected.steady else ""
     if difference:
         raise _WrongError(difference)
+    return replace(expected, outputs=outputs) if roughly else expected
 
 
-def _differences(actual: Sequence[Any], expected: Sequence[Any], tolerance: float) -> str:
-    """Say where outputs differ by more than ``tolerance`` of their norm; nothing if they do not."""
-    for index, (found, wanted) in enumerate(zip(actual, expected, strict=True)):
-        if not isinstance(wanted, np.ndarray) or wanted.dtype.kind not in "fiub":
-            if repr(found) != repr(wanted):
-                return f"output {index} is another one"
-            continue
-        if found.shape != wanted.shape or found.dtype != wanted.dtype:
-            return f"output {index} is {found.dtype} {found.shape}, not {wanted.dtype} {wanted.shape}"
-        one, two = (np.nan_to_num(array.astype(np.float64), posinf=1e30, neginf=-1e30) for array in (found, wanted))
-        apart, size = float(np.linalg.norm(one - two)), float(np.linalg.norm(two))
-        if apart > tolerance * max(1.0, size):
-            return f"output {index} is off by {apart:.3g} of {size:.3g}"
-    return ""
-
-
-def _run(path: Path, feeds: Mapping[str, np.ndarray], times: int = 1) -> list[Sequence[Any]]:
-    """Return the outputs of so many runs."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        names = {value.name for value in session.get_inputs()}
-        used = {name: array for name, array in feeds.items() if name in names}
-        return [session.run(None, used) for _ in range(times)]
-    except Exception as error:  # onnxruntime raises classes of many names
-        raise _BrokenError(" ".join(str(error).split())[:400]) from error
-
-
-def sweep(folders: Sequence[Path]) -> list[Finding]:
+def sweep(jobs: Sequence[Job]) -> list[Finding]:
     """Look at all models, in processes that are replaced when one goes down."""
     findings: list[Finding] = []
-    while len(findings) < len(folders):
-        chunk = folders[len(findings) : len(findings) + _CHUNK]
-        findings += _look_at_chunk(chunk)
-        click.echo(f"{len(findings)} of {len(folders)}", err=True)
+    while len(findings) < len(jobs):
+        findings += _look_at_chunk(jobs[len(findings) : len(findings) + _CHUNK])
+        click.echo(f"{len(findings)} of {len(jobs)}", err=True)
     return findings
 
 
-def _look_at_chunk(folders: Sequence[Path]) -> list[Finding]:
+def _look_at_chunk(jobs: Sequence[Job]) -> list[Finding]:
     """Return what one process finds; if it goes down, what it found so far and the model it went down with."""
     processes = multiprocessing.get_context("spawn")
     receiver, sender = processes.Pipe(duplex=False)
-    process = processes.Process(target=_report_all, args=(folders, sender))
+    process = processes.Process(target=_report_all, args=(jobs, sender))
     process.start()
     sender.close()
     findings: list[Finding] = []
     try:
-        while len(findings) < len(folders) and receiver.poll(_LIMIT_SECONDS):
+        while len(findings) < len(jobs) and receiver.poll(_LIMIT_SECONDS):
             findings.append(receiver.recv())
     except EOFError:
         pass  # it has gone down
-    if len(findings) < len(folders):
-        folder = folders[len(findings)]
+    if len(findings) < len(jobs):
         process.kill()
-        findings.append(Finding(f"{folder.parent.name}/{folder.name}", "crash"))
+        findings.append(Finding(jobs[len(findings)].name, "crash"))
     process.join()
     return findings
 
 
-def _report_all(folders: Sequence[Path], sender: Any) -> None:
+def _report_all(jobs: Sequence[Job], sender: Any) -> None:
     warnings.simplefilter("ignore")
-    for folder in folders:
-        sender.send(look_at(folder))
+    for job in jobs:
+        sender.send(look_at(job))
 
 
 def summary(findings: Sequence[Finding]) -> dict[str, Any]:
@@ -241,7 +224,7 @@ def main(json_path: Path | None, only: Sequence[str], cache: Path, corpus: Path 
                 write_backend_models(folder)
             if "exports" in only:
                 write_architectures(cache, folder)
-        findings = sweep(list(models_in(folder)))
+        findings = sweep(list(jobs_in(folder)))
     counts = summary(findings)
     click.echo(json.dumps(counts, indent=1))
     faults = [finding for finding in findings if finding.outcome in FAULTS]
