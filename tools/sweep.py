@@ -1,11 +1,13 @@
 """Every graph: analyzed, squeezed to half, opened by ONNX Runtime, and factored at full rank without changing its outputs.
 
-    python -m tools.sweep --json sweep.json [--only node …] [--cache DIR]
+    python -m tools.sweep [--only backend|exports] [--findings FILE] [--cache DIR]
+    python -m tools.trust_tables
 
 Over all models of the onnx package's backend tests and exports of many architectures (`tools.sweep_corpus`). What is quantized,
 or has weights that are inputs, is looked at a second time with --dequantize and --freeze-inputs ("prepared"). A model ends as
 one of `OUTCOMES`; `FAULTS` must not occur. Models are looked at in processes of their own, so that one that takes the process
-down, or does not end, is only that.
+down, or does not end, is only that. The counts go to models/sweep/results/sweep.json, from where the second command puts them
+into the documentation.
 """
 
 import json
@@ -13,7 +15,7 @@ import multiprocessing
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +34,8 @@ from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.pipeline import analyze, optimize
 from squeeze_onnx.preparing import open_model
+from squeeze_onnx.report.environment import environment
+from tools.measuring import results_path
 from tools.sweep_corpus import FLOAT, models_in, write_architectures, write_backend_models
 from tools.sweep_outputs import BrokenError, Expected, differences
 
@@ -44,9 +48,14 @@ OUTCOMES = {
     "traceback": "an error that nobody meant",
     "crash": "the process ended, or did not end",
 }
+SOURCES: dict[str, Callable[[Path, Path], None]] = {"backend": write_backend_models, "exports": write_architectures}
+"""What `main` sweeps over: each writes models, with the help of a cache, to a folder."""
+RESULTS = results_path("sweep", "sweep")
 FAULTS = ("wrong", "broken", "traceback", "crash")
 EVERYTHING = tuple(str(role) for role in Role)
 
+PREPARED = " prepared"
+"""Added to where a model comes from, if it was dequantized and its inputs were frozen."""
 _ROUNDING = 0.3
 """How far, as a share of their norm, the outputs of a dequantized model may be from those of the float one."""
 _LIMIT_SECONDS = 900.0
@@ -63,7 +72,7 @@ class Job:
     @property
     def name(self) -> str:
         """Where the model comes from, and how it is called there."""
-        return f"{self.folder.parent.name}{' prepared' if self.prepared else ''}/{self.folder.name}"
+        return f"{self.folder.parent.name}{PREPARED if self.prepared else ''}/{self.folder.name}"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -206,33 +215,39 @@ def summary(findings: Sequence[Finding]) -> dict[str, Any]:
         "with sites": sum(finding.sites > 0 for finding in findings),
         "compared": sum(finding.compared for finding in findings),
         "outcomes": dict(Counter(finding.outcome for finding in findings)),
-        **{kind: dict(Counter(f.outcome for f in findings if f.name.startswith(f"{kind}/"))) for kind in kinds},
+        "kinds": {kind: dict(Counter(f.outcome for f in findings if f.name.startswith(f"{kind}/"))) for kind in kinds},
     }
 
 
+def keep(counts: Mapping[str, Any], source: str, path: Path) -> None:
+    """Put the ``counts`` of one source into the file ``path``, beside those of others."""
+    kept = json.loads(path.read_text(encoding="utf-8"))["sources"] if path.exists() else {}
+    document = {"environment": environment(), "sources": {**kept, source: counts}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
 @click.command()
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write counts and findings there.")
-@click.option("--only", multiple=True, type=click.Choice(["backend", "exports"]), default=["backend", "exports"])
+@click.option("--findings", "findings_path", type=click.Path(path_type=Path), help="Write there what became of each.")
+@click.option("--only", multiple=True, type=click.Choice(list(SOURCES)), default=list(SOURCES))
 @click.option("--cache", type=click.Path(path_type=Path), default=Path.home() / ".cache" / "squeeze-onnx")
-@click.option("--corpus", type=click.Path(path_type=Path), help="Keep the models there, or take those that are.")
-def main(json_path: Path | None, only: Sequence[str], cache: Path, corpus: Path | None) -> None:
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
+def main(findings_path: Path | None, only: Sequence[str], cache: Path, results: Path) -> None:
     """Sweep; exit status 1 if there is a fault."""
-    with TemporaryDirectory() as temporary:
-        folder = corpus or Path(temporary)
-        if not list(models_in(folder)):
-            if "backend" in only:
-                write_backend_models(folder)
-            if "exports" in only:
-                write_architectures(cache, folder)
-        findings = sweep(list(jobs_in(folder)))
-    counts = summary(findings)
-    click.echo(json.dumps(counts, indent=1))
+    findings = []
+    for source in only:
+        with TemporaryDirectory() as folder:
+            SOURCES[source](cache, Path(folder))
+            found = sweep(list(jobs_in(Path(folder))))
+        keep(summary(found), source, results)
+        click.echo(json.dumps(summary(found), indent=1))
+        findings += found
     faults = [finding for finding in findings if finding.outcome in FAULTS]
     for fault in faults:
         click.echo(f"{fault.name}: {fault.outcome}: {fault.detail.strip().splitlines()[-1] if fault.detail else ''}")
-    if json_path is not None:
+    if findings_path is not None:
         told = [asdict(finding) for finding in findings if finding.outcome != "nothing to squeeze"]
-        json_path.write_text(json.dumps({"counts": counts, "findings": told}, indent=1) + "\n", encoding="utf-8")
+        findings_path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     raise SystemExit(1 if faults else 0)
 
 

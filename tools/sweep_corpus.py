@@ -20,8 +20,8 @@ Feeds = Mapping[str, np.ndarray]
 FLOAT = "float"
 
 
-def write_backend_models(folder: Path) -> None:
-    """Write all models of onnx.backend.test to ``folder``."""
+def write_backend_models(_: Path, folder: Path) -> None:
+    """Write all models of onnx.backend.test to ``folder``; nothing of it is cached."""
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings():

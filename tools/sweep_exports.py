@@ -131,11 +131,11 @@ def _dynamo(architecture: Architecture, target: Path) -> None:
 
 
 def build(cache: Path, folder: Path) -> None:
-    """Write all exports to ``folder``."""
+    """Write all exports to ``folder``, but for those that are there."""
     exports = _Exports(folder)
     known = exported_models(cache)
     for name, architecture in ARCHITECTURES.items():
-        (folder / name).mkdir()
+        (folder / name).mkdir(exist_ok=True)
         for path in (known / name).glob("*.onnx"):
             (folder / name / path.name).write_bytes(path.read_bytes())
         for opset in OLD_OPSETS:
@@ -144,11 +144,11 @@ def build(cache: Path, folder: Path) -> None:
         exports.vary(name)
         click.echo(name, err=True)
     for name, architecture in {**ENCODER_DECODERS, **WITH_PAST}.items():
-        exports.make(name, "script_opset14", partial(_script, architecture, 14))
+        exports.make(name, "opset14", partial(_script, architecture, _FUSED_ATTENTION))
         exports.make(name, "script", partial(_script, architecture, OPSET))
         for path in sorted((folder / name).glob("script*.onnx")):
             part = folder / f"{name}-{path.stem}"
-            part.mkdir()
+            part.mkdir(exist_ok=True)
             path.rename(part / "optimum.onnx")
             exports.vary(part.name)
         click.echo(name, err=True)

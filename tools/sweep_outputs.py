@@ -84,7 +84,7 @@ def _run(path: Path, feeds: Mapping[str, np.ndarray]) -> Sequence[Any]:
 def _evaluate(path: Path, feeds: Mapping[str, np.ndarray]) -> Sequence[Any]:
     """Run with the reference evaluator of the onnx package, which knows types that onnxruntime has no kernels for."""
     try:
-        evaluator = ReferenceEvaluator(path)
+        evaluator = ReferenceEvaluator(str(path))
         names = set(evaluator.input_names)
         outputs: Sequence[Any] = evaluator.run(None, {name: array for name, array in feeds.items() if name in names})
     except Exception as error:  # whatever NumPy raises

@@ -124,10 +124,14 @@ def _simplify(source: Path, target: Path) -> None:
     onnx.save(simplified, target)
 
 
-def _quantize_by_channel(source: Path, target: Path) -> None:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+def _quantize_dynamically(*, per_channel: bool = False) -> Tool:
+    def quantize(source: Path, target: Path) -> None:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=True)
+        untyped = {"DefaultTensorType": TensorProto.FLOAT}  # behind operators that ONNX does not know
+        quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=per_channel, extra_options=untyped)
+
+    return quantize
 
 
 def _quantize_statically(form: str) -> Tool:
@@ -191,11 +195,11 @@ VARIANTS: dict[str, tuple[str, Tool]] = {
     "bfloat16": ("optimum", _to_bfloat16),
     "bfloat16_weights": ("optimum", _bfloat16_weights),
     "bfloat16_weights_dynamo": ("dynamo", _bfloat16_weights),
-    "int8": ("optimum", _exporter("int8")),
-    "int8_opset13": ("script_opset13", _exporter("int8")),
-    "int8_channels": ("optimum", _quantize_by_channel),
-    "int8_dynamo": ("dynamo", _exporter("int8")),
-    "int8_fused": ("fused_level1", _exporter("int8")),
+    "int8": ("optimum", _quantize_dynamically()),
+    "int8_opset13": ("script_opset13", _quantize_dynamically()),
+    "int8_channels": ("optimum", _quantize_dynamically(per_channel=True)),
+    "int8_dynamo": ("dynamo", _quantize_dynamically()),
+    "int8_fused": ("fused_level1", _quantize_dynamically()),
     "int8_offline": ("int8", _exporter("offline")),
     "qdq": ("optimum", _quantize_statically("QDQ")),
     "qdq_dynamo": ("dynamo", _quantize_statically("QDQ")),
