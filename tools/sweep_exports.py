@@ -116,11 +116,12 @@ def _script(architecture: Architecture, opset: int, target: Path) -> None:
     """Export by optimum: to ``target``, or, if there are several parts, to its name with that of the part."""
     from optimum.exporters.onnx import onnx_export_from_model
 
+    if opset < _FUSED_ATTENTION:
+        architecture = replace(architecture, sizes={**architecture.sizes, "attn_implementation": "eager"})
     with tempfile.TemporaryDirectory() as exported:
-        model = architecture.create()
-        if opset < _FUSED_ATTENTION:
-            model.set_attn_implementation("eager")
-        onnx_export_from_model(model, Path(exported), task=architecture.task, do_validation=False, opset=opset)
+        onnx_export_from_model(
+            architecture.create(), Path(exported), task=architecture.task, do_validation=False, opset=opset
+        )
         for path in sorted(Path(exported).glob("*.onnx")):
             part = "" if path.stem == "model" else f"_{path.stem}"
             path.rename(target.with_name(f"{target.stem}{part}.onnx"))
