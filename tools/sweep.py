@@ -57,7 +57,7 @@ EVERYTHING = tuple(str(role) for role in Role)
 PREPARED = " prepared"
 """Added to where a model comes from, if it was dequantized and its inputs were frozen."""
 _ROUNDING = 0.3
-"""How far, as a share of their norm, the outputs of a dequantized model may be from those of the float one."""
+"""How far, as a share of their norm, the outputs of a dequantized model may be from those of the float one, or its own before."""
 _LIMIT_SECONDS = 900.0
 _CHUNK = 200
 
@@ -121,9 +121,11 @@ def look_at(job: Job) -> Finding:
     try:
         try:
             model = open_model(job.folder, AnalyzeConfig(**job.options))
-            float_model = job.folder / FLOAT
-            expected = Expected.of(float_model if job.prepared and float_model.exists() else job.folder)
-            expected = _compare(model, expected, roughly=job.prepared)
+            expected = Expected.of(job.folder)
+            if job.prepared:
+                expected = _compare_prepared(model, expected, job.folder / FLOAT)
+            else:
+                _compare(model, expected)
             sites = len(find_sites(model.ir).sites)
             if sites:
                 _factor_at_full_rank(model)
@@ -156,20 +158,37 @@ def _squeeze(job: Job, expected: Expected | None) -> None:
             expected.run(Path(work) / "out" / "model.onnx", expected.feeds)
 
 
-def _compare(model: OnnxModel, expected: Expected | None, *, roughly: bool = False) -> Expected | None:
-    """Save ``model`` and hold its outputs against those that are ``expected``; return them as what is expected from now on."""
+def _compare(model: OnnxModel, expected: Expected | None) -> None:
+    """Save ``model`` and hold its outputs against those that are ``expected``."""
+    outputs = _outputs(model, expected)
+    if expected is None or not expected.steady:
+        return
+    difference = differences(outputs, expected.outputs, 3e-2 if expected.coarse else 1e-5)
+    if difference:
+        raise _WrongError(difference)
+
+
+def _compare_prepared(model: OnnxModel, original: Expected | None, float_folder: Path) -> Expected | None:
+    """Hold a prepared ``model`` against its ``original`` and the float model that this was rounded from: it has to be near one.
+
+    Near the float one if the rounding is taken back, near the original if that cannot be done. Returns wReturns what to expect now.
+    """
+    outputs = _outputs(model, original)
+    if original is None:
+        return None
+    known = [original, Expected.of(float_folder) if float_folder.exists() else None]
+    apart = [differences(outputs, each.outputs, _ROUNDING) for each in known if each is not None and each.steady]
+    if apart and all(apart):
+        raise _WrongError(", and ".join(apart))
+    return replace(original, outputs=outputs)
+
+
+def _outputs(model: OnnxModel, expected: Expected | None) -> Sequence[Any]:
+    """Save ``model``, and return its outputs if something is expected of it."""
     with TemporaryDirectory() as work:
         path = Path(work) / "model.onnx"
         save_model(model.ir, path)
-        if expected is None:
-            return None
-        outputs = expected.run(path, expected.feeds)
-    exactly = 3e-2 if expected.coarse else 1e-5
-    tolerance = _ROUNDING if roughly else exactly
-    difference = differences(outputs, expected.outputs, tolerance) if expected.steady else ""
-    if difference:
-        raise _WrongError(difference)
-    return replace(expected, outputs=outputs) if roughly else expected
+        return () if expected is None else expected.run(path, expected.feeds)
 
 
 def sweep(jobs: Sequence[Job]) -> list[Finding]:
