@@ -171,7 +171,7 @@ def _compare(model: OnnxModel, expected: Expected | None) -> None:
 def _compare_prepared(model: OnnxModel, original: Expected | None, float_folder: Path) -> Expected | None:
     """Hold a prepared ``model`` against its ``original`` and the float model that this was rounded from: it has to be near one.
 
-    Near the float one if the rounding is taken back, near the original if that cannot be done. Returns wReturns what to expect now.
+    Near the float one if the rounding is taken back, near the original if that cannot be done. Returns what to expect now.
     """
     outputs = _outputs(model, original)
     if original is None:
