@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from squeeze_onnx import load_model, pipeline, save_model
+from squeeze_onnx import load_model, save_model
+from squeeze_onnx.survey_cache import survey_of
 from tests.conftest import RunCli
 from tests.folders import snapshot
 from tests.tiny_encoder import WORDS
@@ -63,7 +64,6 @@ def with_data_file(model: Path, tmp_path: Path) -> Path:
 
 def losing(path: Path, spoil: Callable[[Path], object]) -> Callable[..., object]:
     """Spoil the file ``path`` once the model is loaded."""
-    survey_of = pipeline.survey_of
 
     def survey(*arguments: object, **options: object) -> object:
         spoil(path)
@@ -86,7 +86,7 @@ def test_a_data_file_that_fails_while_it_is_read(
 ) -> None:
     data = with_data_file / "model.onnx.data"
     whole = data.read_bytes()
-    monkeypatch.setattr(pipeline, "survey_of", losing(data, spoil))
+    monkeypatch.setattr("squeeze_onnx.pipeline.survey_of", losing(data, spoil))
     done = call_cli("optimize", with_data_file, "-o", tmp_path / "out", *TO_HALF)
     assert (done.returncode, done.stdout) == (2, "")
     assert "model.onnx.data cannot be read any more" in done.stderr
@@ -94,6 +94,7 @@ def test_a_data_file_that_fails_while_it_is_read(
     assert done.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
     monkeypatch.undo()
-    data.rmdir() if data.is_dir() else data.unlink(missing_ok=True)
+    if data.is_dir():
+        data.rmdir()
     data.write_bytes(whole)
-    assert pipeline.optimize(with_data_file, tmp_path / "out")["size"]
+    assert call_cli("optimize", with_data_file, "-o", tmp_path / "out", *TO_HALF).returncode == 0
