@@ -51,9 +51,10 @@ def faults_table(document: Mapping[str, Any]) -> list[str]:
 @click.command()
 @page_option
 def main(page: Path) -> None:
-    """Put both tables into the page."""
+    """Put both tables into the page, as far as they were measured."""
     for name, path, table in (("sweep", sweep.RESULTS, sweep_table), ("faults", faults.RESULTS, faults_table)):
-        put_table(page, name, table(json.loads(path.read_text(encoding="utf-8"))))
+        if path.exists():
+            put_table(page, name, table(json.loads(path.read_text(encoding="utf-8"))))
 
 
 if __name__ == "__main__":
