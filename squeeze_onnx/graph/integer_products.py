@@ -60,9 +60,12 @@ def _matmul_integer_to_float(inserter: Inserter, node: ir.Node) -> None:
 
 
 def _matmul_nbits(inserter: Inserter, node: ir.Node) -> None:
-    """com.microsoft.MatMulNBits(rows, packed weight, scales, zero points, group index, bias)."""
+    """com.microsoft.MatMulNBits(rows, packed weight, scales, zero points, group index, bias).
+
+    Weights in the layout of a kernel (``weight_prepacked``), or with columns in groups of another order, stay.
+    """
     found = _blocks(node, 1, 2, 3, rows=int_attribute(node, "N"), columns=int_attribute(node, "K"))
-    if found is not None and operand(node, 4) is None:
+    if found is not None and operand(node, 4) is None and int_attribute(node, "weight_prepacked") == 0:
         weight = found.decoded(transposed=True)
         _multiply(inserter, node, node.inputs[0], weight, node.outputs[0], bias=operand(node, 5))
 

@@ -170,6 +170,20 @@ class TestProducts:
         dequantize(model)
         assert operators(model) == before
 
+    @pytest.mark.parametrize(
+        ("attributes", "operands"),
+        [(", weight_prepacked = 1", "x, Q, s"), ("", "x, Q, s, , i")],
+        ids=["prepacked", "groups"],
+    )
+    def test_blocks_in_another_order_stay(self, attributes: str, operands: str) -> None:
+        node = f"com.microsoft.MatMulNBits <K = 16, N = 6, bits = 4, block_size = 16{attributes}> ({operands})"
+        constants: dict[str, Any] = {"Q": np.zeros((6, 1, 8), np.uint8), "s": np.ones((6, 1), np.float32)}
+        model = tiny_model(
+            f"g (float[B,16] x) => (float[B,6] y) {{ y = {node} }}", i=np.zeros(16, np.int32), **constants
+        )
+        dequantize(model)
+        assert operators(model) == ["MatMulNBits"]
+
     def test_an_attention_with_past_keys_stays(self) -> None:
         graph = """g (float[B,S,4] x, float[2,B,2,P,2] past) => (float[B,S,4] y, float[2,B,2,T,2] present) {
             q, r, o = DynamicQuantizeLinear(x)
