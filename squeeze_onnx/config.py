@@ -60,7 +60,9 @@ class AnalyzeConfig(_JsonConfig):
     """How spectra are judged.
 
     ``noise`` names the estimator of the noise level (`squeeze_onnx.rmt.noise.NOISE_ESTIMATORS`), ``probability`` the
-    Tracy–Widom quantile of the edge, ``simulations`` the draws behind each Kolmogorov–Smirnov p-value.
+    Tracy–Widom quantile of the edge, ``simulations`` the draws behind each Kolmogorov–Smirnov p-value. ``dequantize`` turns
+    weights that are stored as integers into floats first, ``freeze_inputs`` makes constants of initializers that are graph
+    inputs too (`squeeze_onnx.preparing`).
     """
 
     noise: str = "entries"
@@ -69,6 +71,8 @@ class AnalyzeConfig(_JsonConfig):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     seed: int = 0
+    dequantize: bool = False
+    freeze_inputs: bool = False
 
     def __post_init__(self) -> None:
         _one_of("noise", self.noise, NOISE_ESTIMATORS)

@@ -11,6 +11,7 @@ from squeeze_onnx.graph.fusion import FusionCounts, fuse_squeezed
 from squeeze_onnx.graph.model import OnnxModel, serialized_size
 from squeeze_onnx.plan import Plan, PlannedPrecision
 from squeeze_onnx.precision import PRECISIONS, Evidence, Precision
+from squeeze_onnx.preparing import open_model
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.stopwatch import Stopwatch
 
@@ -43,7 +44,9 @@ def finish(
     fused = None
     if config.fuse is not None:
         with clock.stage("fuse"):
-            fused = fuse_squeezed(model, config.fuse, weights_apart=precision.weights_apart)
+            fused = fuse_squeezed(
+                model.ir, open_model(model.path, config).ir, config.fuse, weights_apart=precision.weights_apart
+            )
     before = serialized_size(model.ir)
     with clock.stage("precision"):
         lowered = precision.lower(model.ir, Evidence(calibration, planned.kept, config.provider, track))

@@ -21,6 +21,7 @@ from squeeze_onnx.lowering import finish
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.objectives import latency_report
 from squeeze_onnx.plan import Plan, read_plan
+from squeeze_onnx.preparing import open_model
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.report.html import render_optimization
 from squeeze_onnx.report.json import analysis_report, optimization_report
@@ -42,7 +43,7 @@ def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track 
     config = config or AnalyzeConfig()
     clock = Stopwatch()
     with clock.stage("load"):
-        model = load_model(path)
+        model = open_model(path, config)
     with clock.stage("sites"):
         found = find_sites(model.ir)
         eligibility = choose_eligible(found.sites, config.include, config.exclude)
@@ -89,7 +90,7 @@ def optimize(
     if calibration is not None or config.provider != "cpu":
         resolve_provider(config.provider)
     with clock.stage("load"):
-        model = load_model(path)
+        model = open_model(path, config)
         refuse_overwriting_input(model, out)
         before = measure_size(model)
         dense = OnnxModel(model.path, model.ir.clone())

@@ -17,11 +17,12 @@ from squeeze_onnx.config import OptimizeConfig
 from squeeze_onnx.errors import GateError, OptionError
 from squeeze_onnx.frontier import GRID, FrontierPoint, back_off, smallest_passing
 from squeeze_onnx.gate import GateConfig, set_exams
-from squeeze_onnx.graph.model import OnnxModel, load_model, refuse_overwriting_input
+from squeeze_onnx.graph.model import OnnxModel, refuse_overwriting_input
 from squeeze_onnx.graph.size import ModelSize, measure_size
 from squeeze_onnx.graph.spilling import spill_file
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.pipeline import examine_written, write_folder, write_report
+from squeeze_onnx.preparing import open_model
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.squeezing import carry_out, plan_for
@@ -58,7 +59,7 @@ class _Workshop:
 
     def make(self, keep: float) -> _Candidate:
         """Write the candidate of budget ``keep`` into a new folder."""
-        model = load_model(self.model)
+        model = open_model(self.model, self.config)
         config = replace(self.config, keep=keep)
         plan = plan_for(model, self.survey, config)
         folder = self.folder / f"keep-{keep}"
@@ -109,7 +110,7 @@ def optimize_within(
         calibration = None
     clock = Stopwatch()
     with clock.stage("load"):
-        model = load_model(path)
+        model = open_model(path, config)
         refuse_overwriting_input(model, out)
         before = measure_size(model)
         batches = load_calibration(model, calibration) if calibration else ()

@@ -28,6 +28,7 @@ from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.plan import Plan
 from squeeze_onnx.planning import make_plan, planned_sites_of
+from squeeze_onnx.preparing import prepare
 from squeeze_onnx.presets import PRESETS
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.regression import RIDGE
@@ -88,6 +89,7 @@ def squeeze(
     Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
     """
     config = config or OptimizeConfig()
+    prepare(model.ir, config)
     dense = OnnxModel(model.path, model.ir.clone())
     survey = take_survey(model, config, calibration, plan=plan, track=track)
     result = squeeze_surveyed(model, survey, config, calibration, plan=plan, checkpoint=checkpoint, track=track)

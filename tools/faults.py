@@ -1,6 +1,7 @@
 """Kill -9 at random moments: is the output absent or whole, the input untouched, and does the next run set all right?
 
-    python -m tools.faults --kills 200 [--seed 0] [--json FILE]
+    python -m tools.faults [--kills 200] [--seed 0] [--json FILE]
+    python -m tools.trust_tables
 
 A tiny model is squeezed, distilled and packaged, over and over. Every other run is killed after a random time, the ones between
 right before a random access to its files, which finds the narrow moments: before a rename, or half-way through a removal.
@@ -29,13 +30,16 @@ import numpy as np
 
 from squeeze_onnx.cli import main as squeeze_onnx
 from squeeze_onnx.packaging.verification import verify
+from squeeze_onnx.report.environment import environment
 from squeeze_onnx.runtime.sessions import open_session
 from tests.folders import snapshot
 from tests.tiny_encoder import WORDS, encoder_model, write_model_folder
+from tools.measuring import results_path
 
 _PRELOADED = ("squeeze_onnx.pipeline", "squeeze_onnx.search", "squeeze_onnx.packaging.bundle")
 """Imported once; every run is forked from there. Not onnxruntime, which does not outlive a fork."""
 _LIMIT_SECONDS = 1800.0
+RESULTS = results_path("faults", "faults")
 _WRITES = frozenset({"os.rename", "os.mkdir", "os.rmdir", "os.remove"})
 
 
@@ -267,8 +271,8 @@ def kill_many(kills: int, seed: int, names: Sequence[str] = tuple(SCENARIOS)) ->
 @click.command()
 @click.option("--kills", default=200, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--json", "json_path", type=click.Path(path_type=Path))
-def main(kills: int, seed: int, json_path: Path | None) -> None:
+@click.option("--json", "json_path", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
+def main(kills: int, seed: int, json_path: Path) -> None:
     """Kill, and print what became of it; exit status 1 at the first fault."""
     try:
         counts = kill_many(kills, seed)
@@ -276,8 +280,9 @@ def main(kills: int, seed: int, json_path: Path | None) -> None:
         raise click.ClickException(str(fault)) from fault
     for name, found in counts.items():
         click.echo(f"{name}: {', '.join(f'{number} {what}' for what, number in found.items())}")
-    if json_path is not None:
-        json_path.write_text(json.dumps({"kills": kills, "seed": seed, "counts": counts}, indent=1) + "\n")
+    document = {"environment": environment(), "kills": kills, "seed": seed, "counts": counts}
+    json_path.parent.mkdir(parents=True, exist_ok=True)
+    json_path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

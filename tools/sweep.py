@@ -1,10 +1,13 @@
 """Every graph: analyzed, squeezed to half, opened by ONNX Runtime, and factored at full rank without changing its outputs.
 
-    python -m tools.sweep --json sweep.json [--only node …] [--cache DIR]
+    python -m tools.sweep [--only backend|exports] [--findings FILE] [--cache DIR]
+    python -m tools.trust_tables
 
-Over all models of the onnx package's backend tests and exports of many architectures (`tools.sweep_corpus`). A model ends as one
-of `OUTCOMES`; the last three must not occur. Models are looked at in processes of their own, so that one that takes the process
-down, or does not end, is only that.
+Over all models of the onnx package's backend tests and exports of many architectures (`tools.sweep_corpus`). What is quantized,
+or has weights that are inputs, is looked at a second time with --dequantize and --freeze-inputs ("prepared"). A model ends as
+one of `OUTCOMES`; `FAULTS` must not occur. Models are looked at in processes of their own, so that one that takes the process
+down, or does not end, is only that. The counts go to models/sweep/results/sweep.json, from where the second command puts them
+into the documentation.
 """
 
 import json
@@ -12,8 +15,8 @@ import multiprocessing
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,14 +25,19 @@ import click
 import numpy as np
 import onnx
 
-from squeeze_onnx import AnalyzeConfig, OptimizeConfig, load_model
+from squeeze_onnx import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.errors import SqueezeError
 from squeeze_onnx.graph.model import OnnxModel, save_model
+from squeeze_onnx.graph.operators import CLOSED_OPERATORS, INTEGERS
 from squeeze_onnx.graph.rewrite import factor_site
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.pipeline import analyze, optimize
-from tools.sweep_corpus import models_in, write_architectures, write_backend_models
+from squeeze_onnx.preparing import open_model
+from squeeze_onnx.report.environment import environment
+from tools.measuring import results_path
+from tools.sweep_corpus import FLOAT, models_in, write_architectures, write_backend_models
+from tools.sweep_outputs import BrokenError, Expected, differences
 
 OUTCOMES = {
     "squeezed": "squeezed, opened, and equal at full rank",
@@ -40,17 +48,41 @@ OUTCOMES = {
     "traceback": "an error that nobody meant",
     "crash": "the process ended, or did not end",
 }
+SOURCES: dict[str, Callable[[Path, Path], None]] = {"backend": write_backend_models, "exports": write_architectures}
+"""What `main` sweeps over: each writes models, with the help of a cache, to a folder."""
+RESULTS = results_path("sweep", "sweep")
 FAULTS = ("wrong", "broken", "traceback", "crash")
 EVERYTHING = tuple(str(role) for role in Role)
 
-_COARSE = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+PREPARED = " prepared"
+"""Added to where a model comes from, if it was dequantized and its inputs were frozen."""
+_ROUNDING = 0.3
+"""How far, as a share of their norm, the outputs of a dequantized model may be from those of the float one, or its own before."""
 _LIMIT_SECONDS = 900.0
 _CHUNK = 200
 
 
 @dataclass(frozen=True)
+class Job:
+    """A model to look at, as it is or ``prepared``: dequantized, and weights that are inputs made constants."""
+
+    folder: Path
+    prepared: bool = False
+
+    @property
+    def name(self) -> str:
+        """Where the model comes from, and how it is called there."""
+        return f"{self.folder.parent.name}{PREPARED if self.prepared else ''}/{self.folder.name}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it is taken as."""
+        return {"dequantize": self.prepared, "freeze_inputs": self.prepared, "include": EVERYTHING, "simulations": 1}
+
+
+@dataclass(frozen=True)
 class Finding:
-    """What became of one model. ``compared`` says whether ONNX Runtime could run the original on inputs that came with it."""
+    """What became of one model. ``compared`` says whether the original could be run on inputs that came with it."""
 
     name: str
     outcome: str
@@ -63,34 +95,52 @@ class _WrongError(Exception):
     """Other outputs."""
 
 
-class _BrokenError(Exception):
-    """A graph that does not run any more."""
+def jobs_in(folder: Path) -> Iterator[Job]:
+    """Yield what there is to look at, in a fixed order."""
+    for model in models_in(folder):
+        yield Job(model)
+        if _is_prepared_otherwise(onnx.load(model / "model.onnx").graph):
+            yield Job(model, prepared=True)
 
 
-def look_at(folder: Path) -> Finding:
-    """Do all of it with the model in ``folder``."""
-    name = f"{folder.parent.name}/{folder.name}"
+def _is_prepared_otherwise(graph: onnx.GraphProto) -> bool:
+    """Whether a model is quantized, or has weights that are inputs."""
+    inputs = {value.name for value in graph.input}
+    quantized = any(CLOSED_OPERATORS.get(_op(node), ((), ""))[1] == INTEGERS for node in graph.node)
+    rounded = any(node.op_type == "DequantizeLinear" for node in graph.node)
+    return quantized or rounded or any(tensor.name in inputs for tensor in graph.initializer)
+
+
+def _op(node: onnx.NodeProto) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain else str(node.op_type)
+
+
+def look_at(job: Job) -> Finding:
+    """Do all of it with one model."""
     sites, expected = 0, None
     try:
         try:
-            model = load_model(folder)
-            expected = _Expected.of(folder)
-            _compare(model, expected)
+            model = open_model(job.folder, AnalyzeConfig(**job.options))
+            expected = Expected.of(job.folder)
+            if job.prepared:
+                expected = _compare_prepared(model, expected, job.folder / FLOAT)
+            else:
+                _compare(model, expected)
             sites = len(find_sites(model.ir).sites)
             if sites:
                 _factor_at_full_rank(model)
                 _compare(model, expected)
-            _squeeze(folder, expected)
+            _squeeze(job, expected)
         except SqueezeError as error:
             outcome = "nothing to squeeze" if "has no eligible MatMul" in str(error) else "refused"
-            return Finding(name, outcome, sites, expected is not None, " ".join(str(error).split()))
+            return Finding(job.name, outcome, sites, expected is not None, " ".join(str(error).split()))
         except _WrongError as error:
-            return Finding(name, "wrong", sites, True, str(error))
-        except _BrokenError as error:
-            return Finding(name, "broken", sites, True, str(error))
+            return Finding(job.name, "wrong", sites, True, str(error))
+        except BrokenError as error:
+            return Finding(job.name, "broken", sites, True, str(error))
     except Exception:  # noqa: BLE001 - this is what is looked for
-        return Finding(name, "traceback", sites, expected is not None, traceback.format_exc())
-    return Finding(name, "squeezed", sites, expected is not None)
+        return Finding(job.name, "traceback", sites, expected is not None, traceback.format_exc())
+    return Finding(job.name, "squeezed", sites, expected is not None)
 
 
 def _factor_at_full_rank(model: OnnxModel) -> None:
@@ -100,119 +150,80 @@ def _factor_at_full_rank(model: OnnxModel) -> None:
             factor_site(model.ir, site, left * np.sqrt(values), np.sqrt(values)[:, None] * right)
 
 
-def _squeeze(folder: Path, expected: "_Expected | None") -> None:
-    analyze(folder, AnalyzeConfig(simulations=1, include=EVERYTHING))
+def _squeeze(job: Job, expected: Expected | None) -> None:
+    analyze(job.folder, AnalyzeConfig(**job.options))
     with TemporaryDirectory() as work:
-        config = OptimizeConfig(method="svd", keep=0.5, include=EVERYTHING, simulations=1)
-        optimize(folder, Path(work) / "out", config)
+        optimize(job.folder, Path(work) / "out", OptimizeConfig(method="svd", keep=0.5, **job.options))
         if expected is not None:
-            _run(Path(work) / "out" / "model.onnx", expected.feeds)
+            expected.run(Path(work) / "out" / "model.onnx", expected.feeds)
 
 
-@dataclass(frozen=True, eq=False)
-class _Expected:
-    """What the original returns, whether it does so again, and how near to it another graph must come."""
-
-    feeds: Mapping[str, np.ndarray]
-    outputs: Sequence[Any]
-    steady: bool
-    tolerance: float
-
-    @classmethod
-    def of(cls, folder: Path) -> "_Expected | None":
-        """Run the original twice; None if it has no inputs or onnxruntime does not run it."""
-        if not (folder / "inputs.npz").exists():
-            return None
-        with np.load(folder / "inputs.npz") as archive:
-            feeds = dict(archive)
-        try:
-            outputs, again = _run(folder / "model.onnx", feeds, times=2)
-        except _BrokenError:
-            return None
-        kinds = {tensor.data_type for tensor in onnx.load(folder / "model.onnx").graph.initializer}
-        return cls(feeds, outputs, not _differences(outputs, again, 0.0), 3e-2 if kinds & _COARSE else 1e-5)
-
-
-def _compare(model: OnnxModel, expected: "_Expected | None") -> None:
+def _compare(model: OnnxModel, expected: Expected | None) -> None:
     """Save ``model`` and hold its outputs against those that are ``expected``."""
-    with TemporaryDirectory() as work:
-        path = Path(work) / "model.onnx"
-        save_model(model.ir, path)
-        if expected is None:
-            return
-        [outputs] = _run(path, expected.feeds)
-    difference = _differences(outputs, expected.outputs, expected.tolerance) if expected.steady else ""
+    outputs = _outputs(model, expected)
+    if expected is None or not expected.steady:
+        return
+    difference = differences(outputs, expected.outputs, 3e-2 if expected.coarse else 1e-5)
     if difference:
         raise _WrongError(difference)
 
 
-def _differences(actual: Sequence[Any], expected: Sequence[Any], tolerance: float) -> str:
-    """Say where outputs differ by more than ``tolerance`` of their norm; nothing if they do not."""
-    for index, (found, wanted) in enumerate(zip(actual, expected, strict=True)):
-        if not isinstance(wanted, np.ndarray) or wanted.dtype.kind not in "fiub":
-            if repr(found) != repr(wanted):
-                return f"output {index} is another one"
-            continue
-        if found.shape != wanted.shape or found.dtype != wanted.dtype:
-            return f"output {index} is {found.dtype} {found.shape}, not {wanted.dtype} {wanted.shape}"
-        one, two = (np.nan_to_num(array.astype(np.float64), posinf=1e30, neginf=-1e30) for array in (found, wanted))
-        apart, size = float(np.linalg.norm(one - two)), float(np.linalg.norm(two))
-        if apart > tolerance * max(1.0, size):
-            return f"output {index} is off by {apart:.3g} of {size:.3g}"
-    return ""
+def _compare_prepared(model: OnnxModel, original: Expected | None, float_folder: Path) -> Expected | None:
+    """Hold a prepared ``model`` against its ``original`` and the float model that this was rounded from: it has to be near one.
+
+    Near the float one if the rounding is taken back, near the original if that cannot be done. Returns what to expect now.
+    """
+    outputs = _outputs(model, original)
+    if original is None:
+        return None
+    known = [original, Expected.of(float_folder) if float_folder.exists() else None]
+    apart = [differences(outputs, each.outputs, _ROUNDING) for each in known if each is not None and each.steady]
+    if apart and all(apart):
+        raise _WrongError(", and ".join(apart))
+    return replace(original, outputs=outputs)
 
 
-def _run(path: Path, feeds: Mapping[str, np.ndarray], times: int = 1) -> list[Sequence[Any]]:
-    """Return the outputs of so many runs."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        names = {value.name for value in session.get_inputs()}
-        used = {name: array for name, array in feeds.items() if name in names}
-        return [session.run(None, used) for _ in range(times)]
-    except Exception as error:  # onnxruntime raises classes of many names
-        raise _BrokenError(" ".join(str(error).split())[:400]) from error
+def _outputs(model: OnnxModel, expected: Expected | None) -> Sequence[Any]:
+    """Save ``model``, and return its outputs if something is expected of it."""
+    with TemporaryDirectory() as work:
+        path = Path(work) / "model.onnx"
+        save_model(model.ir, path)
+        return () if expected is None else expected.run(path, expected.feeds)
 
 
-def sweep(folders: Sequence[Path]) -> list[Finding]:
+def sweep(jobs: Sequence[Job]) -> list[Finding]:
     """Look at all models, in processes that are replaced when one goes down."""
     findings: list[Finding] = []
-    while len(findings) < len(folders):
-        chunk = folders[len(findings) : len(findings) + _CHUNK]
-        findings += _look_at_chunk(chunk)
-        click.echo(f"{len(findings)} of {len(folders)}", err=True)
+    while len(findings) < len(jobs):
+        findings += _look_at_chunk(jobs[len(findings) : len(findings) + _CHUNK])
+        click.echo(f"{len(findings)} of {len(jobs)}", err=True)
     return findings
 
 
-def _look_at_chunk(folders: Sequence[Path]) -> list[Finding]:
+def _look_at_chunk(jobs: Sequence[Job]) -> list[Finding]:
     """Return what one process finds; if it goes down, what it found so far and the model it went down with."""
     processes = multiprocessing.get_context("spawn")
     receiver, sender = processes.Pipe(duplex=False)
-    process = processes.Process(target=_report_all, args=(folders, sender))
+    process = processes.Process(target=_report_all, args=(jobs, sender))
     process.start()
     sender.close()
     findings: list[Finding] = []
     try:
-        while len(findings) < len(folders) and receiver.poll(_LIMIT_SECONDS):
+        while len(findings) < len(jobs) and receiver.poll(_LIMIT_SECONDS):
             findings.append(receiver.recv())
     except EOFError:
         pass  # it has gone down
-    if len(findings) < len(folders):
-        folder = folders[len(findings)]
+    if len(findings) < len(jobs):
         process.kill()
-        findings.append(Finding(f"{folder.parent.name}/{folder.name}", "crash"))
+        findings.append(Finding(jobs[len(findings)].name, "crash"))
     process.join()
     return findings
 
 
-def _report_all(folders: Sequence[Path], sender: Any) -> None:
+def _report_all(jobs: Sequence[Job], sender: Any) -> None:
     warnings.simplefilter("ignore")
-    for folder in folders:
-        sender.send(look_at(folder))
+    for job in jobs:
+        sender.send(look_at(job))
 
 
 def summary(findings: Sequence[Finding]) -> dict[str, Any]:
@@ -223,33 +234,39 @@ def summary(findings: Sequence[Finding]) -> dict[str, Any]:
         "with sites": sum(finding.sites > 0 for finding in findings),
         "compared": sum(finding.compared for finding in findings),
         "outcomes": dict(Counter(finding.outcome for finding in findings)),
-        **{kind: dict(Counter(f.outcome for f in findings if f.name.startswith(f"{kind}/"))) for kind in kinds},
+        "kinds": {kind: dict(Counter(f.outcome for f in findings if f.name.startswith(f"{kind}/"))) for kind in kinds},
     }
 
 
+def keep(counts: Mapping[str, Any], source: str, path: Path) -> None:
+    """Put the ``counts`` of one source into the file ``path``, beside those of others."""
+    kept = json.loads(path.read_text(encoding="utf-8"))["sources"] if path.exists() else {}
+    document = {"environment": environment(), "sources": {**kept, source: counts}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
 @click.command()
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write counts and findings there.")
-@click.option("--only", multiple=True, type=click.Choice(["backend", "exports"]), default=["backend", "exports"])
+@click.option("--findings", "findings_path", type=click.Path(path_type=Path), help="Write there what became of each.")
+@click.option("--only", multiple=True, type=click.Choice(list(SOURCES)), default=list(SOURCES))
 @click.option("--cache", type=click.Path(path_type=Path), default=Path.home() / ".cache" / "squeeze-onnx")
-@click.option("--corpus", type=click.Path(path_type=Path), help="Keep the models there, or take those that are.")
-def main(json_path: Path | None, only: Sequence[str], cache: Path, corpus: Path | None) -> None:
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
+def main(findings_path: Path | None, only: Sequence[str], cache: Path, results: Path) -> None:
     """Sweep; exit status 1 if there is a fault."""
-    with TemporaryDirectory() as temporary:
-        folder = corpus or Path(temporary)
-        if not list(models_in(folder)):
-            if "backend" in only:
-                write_backend_models(folder)
-            if "exports" in only:
-                write_architectures(cache, folder)
-        findings = sweep(list(models_in(folder)))
-    counts = summary(findings)
-    click.echo(json.dumps(counts, indent=1))
+    findings = []
+    for source in only:
+        with TemporaryDirectory() as folder:
+            SOURCES[source](cache, Path(folder))
+            found = sweep(list(jobs_in(Path(folder))))
+        keep(summary(found), source, results)
+        click.echo(json.dumps(summary(found), indent=1))
+        findings += found
     faults = [finding for finding in findings if finding.outcome in FAULTS]
     for fault in faults:
         click.echo(f"{fault.name}: {fault.outcome}: {fault.detail.strip().splitlines()[-1] if fault.detail else ''}")
-    if json_path is not None:
+    if findings_path is not None:
         told = [asdict(finding) for finding in findings if finding.outcome != "nothing to squeeze"]
-        json_path.write_text(json.dumps({"counts": counts, "findings": told}, indent=1) + "\n", encoding="utf-8")
+        findings_path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     raise SystemExit(1 if faults else 0)
 
 

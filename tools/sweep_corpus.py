@@ -12,16 +12,16 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from tests.architectures import ARCHITECTURES, EXPORTERS, EXPORTS, exported_models, padded_batch
+from tools.sweep_exports import further_exports
+from tools.sweep_variants import feeds_for, float_source, is_quantized
 
 Feeds = Mapping[str, np.ndarray]
 
-DERIVED = {"float16": "float16", "int8": "int8", "qdq": "qdq"}
-"""Exporters of `tests.architectures` that start from the export by optimum: here for every architecture."""
+FLOAT = "float"
 
 
-def write_backend_models(folder: Path) -> None:
-    """Write all models of onnx.backend.test to ``folder``."""
+def write_backend_models(_: Path, folder: Path) -> None:
+    """Write all models of onnx.backend.test to ``folder``; nothing of it is cached."""
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings():
@@ -45,19 +45,13 @@ def write_backend_models(folder: Path) -> None:
 
 
 def write_architectures(cache: Path, folder: Path) -> None:
-    """Write the exports of `tests.architectures`, and of every architecture one in half precision and two in int8."""
-    exports = exported_models(cache)
-    for name, exporters in EXPORTS.items():
-        for exporter in exporters:
-            path = exports / name / f"{exporter}.onnx"
-            _write(folder / "exports" / f"{name}-{exporter}", onnx.load(path), padded_batch(path))
-        for exporter in DERIVED.keys() - set(exporters):
-            work = folder / "work" / name
-            work.mkdir(parents=True, exist_ok=True)
-            onnx.save(onnx.load(exports / name / "optimum.onnx"), work / "optimum.onnx")
-            EXPORTERS[exporter](ARCHITECTURES[name], work)
-            path = work / f"{exporter}.onnx"
-            _write(folder / "exports" / f"{name}-{exporter}", onnx.load(path), padded_batch(path))
+    """Write all `further_exports`; what is quantized gets a link, `FLOAT`, to the float model it comes from."""
+    exports = further_exports(cache)
+    for path in sorted(exports.glob("*/*.onnx")):
+        written = folder / "exports" / f"{path.parent.name}-{path.stem}"
+        _write(written, onnx.load(path), feeds_for(path))
+        if is_quantized(path.stem):
+            (written / FLOAT).symlink_to(Path("..", f"{path.parent.name}-{float_source(path.stem)}"))
 
 
 def with_constants(model: onnx.ModelProto, constants: Feeds) -> onnx.ModelProto:

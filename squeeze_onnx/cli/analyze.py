@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
-from squeeze_onnx.cli.options import PATH, SCHEDULER, spectrum_options
+from squeeze_onnx.cli.options import PATH, SCHEDULER, reading_options, spectrum_options
 from squeeze_onnx.cli.sections import SectionedCommand
 
 SECTIONS = {
+    "What MODEL is taken as": ("--dequantize", "--freeze-inputs"),
     "What is written": ("--json", "--html"),
     "What is looked at": ("--include", "--exclude"),
     "How it is judged": ("--noise", "--probability", "--seed"),
@@ -21,6 +22,7 @@ SECTIONS = {
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
 @click.option("--html", "html_path", type=PATH, metavar="FILE", help="Write a self-contained page.")
 @SCHEDULER
+@reading_options
 @spectrum_options
 @verbosity_options
 def analyze(
@@ -33,6 +35,8 @@ def analyze(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     seed: int,
+    dequantize: bool,
+    freeze_inputs: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -48,7 +52,15 @@ def analyze(
     from squeeze_onnx.workers import workers
 
     refuse_overwriting_models([model], json_path, html_path)
-    config = AnalyzeConfig(noise=noise, probability=probability, include=include, exclude=exclude, seed=seed)
+    config = AnalyzeConfig(
+        noise=noise,
+        probability=probability,
+        include=include,
+        exclude=exclude,
+        seed=seed,
+        dequantize=dequantize,
+        freeze_inputs=freeze_inputs,
+    )
     with workers(scheduler, progress_track(quiet=quiet)) as track:
         report = run(model, config, track)
     write_reports(report, json_path, html_path, render_analysis)

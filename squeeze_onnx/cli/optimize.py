@@ -6,11 +6,12 @@ from typing import Any
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
-from squeeze_onnx.cli.options import PATH, SCHEDULER, floors_by_role, number_or_word, spectrum_options
+from squeeze_onnx.cli.options import PATH, SCHEDULER, floors_by_role, number_or_word, reading_options, spectrum_options
 from squeeze_onnx.cli.sections import SectionedCommand
 from squeeze_onnx.method_names import METHOD_HELP
 
 SECTIONS = {
+    "What MODEL is taken as": ("--dequantize", "--freeze-inputs"),
     "What is written": ("--output", "--force", "--json", "--external-data"),
     "How much stays": (
         "--keep",
@@ -168,6 +169,7 @@ SECTIONS = {
     "--json", "json_path", type=PATH, metavar="FILE", help="Write report.json there too; - is standard output."
 )
 @SCHEDULER
+@reading_options
 @spectrum_options
 @verbosity_options
 def optimize(

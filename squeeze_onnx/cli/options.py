@@ -56,6 +56,18 @@ def floors_by_role(_: click.Context, __: click.Parameter, values: tuple[str, ...
     return floors
 
 
+reading_options: Callable[[F], F] = apply(
+    click.option(
+        "--dequantize",
+        is_flag=True,
+        help="Turn integer weights, as ONNX Runtime's quantizers write them, into floats first; --precision rounds again.",
+    ),
+    click.option(
+        "--freeze-inputs", is_flag=True, help="Make constants of weights that a caller could pass as graph inputs."
+    ),
+)
+"""What MODEL is taken as."""
+
 spectrum_options: Callable[[F], F] = apply(
     click.option(
         "--noise", default="entries", show_default=True, metavar="NAME", help="Noise level σ: entries, median or bulk."

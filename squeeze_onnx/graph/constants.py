@@ -17,6 +17,7 @@ import onnx_ir as ir
 from squeeze_onnx.graph.operators import AXES_OPERANDS, int_attribute, op_of
 
 FLOAT_TYPES = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
+_ROUNDED_TYPES = frozenset({ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4})
 
 
 class Decoding(Protocol):
@@ -144,7 +145,8 @@ def resolve_constant(value: ir.Value | None) -> ConstantMatrix | UnusableConstan
         if isinstance(matrix, ConstantMatrix):
             matrix = _LINKS[op_of(node)](node, matrix)
     if isinstance(matrix, ConstantMatrix) and matrix.dtype not in FLOAT_TYPES:
-        return UnusableConstant(tensor, f"has a constant of type {matrix.dtype.name}, not a float weight")
+        way_out = "; --dequantize turns integers back into floats" if matrix.dtype in _ROUNDED_TYPES else ""
+        return UnusableConstant(tensor, f"has a constant of type {matrix.dtype.name}, not a float weight{way_out}")
     return matrix
 
 
@@ -228,7 +230,9 @@ def _as_stored(source: ir.Value, tensor: ir.TensorProtocol) -> ConstantMatrix | 
     shape = list(tensor.shape.numpy())
     if source.is_graph_input():
         return UnusableConstant(
-            tensor, f"has a weight, {source.name!r}, that is also a graph input, so a caller may override it"
+            tensor,
+            f"has a weight, {source.name!r}, that is also a graph input, so a caller may override it; "
+            "--freeze-inputs makes it a constant",
         )
     if len(shape) != 2:
         return UnusableConstant(tensor, f"has a constant of shape {shape}, not a matrix")

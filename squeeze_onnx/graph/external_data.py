@@ -3,7 +3,7 @@
 Both go a tensor at a time, so that memory grows with the largest weight and not with the model.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -74,6 +74,20 @@ def length_and_time(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+class DerivedTensor(ir.LazyTensor):
+    """A tensor that is computed from others, its ``parts``, anew at each use."""
+
+    def __init__(
+        self,
+        parts: Sequence[ir.TensorProtocol],
+        compute: Callable[[], ir.TensorProtocol],
+        dtype: ir.DataType,
+        shape: ir.ShapeProtocol,
+    ) -> None:
+        super().__init__(compute, dtype, ir.Shape(shape.numpy()))
+        self.parts = tuple(parts)
+
+
 @dataclass(frozen=True)
 class TensorPlace:
     """A tensor of a graph, and how to put another one in its place."""
@@ -84,8 +98,7 @@ class TensorPlace:
 
 def external_files(model: ir.Model) -> tuple[Path, ...]:
     """Return the data files that weights of ``model`` are read from: absolute paths, sorted, each once."""
-    tensors = (place.tensor for place in tensor_places(model))
-    return tuple(sorted({tensor.path for tensor in tensors if isinstance(tensor, DataFileTensor)}))
+    return tuple(sorted({path for place in tensor_places(model) for path in _files_of(place.tensor)}))
 
 
 def read_from_files(model: ir.Model, path: Path) -> None:
@@ -171,6 +184,14 @@ def replaced(replacements: Iterable[tuple[TensorPlace, ir.TensorProtocol]]) -> I
     finally:
         for place, _ in replacements:
             place.put(place.tensor)
+
+
+def _files_of(tensor: ir.TensorProtocol) -> Iterator[Path]:
+    if isinstance(tensor, DataFileTensor):
+        yield tensor.path
+    if isinstance(tensor, DerivedTensor):
+        for part in tensor.parts:
+            yield from _files_of(part)
 
 
 def _external_tensors(model: ir.Model) -> list[tuple[TensorPlace, ir.ExternalTensor]]:

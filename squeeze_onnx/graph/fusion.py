@@ -20,7 +20,6 @@ from squeeze_onnx.graph.fused_layers import (
     keep_sums_apart,
 )
 from squeeze_onnx.graph.insertion import Inserter
-from squeeze_onnx.graph.model import OnnxModel, load_model
 from squeeze_onnx.graph.operators import FUSED_OPERATORS, op_of
 
 Fusion = Callable[[Inserter], None]
@@ -59,12 +58,11 @@ def fuse(model: ir.Model, provider: str, *, weights_apart: bool = False) -> None
     RemoveUnusedNodesPass()(model)
 
 
-def fuse_squeezed(model: OnnxModel, provider: str, *, weights_apart: bool = False) -> FusionCounts:
-    """Fuse ``model``, which was squeezed and changes in place; its file still holds the dense one to compare with."""
-    dense = load_model(model.path).ir
-    for graph in (dense, model.ir):
+def fuse_squeezed(squeezed: ir.Model, dense: ir.Model, provider: str, *, weights_apart: bool = False) -> FusionCounts:
+    """Fuse ``squeezed``, and the ``dense`` model it came from to compare with; both change in place."""
+    for graph in (dense, squeezed):
         fuse(graph, provider, weights_apart=weights_apart)
-    return FusionCounts(count_fused(dense), count_fused(model.ir))
+    return FusionCounts(count_fused(dense), count_fused(squeezed))
 
 
 def count_fused(model: ir.Model) -> dict[str, int]:

@@ -16,6 +16,11 @@ def op_of(node: ir.Node) -> str:
     return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
 
 
+def operand(node: ir.Node, index: int) -> ir.Value | None:
+    """Return the operand ``index`` of ``node``; None if it is left out."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
 def int_attribute(node: ir.Node, name: str, default: int = 0) -> int:
     """Return the integer attribute ``name`` of ``node``."""
     attribute = node.attributes.get(name)
@@ -82,25 +87,29 @@ def product_scale(node: ir.Node) -> float:
 # Of these, what computes nothing but the product: no bias, no activation, no attention.
 BARE_PRODUCTS = frozenset({"MatMul", "Gather"})
 
-_INTEGERS = "stores its weight as integers; squeeze the float model first and quantize afterwards"
+INTEGERS = (  # graph.dequantizing knows these
+    "stores its weight as integers; --dequantize turns back into floats what ONNX Runtime's quantizers write, "
+    "else squeeze the float model first and quantize afterwards"
+)
+_INTEGERS_ONLY = "stores its weight as integers; squeeze the float model first and quantize afterwards"
 _FUSED = "has its weight fused in; squeeze the model before it is fused"
 _NOT_A_PRODUCT = "is not a plain matrix product"
 
 # Operators with a weight that two MatMuls cannot replace: the operands that may hold it, and why.
 CLOSED_OPERATORS: dict[str, tuple[tuple[int, ...], str]] = {
-    "MatMulInteger": ((1,), _INTEGERS),
-    "QLinearMatMul": ((3,), _INTEGERS),
-    "com.microsoft.DynamicQuantizeMatMul": ((1,), _INTEGERS),
-    "com.microsoft.GatherBlockQuantized": ((0,), _INTEGERS),
-    "com.microsoft.MatMulBnb4": ((1,), _INTEGERS),
-    "com.microsoft.MatMulFpQ4": ((1,), _INTEGERS),
-    "com.microsoft.MatMulInteger16": ((1,), _INTEGERS),
-    "com.microsoft.MatMulIntegerToFloat": ((1,), _INTEGERS),
-    "com.microsoft.MatMulNBits": ((1,), _INTEGERS),
-    "com.microsoft.QAttention": ((1,), _INTEGERS),
-    "com.microsoft.QEmbedLayerNormalization": ((2, 3, 4), _INTEGERS),
-    "com.microsoft.QGemm": ((3,), _INTEGERS),
-    "com.microsoft.QLinearMatMul": ((3,), _INTEGERS),
+    "MatMulInteger": ((1,), INTEGERS),
+    "QLinearMatMul": ((3,), _INTEGERS_ONLY),
+    "com.microsoft.DynamicQuantizeMatMul": ((1,), INTEGERS),
+    "com.microsoft.GatherBlockQuantized": ((0,), INTEGERS),
+    "com.microsoft.MatMulBnb4": ((1,), _INTEGERS_ONLY),
+    "com.microsoft.MatMulFpQ4": ((1,), _INTEGERS_ONLY),
+    "com.microsoft.MatMulInteger16": ((1,), _INTEGERS_ONLY),
+    "com.microsoft.MatMulIntegerToFloat": ((1,), INTEGERS),
+    "com.microsoft.MatMulNBits": ((1,), INTEGERS),
+    "com.microsoft.QAttention": ((1,), INTEGERS),
+    "com.microsoft.QEmbedLayerNormalization": ((2, 3, 4), _INTEGERS_ONLY),
+    "com.microsoft.QGemm": ((3,), _INTEGERS_ONLY),
+    "com.microsoft.QLinearMatMul": ((3,), _INTEGERS_ONLY),
     "com.microsoft.EmbedLayerNormalization": (
         (2, 3, 4),
         "has its tables fused in; squeeze the model before it is fused",

@@ -26,6 +26,9 @@ from squeeze_onnx.graph.outlets import Bias
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.graph.spilling import Store, in_memory
 
+INITIALIZERS_OF_THEIR_OWN = 4
+"""The first IR version with initializers that are no graph inputs."""
+
 
 def factor_site(model: ir.Model, site: MatMulSite, left: np.ndarray, right: np.ndarray) -> None:
     """Replace the weight of one site by two factors: see `Rewriter.factor`."""
@@ -44,6 +47,7 @@ class Rewriter:
     """
 
     def __init__(self, model: ir.Model, store: Store = in_memory) -> None:
+        model.ir_version = max(model.ir_version, INITIALIZERS_OF_THEIR_OWN)
         self._graph = model.graph
         self._store = store
         self._taken = names_in(model)

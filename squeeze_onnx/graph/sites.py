@@ -19,7 +19,14 @@ from squeeze_onnx.graph.constants import (
     uses_of_constant,
 )
 from squeeze_onnx.graph.names import free_name
-from squeeze_onnx.graph.operators import CLOSED_OPERATORS, WEIGHT_OPERATORS, WeightOperator, int_attribute, op_of
+from squeeze_onnx.graph.operators import (
+    CLOSED_OPERATORS,
+    WEIGHT_OPERATORS,
+    WeightOperator,
+    int_attribute,
+    op_of,
+    operand,
+)
 from squeeze_onnx.graph.roles import Role, place_weights
 
 _INDEX_TYPES = frozenset({ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING})
@@ -128,18 +135,18 @@ def _inspect(node: ir.Node, foldable: Container[ir.Value]) -> _Use | str | None:
     op = op_of(node)
     if op in CLOSED_OPERATORS:
         operands, why = CLOSED_OPERATORS[op]
-        return f"{op} {why}" if any(is_constant(_operand(node, index)) for index in operands) else None
+        return f"{op} {why}" if any(is_constant(operand(node, index)) for index in operands) else None
     operator = WEIGHT_OPERATORS.get(op)
     if operator is None:
         return None
-    constant = resolve_constant(_operand(node, operator.weight))
+    constant = resolve_constant(operand(node, operator.weight))
     if constant is not None:
         return _inspect_weight(node, operator, constant)
     if operator.lookup:
         return None
-    if _operand(node, operator.weight) in foldable:
+    if operand(node, operator.weight) in foldable:
         return f"{op} has a weight that is computed from constants; fold the constants first"
-    return f"{op} has its constant operand on the left" if is_constant(_operand(node, operator.rows)) else None
+    return f"{op} has its constant operand on the left" if is_constant(operand(node, operator.rows)) else None
 
 
 def _inspect_weight(
@@ -163,7 +170,7 @@ def _conflict(uses: Sequence[_Use]) -> str | None:
     if reaches_graph_output(source):
         return f"{op_of(first.node)} has a weight, {source.name!r}, that is also an output of the model"
     rewritten = {(use.node, use.operator.weight) for use in uses}
-    strangers = [node for node, operand in uses_of_constant(source) if (node, operand) not in rewritten]
+    strangers = [node for node, index in uses_of_constant(source) if (node, index) not in rewritten]
     strangers += [use.node for use in uses if not _alike(first, use)]
     if strangers:
         other = f"{op_of(strangers[0])} {strangers[0].name!r}"
@@ -177,10 +184,6 @@ def _alike(first: _Use, second: _Use) -> bool:
 
 def _is_table(tensor: ir.TensorProtocol) -> bool:
     return len(tensor.shape) == 2 and tensor.dtype not in _INDEX_TYPES
-
-
-def _operand(node: ir.Node, index: int) -> ir.Value | None:
-    return node.inputs[index] if index < len(node.inputs) else None
 
 
 def _has_matrix_operand(node: ir.Node) -> bool:

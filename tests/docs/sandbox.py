@@ -1,8 +1,8 @@
 """The small world in which the commands of the documentation run: the names that its pages use, each a tiny real thing.
 
-``bert-sst2/`` is a classifier and ``minilm/`` an encoder, both with a tokenizer; ``glue/`` has splits of SST-2 and STS-B that
-they answer perfectly; ``sentences.txt`` has a sentence a line. The weights are of low rank but for a little noise, so that
-squeezing them costs little, as it does with trained ones.
+``bert-sst2/`` is a classifier and ``minilm/`` an encoder, both with a tokenizer, ``minilm-int8/`` what `quantize_dynamic` makes
+of the encoder; ``glue/`` has splits of SST-2 and STS-B that they answer perfectly; ``sentences.txt`` has a sentence a line. The
+weights are of low rank but for a little noise, so that squeezing them costs little, as it does with trained ones.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from squeeze_onnx.runtime.quantizers import quantize_int8
 from squeeze_onnx.runtime.sessions import open_session
 from tests.graded_pairs import graded_pairs, write_split
 from tests.text_models import SPECIAL
@@ -30,6 +31,7 @@ def lay_out(folder: Path) -> Path:
         folder / "bert-sst2", nearly_low_rank(encoder_model(classifier=True, layers=LAYERS)), **labels
     )
     encoder = write_model_folder(folder / "minilm", nearly_low_rank(encoder_model(layers=LAYERS)))
+    quantize_int8(encoder / "model.onnx", write_model_folder(folder / "minilm-int8") / "model.onnx")
     write_sst2(classifier, folder / "glue" / "SST-2")
     pairs = graded_pairs(encoder, sum(ROWS.values()))
     pairs = [pairs[index] for index in np.random.default_rng(0).permutation(len(pairs))]

@@ -5,6 +5,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from squeeze_onnx.graph.operators import INTEGERS
 from squeeze_onnx.graph.roles import Role
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
 from tests.graph.tiny_graphs import random_weight, tiny_model
@@ -13,6 +14,7 @@ W = random_weight(4, 6)
 BIAS = random_weight(6)
 INT8 = np.random.default_rng(1).integers(-128, 128, (4, 6)).astype(np.int8)
 SCALE = np.float32(0.5)
+OVERRIDABLE = "that is also a graph input, so a caller may override it; --freeze-inputs makes it a constant"
 
 
 def only_site(model: ir.Model) -> MatMulSite:
@@ -201,7 +203,7 @@ class TestSkipped:
             pytest.param(
                 "[n] y = Gather(Q, ids)",
                 {"Q": INT8},
-                "Gather has a constant of type INT8, not a float weight",
+                "Gather has a constant of type INT8, not a float weight; --dequantize turns integers back into floats",
                 id="a table of integers that are dequantized after the lookup",
             ),
             pytest.param(
@@ -213,7 +215,7 @@ class TestSkipped:
             pytest.param(
                 "[n] y = MatMulInteger(q, Q)",
                 {"Q": INT8},
-                "MatMulInteger stores its weight as integers; squeeze the float model first and quantize afterwards",
+                f"MatMulInteger {INTEGERS}",
                 id="MatMulInteger",
             ),
             pytest.param(
@@ -225,15 +227,13 @@ class TestSkipped:
             pytest.param(
                 "[n] y = com.microsoft.MatMulNBits <K = 4, N = 6, bits = 4, block_size = 16> (x, Q, S)",
                 {"Q": np.zeros((6, 1, 8), np.uint8), "S": BIAS},
-                "com.microsoft.MatMulNBits stores its weight as integers; "
-                "squeeze the float model first and quantize afterwards",
+                f"com.microsoft.MatMulNBits {INTEGERS}",
                 id="MatMulNBits",
             ),
             pytest.param(
                 "[n] y = com.microsoft.QAttention <num_heads = 2> (q, Q, c, s, s)",
                 {"Q": INT8, "c": BIAS, "s": SCALE},
-                "com.microsoft.QAttention stores its weight as integers; "
-                "squeeze the float model first and quantize afterwards",
+                f"com.microsoft.QAttention {INTEGERS}",
                 id="QAttention",
             ),
             pytest.param(
@@ -256,12 +256,12 @@ class TestSkipped:
 
     def test_a_weight_that_a_caller_may_override(self) -> None:
         graph = "g (float[B,4] x, float[4,6] W) => (float[B,6] y) { [n] y = MatMul(x, W) }"
-        reason = "MatMul has a weight, 'W', that is also a graph input, so a caller may override it"
+        reason = f"MatMul has a weight, 'W', {OVERRIDABLE}"
         assert skipped(tiny_model(graph, W=W)) == {"n": reason}
 
     def test_a_table_that_a_caller_may_override(self) -> None:
         graph = "g (int64[S] ids, float[4,6] W) => (float[S,6] y) { [n] y = Gather(W, ids) }"
-        reason = "Gather has a weight, 'W', that is also a graph input, so a caller may override it"
+        reason = f"Gather has a weight, 'W', {OVERRIDABLE}"
         assert skipped(tiny_model(graph, W=W)) == {"n": reason}
 
     def test_a_weight_that_is_an_output_of_the_model(self) -> None:
