@@ -93,7 +93,10 @@ def distill(
         raise ModelError(
             "--distill finds no float32 weight that the answer depends on: convert the model to FLOAT first"
         )
-    start = as_vector(read_entries(student, parameters))
+    saving = None
+    if checkpoint is not None:
+        fingerprint = _fingerprint(config, losses, as_vector(read_entries(student, parameters)), batches)
+        saving = Saving(Checkpoint(checkpoint.path, fingerprint), checkpoint.minutes)
     search, pace = _share_steps(student, losses, len(batches), config)
     with TemporaryDirectory() as folder:
         taught = teach(teacher, graph, batches, Path(folder) / "teacher", provider=provider, track=track)
@@ -104,11 +107,8 @@ def distill(
             Stage(f"Distillation, layer {block.layer}", partial(school.teach_block, prefix, place, block))
             for place, block in learning
         ]
-        stages.append(Stage("Distillation", partial(school.teach_whole, losses, parameters, [start] if stages else [])))
-        saving = None
-        if checkpoint is not None:
-            fingerprint = _fingerprint(config, losses, start, batches)
-            saving = Saving(Checkpoint(checkpoint.path, fingerprint), checkpoint.minutes)
+        earlier = [as_vector(read_entries(student, parameters))] if stages else []
+        stages.append(Stage("Distillation", partial(school.teach_whole, losses, parameters, earlier)))
         *alone, whole = learn_in_stages(student, parameters, stages, saving, track)
     blocks = [
         LearnedBlock(block.layer, history.before, history.best[1], history.steps)

@@ -139,8 +139,8 @@ class Imitation:
         self._schedule = Schedule(config.rate, steps, max(round(config.warm_up * steps), 1))
         self._interval = interval
         self._optimizer = AdamW.fresh(learner.parameters.size, weight_decay=config.weight_decay)
-        self._starts = [*earlier, learner.parameters.copy()]
-        self._best_parameters = self._starts[-1].copy()
+        self._earlier = earlier
+        self._best_parameters = learner.parameters.copy()
         self._step = 0
         self._history: list[tuple[int, float]] = []
         self._loss = np.nan
@@ -188,10 +188,15 @@ class Imitation:
         self._history = evaluations_of(state["history"])
 
     def _choose_start(self) -> None:
-        for start in self._starts:
-            self._learner.parameters[:] = start
-            self._evaluate()
-        self._learner.parameters[:] = self._best_parameters
+        parameters = self._learner.parameters
+        if self._earlier:
+            own = parameters.copy()
+            for start in self._earlier:
+                parameters[:] = start
+                self._evaluate()
+            parameters[:] = own
+        self._evaluate()
+        parameters[:] = self._best_parameters
 
     def _take(self, step: int) -> None:
         learner, config = self._learner, self._config
@@ -219,7 +224,7 @@ class Imitation:
 
     def _is_over(self) -> bool:
         """Whether nothing got better for a while. The start does not count: a good one is first lost, then passed."""
-        learned = [loss for _, loss in self._history[len(self._starts) :]]
+        learned = [loss for _, loss in self._history[len(self._earlier) + 1 :]]
         return bool(learned) and len(learned) - 1 - int(np.argmin(learned)) >= self._config.patience
 
 

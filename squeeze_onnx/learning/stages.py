@@ -62,25 +62,26 @@ class _Course:
 
     def attend(self, stage: Stage, track: Track) -> None:
         """Go through one stage, or what is left of it."""
-        start = as_vector(read_entries(self._student, self._parameters))
         imitation = stage.begin()
         if self._interrupted is not None:
             imitation.restore(self._interrupted)
             self._interrupted = None
-        imitation.learn(track, stage.label, lambda: self._save_if_due(imitation, start))
-        self._save(imitation, start)
+        imitation.learn(track, stage.label, lambda: self._save_if_due(imitation))
+        self._save(imitation)
         put_entries(self._student, imitation.best_entries())
         self.histories.append(imitation.history)
 
-    def _save_if_due(self, imitation: Imitation, start: np.ndarray) -> None:
+    def _save_if_due(self, imitation: Imitation) -> None:
         if self._saving is not None and time.monotonic() - self._saved_at >= 60 * self._saving.minutes:
-            self._save(imitation, start)
+            self._save(imitation)
 
-    def _save(self, imitation: Imitation, start: np.ndarray) -> None:
+    def _save(self, imitation: Imitation) -> None:
+        """Save the state, and the student, which is what it was when the stage began."""
         if self._saving is None:
             return
         over = {_key(index): np.array(history.evaluations) for index, history in enumerate(self.histories)}
-        self._saving.checkpoint.save({"stage": np.array(self.stage), "student": start, **over, **imitation.state()})
+        student = as_vector(read_entries(self._student, self._parameters))
+        self._saving.checkpoint.save({"stage": np.array(self.stage), "student": student, **over, **imitation.state()})
         self._saved_at = time.monotonic()
 
     def _go_back_to(self, state: dict[str, np.ndarray]) -> None:
