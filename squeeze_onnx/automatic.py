@@ -47,7 +47,7 @@ def _resolved(
 def _decides(model: OnnxModel) -> bool:
     """Whether the answer is a class or a score: few directions of each output move it, and gradients know which.
 
-    The text of an embedding is in all of them, and `whiten` does nearly as well there in a third of the time
+    The text of an embedding is in all of them, and `whiten` does nearly as well there in two thirds of the time
     (models/*/results/method.json).
     """
     try:
