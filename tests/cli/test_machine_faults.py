@@ -86,6 +86,7 @@ def test_a_data_file_that_fails_while_it_is_read(
     with_data_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     spoil: Callable[[Path], object],
     said: str,
 ) -> None:
