@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.rewrite import factor_site
 from tests.tiny_encoder import batch, encoder_model, weights_of, with_weights
 from tests.tiny_models import WEIGHT, matmul_model, value
@@ -105,14 +107,19 @@ def test_what_is_quantized_or_has_weights_as_inputs_is_looked_at_twice(tmp_path:
     ]
 
 
-def test_a_dequantized_model_that_is_far_from_the_float_one_is_wrong(tmp_path: Path) -> None:
+def test_a_dequantized_model_that_is_far_from_both_others_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written(tmp_path / "exports" / "float", encoder_model(classifier=True), **batch())
-    other = weights_of(encoder_model(classifier=True))["classifier.weight"]
     quantized = written(tmp_path / "exports" / "int8", matmul_model(), **batch())
-    model = with_weights(encoder_model(classifier=True), {"classifier.weight": -other})
-    quantize_dynamic(model, quantized / "model.onnx", weight_type=QuantType.QInt8)
+    quantize_dynamic(encoder_model(classifier=True), quantized / "model.onnx", weight_type=QuantType.QInt8)
     (quantized / FLOAT).symlink_to(Path("..", "float"))
-    assert sweep.look_at(sweep.Job(quantized, prepared=True)).outcome == "wrong"
+    opposite = -weights_of(encoder_model(classifier=True))["classifier.weight"]
+    spoiled: ir.Model = ir.from_proto(with_weights(encoder_model(classifier=True), {"classifier.weight": opposite}))
+    job = sweep.Job(quantized, prepared=True)
+    assert sweep.look_at(job).outcome == "squeezed"
+    monkeypatch.setattr(sweep, "open_model", lambda path, config: OnnxModel(path / "model.onnx", spoiled))
+    assert sweep.look_at(job).outcome == "wrong"
 
 
 def test_a_type_that_onnxruntime_has_no_kernels_for_is_evaluated_by_reference(tmp_path: Path) -> None:

@@ -164,10 +164,6 @@ def _only_reader(value: ir.Value, op: str) -> ir.Node | None:
     return readers[0] if alone and op_of(readers[0]) == op else None
 
 
-def _otheroperand(node: ir.Node, value: ir.Value | None) -> ir.Value | None:
-    return next((operand for operand in node.inputs if operand is not value), None)
-
-
 def _other_operand(node: ir.Node, value: ir.Value | None) -> ir.Value | None:
     return next((operand for operand in node.inputs if operand is not value), None)
 
