@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -47,9 +46,10 @@ class Quantization:
 
     def range_of(self, dtype: ir.DataType) -> tuple[Any, Any]:
         """Return the lowest and highest number that integers of ``dtype`` stand for, where there is one scale for all."""
-        limits = ml_dtypes.iinfo(dtype.numpy())  # type: ignore[no-untyped-call]
+        levels = 2**dtype.bitwidth
+        least = 0 if dtype.name.startswith("U") else -levels // 2
         zero_point, scale = self.parameters()
-        lowest, highest = ((limit - zero_point) * scale for limit in (int(limits.min), int(limits.max)))
+        lowest, highest = ((limit - zero_point) * scale for limit in (least, least + levels - 1))
         kind = self.scale.dtype.numpy().type
         return kind(lowest), kind(highest)
 
