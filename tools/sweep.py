@@ -163,7 +163,7 @@ def _compare(model: OnnxModel, expected: Expected | None) -> None:
     outputs = _outputs(model, expected)
     if expected is None or not expected.steady:
         return
-    difference = differences(outputs, expected.outputs, 3e-2 if expected.coarse else 1e-5)
+    difference = differences(outputs, expected.outputs, expected.tolerance)
     if difference:
         raise _WrongError(difference)
 
