@@ -3,6 +3,7 @@
 Both go a tensor at a time, so that memory grows with the largest weight and not with the model.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,20 +51,11 @@ class DataFileTensor(ir.LazyTensor):
 
         Raises ModelError if the file is not any more what it was when the model was loaded.
         """
-        tensor = self.stored
-        unmapped = ir.ExternalTensor(
-            tensor.location,
-            tensor.offset,
-            tensor.length,
-            tensor.dtype,
-            shape=tensor.shape,
-            name=tensor.name,
-            base_dir=tensor.base_dir,
-        )
+        unmapped = _unmapped(self.stored, self.stored.location, self.stored.base_dir)
         try:
             if length_and_time(self.path) != self.length_and_time:
                 raise ModelError(f"{self.path} was changed while its weights were in use: start again")
-            return ir.Tensor(unmapped.numpy(), dtype=tensor.dtype)
+            return ir.Tensor(unmapped.numpy(), dtype=self.dtype)
         except (OSError, ValueError) as error:
             raise ModelError(f"{self.path} cannot be read any more ({error}): put it back and start again") from error
 
@@ -97,7 +89,7 @@ class TensorPlace:
 
 
 def external_files(model: ir.Model) -> tuple[Path, ...]:
-    """Return the data files that weights of ``model`` are read from: absolute paths, sorted, each once."""
+    """Return the files that weights of ``model`` are read from, its own among them: absolute paths, sorted, each once."""
     return tuple(sorted({path for place in tensor_places(model) for path in _files_of(place.tensor)}))
 
 
@@ -105,9 +97,10 @@ def read_from_files(model: ir.Model, path: Path) -> None:
     """Make the external tensors of ``model``, loaded from the absolute ``path``, `DataFileTensor`s."""
     for place, tensor in _external_tensors(model):
         if tensor.location == path.name:
-            place.put(DataFileTensor(_unconfined(tensor, path)))
+            # The .onnx file itself may be a link: the user pointed to it. An empty folder means no confinement.
+            place.put(DataFileTensor(_unmapped(tensor, path, "")))
         else:
-            tensor.base_dir = path.parent  # onnx_ir sets none in functions, and takes an empty one for "no confinement"
+            tensor.base_dir = path.parent  # onnx_ir sets none in functions
             place.put(DataFileTensor(tensor))
 
 
@@ -118,10 +111,12 @@ def keep_in_memory(model: ir.Model) -> None:
             place.put(ir.Tensor(place.tensor.numpy().copy(), dtype=place.tensor.dtype, name=place.tensor.name))
 
 
-def _unconfined(tensor: ir.ExternalTensor, path: Path) -> ir.ExternalTensor:
-    """Return a tensor of the .onnx file itself, which may be a link: the user pointed to it."""
+def _unmapped(
+    tensor: ir.ExternalTensor, location: str | os.PathLike[str], base_dir: str | os.PathLike[str]
+) -> ir.ExternalTensor:
+    """Return ``tensor`` as it was before its first use, at ``location`` in ``base_dir``."""
     return ir.ExternalTensor(
-        str(path),
+        location,
         tensor.offset,
         tensor.length,
         tensor.dtype,
@@ -129,6 +124,7 @@ def _unconfined(tensor: ir.ExternalTensor, path: Path) -> ir.ExternalTensor:
         name=tensor.name,
         doc_string=tensor.doc_string,
         metadata_props=tensor.metadata_props,
+        base_dir=base_dir,
     )
 
 
