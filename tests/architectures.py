@@ -254,12 +254,17 @@ def build(folder: Path) -> None:
 def exported_models(cache: Path) -> Path:
     """Return the folder of all exports, built on first use for each set of package versions."""
     versions = "\n".join(f"{package} {version(package)}" for package in PACKAGES)
-    folder = cache / f"architectures-{FORMAT}-{sha256(versions.encode()).hexdigest()[:12]}"
+    return built_once(cache, f"architectures-{FORMAT}", versions, "tests.architectures")
+
+
+def built_once(cache: Path, name: str, versions: str, module: str, *arguments: Path) -> Path:
+    """Return the folder in ``cache`` that ``python -m module arguments FOLDER`` makes, on first use for these ``versions``."""
+    folder = cache / f"{name}-{sha256(versions.encode()).hexdigest()[:12]}"
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=cache) as unfinished:
             staged = Path(unfinished) / "exports"
             subprocess.run(
-                [sys.executable, "-m", "tests.architectures", staged],
+                [sys.executable, "-m", module, *arguments, staged],
                 cwd=REPOSITORY,
                 check=True,
                 env={**os.environ, "PYTHONWARNINGS": "ignore"},

@@ -6,14 +6,11 @@ of its own (``python -m tools.sweep_exports CACHE FOLDER``), and keeps them. Wha
 """
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,9 +23,9 @@ from tests.architectures import (
     HIDDEN,
     OPSET,
     PACKAGES,
-    REPOSITORY,
     VOCABULARY,
     Architecture,
+    built_once,
     exported_models,
 )
 from tools.sweep_variants import VARIANTS
@@ -136,7 +133,7 @@ def build(cache: Path, folder: Path) -> None:
     exports = _Exports(folder)
     known = exported_models(cache)
     for name, architecture in ARCHITECTURES.items():
-        (folder / name).mkdir(exist_ok=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
         for path in (known / name).glob("*.onnx"):
             (folder / name / path.name).write_bytes(path.read_bytes())
         for opset in OLD_OPSETS:
@@ -159,20 +156,7 @@ def build(cache: Path, folder: Path) -> None:
 def further_exports(cache: Path) -> Path:
     """Return the folder of all exports, built on first use for each set of package versions."""
     versions = "\n".join(f"{package} {_version(package)}" for package in (*PACKAGES, "onnxsim"))
-    folder = cache / f"sweep-{FORMAT}-{sha256(versions.encode()).hexdigest()[:12]}"
-    if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=cache) as unfinished:
-            staged = Path(unfinished) / "exports"
-            staged.mkdir()
-            subprocess.run(
-                [sys.executable, "-m", "tools.sweep_exports", cache, staged],
-                cwd=REPOSITORY,
-                check=True,
-                env={**os.environ, "PYTHONWARNINGS": "ignore"},
-                stdout=subprocess.DEVNULL,
-            )
-            staged.rename(folder)
-    return folder
+    return built_once(cache, f"sweep-{FORMAT}", versions, "tools.sweep_exports", cache)
 
 
 def _version(package: str) -> str:
