@@ -139,9 +139,6 @@ class BlockLessons:
     def __init__(self, prefix: Prefix, block: Block, graph: LossGraph, taught: TaughtBatches) -> None:
         self._prefix, self._block, self._targets, self._taught = prefix, block, graph.targets, taught
 
-    def __len__(self) -> int:
-        return len(self._taught)
-
     def feeds(self, index: int) -> dict[str, np.ndarray]:
         """Return all inputs of the loss graph for one batch."""
         return {**self._prefix.read(index, self._block.part.inputs), **self._taught.taught(index, self._targets)}

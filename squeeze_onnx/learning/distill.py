@@ -18,11 +18,13 @@ import onnx_ir as ir
 
 from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.errors import ModelError
+from squeeze_onnx.learning.batch_learner import Lessons, open_learner
 from squeeze_onnx.learning.blocks import Block, BlockLessons, BlockSearch, Prefix, block_graph, find_blocks
 from squeeze_onnx.learning.checkpoints import Checkpoint, CheckpointConfig
-from squeeze_onnx.learning.imitation import DistillConfig, Imitation, Lessons, batches_to_learn_on, open_learner
+from squeeze_onnx.learning.imitation import DistillConfig, Imitation, batches_to_learn_on
 from squeeze_onnx.learning.losses import HiddenStateError, LossGraph, LossHead, attach_losses
 from squeeze_onnx.learning.parameters import learnable_parameters, read_entries
+from squeeze_onnx.learning.parts import PartedText, in_parts
 from squeeze_onnx.learning.stages import Saving, Stage, learn_in_stages
 from squeeze_onnx.learning.teacher import TaughtBatches, teach
 from squeeze_onnx.learning.vectors import as_vector
@@ -98,10 +100,13 @@ def distill(
         fingerprint = _fingerprint(config, losses, as_vector(read_entries(student, parameters)), batches)
         saving = Saving(Checkpoint(checkpoint.path, fingerprint), checkpoint.minutes)
     search, pace = _share_steps(student, losses, len(batches), config)
+    text = in_parts(batches, student)
     with TemporaryDirectory() as folder:
-        taught = teach(teacher, graph, batches, Path(folder) / "teacher", provider=provider, track=track)
-        school = _School(student, taught, config, pace, provider, threads)
-        prefix = Prefix(student, search.blocks, batches, Path(folder) / "student", provider=provider, threads=threads)
+        taught = teach(teacher, graph, text.parts, Path(folder) / "teacher", provider=provider, track=track)
+        school = _School(student, text, taught, config, pace, provider, threads)
+        prefix = Prefix(
+            student, search.blocks, text.parts, Path(folder) / "student", provider=provider, threads=threads
+        )
         learning = [(place, block) for place, block in enumerate(search.blocks) if block.parameters]
         stages = [
             Stage(f"Distillation, layer {block.layer}", partial(school.teach_block, prefix, place, block))
@@ -152,6 +157,7 @@ class _School:
     """Opens what learns; the weights are those that ``student`` has by then."""
 
     student: ir.Model
+    text: PartedText
     taught: TaughtBatches
     config: DistillConfig
     pace: _Pace
@@ -178,11 +184,10 @@ class _School:
         steps: int,
         earlier: Sequence[np.ndarray] = (),
     ) -> Imitation:
-        learner = open_learner(graph, parameters, lessons, provider=self.provider, threads=self.threads)
+        learner = open_learner(graph, parameters, lessons, self.text, provider=self.provider, threads=self.threads)
         return Imitation(
             learner,
             graph.heads[0],
-            lessons,
             self.config,
             steps=steps,
             interval=self.pace.interval,

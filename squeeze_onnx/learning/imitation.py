@@ -6,14 +6,13 @@ Of what part of a model learns from which lessons it knows nothing, so the whole
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from squeeze_onnx.errors import ModelError, OptionError
-from squeeze_onnx.learning.gradients import differentiate
-from squeeze_onnx.learning.learner import Learner
-from squeeze_onnx.learning.losses import LOSS, LossGraph
+from squeeze_onnx.learning.batch_learner import BatchLearner
+from squeeze_onnx.learning.losses import LOSS
 from squeeze_onnx.learning.optimizer import AdamW, Schedule, clip
 from squeeze_onnx.progress import Track
 
@@ -49,26 +48,6 @@ class DistillConfig:
             raise OptionError(f"--distill is a positive number of steps, or auto; got {self.steps}")
         if not 0 <= self.block_share <= 1:
             raise OptionError(f"--distill-layers is a float from 0 to 1; got {self.block_share}")
-
-
-class Lessons(Protocol):
-    """Batches, each with what the teacher makes of it."""
-
-    def __len__(self) -> int:
-        """Return how many batches there are."""
-        ...
-
-    def feeds(self, index: int) -> dict[str, np.ndarray]:
-        """Return all inputs of the loss graph for one batch."""
-        ...
-
-    def sequences(self, index: int) -> int:
-        """Return how many sequences a batch has."""
-        ...
-
-    def example(self) -> dict[str, np.ndarray]:
-        """Return inputs that show every axis along which something may be broadcast: of two sequences, if there are so many."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -107,14 +86,6 @@ def batches_to_learn_on(batches: Sequence[T], config: DistillConfig) -> list[T]:
     return [batch for index, batch in enumerate(batches) if index not in held_out]
 
 
-def open_learner(
-    graph: LossGraph, parameters: Sequence[str], lessons: Lessons, *, provider: str = "cpu", threads: int | None = None
-) -> Learner:
-    """Differentiate ``graph``, which ``lessons`` feed, by ``parameters``, and open the result."""
-    differentiated = differentiate(graph.model, parameters, LOSS, lessons.example())
-    return Learner(differentiated, (LOSS, *graph.heads), provider=provider, threads=threads)
-
-
 class Imitation:
     """Learning as it goes on: everything that changes from step to step.
 
@@ -124,18 +95,17 @@ class Imitation:
 
     def __init__(
         self,
-        learner: Learner,
+        learner: BatchLearner,
         judge: str,
-        lessons: Lessons,
         config: DistillConfig,
         *,
         steps: int,
         interval: int,
         earlier: Sequence[np.ndarray] = (),
     ) -> None:
-        self._learner, self._judge, self._lessons, self._config = learner, judge, lessons, config
-        self._held_out = held_out_batches(len(lessons), config)
-        self._learned_on = batches_to_learn_on(range(len(lessons)), config)
+        self._learner, self._judge, self._config = learner, judge, config
+        self._held_out = held_out_batches(len(learner), config)
+        self._learned_on = batches_to_learn_on(range(len(learner)), config)
         self._schedule = Schedule(config.rate, steps, max(round(config.warm_up * steps), 1))
         self._interval = interval
         self._optimizer = AdamW.fresh(learner.parameters.size, weight_decay=config.weight_decay)
@@ -200,7 +170,7 @@ class Imitation:
 
     def _take(self, step: int) -> None:
         learner, config = self._learner, self._config
-        self._loss = learner.run(self._lessons.feeds(self._batch_of(step)))[LOSS]
+        self._loss = learner.run(self._batch_of(step))[LOSS]
         if not np.isfinite(clip(learner.gradient, config.largest_gradient)):
             raise ModelError(f"--distill: the gradient of step {step} is not finite: check the weights of the model")
         self._optimizer.update(learner.parameters, learner.gradient, self._schedule.rate(step))
@@ -216,8 +186,8 @@ class Imitation:
 
     def _evaluate(self) -> None:
         """Judge the parameters on held-out text, every sequence alike, and keep them if they are the best."""
-        losses = [self._learner.run(self._lessons.feeds(index))[self._judge] for index in self._held_out]
-        loss = float(np.average(losses, weights=[self._lessons.sequences(index) for index in self._held_out]))
+        losses = [self._learner.run(batch)[self._judge] for batch in self._held_out]
+        loss = float(np.average(losses, weights=[self._learner.sequences(batch) for batch in self._held_out]))
         self._history.append((self._step, loss))
         if self.history.best is self._history[-1]:
             self._best_parameters[:] = self._learner.parameters

@@ -6,31 +6,33 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.errors import OptionError
-from squeeze_onnx.learning.imitation import DistillConfig, Imitation, open_learner
-from squeeze_onnx.learning.learner import Learner
+from squeeze_onnx.learning.batch_learner import BatchLearner, open_learner
+from squeeze_onnx.learning.imitation import DistillConfig, Imitation
 from squeeze_onnx.learning.losses import attach_losses
 from squeeze_onnx.learning.objectives import answer_loss
 from squeeze_onnx.learning.parameters import learnable_parameters
-from squeeze_onnx.learning.teacher import TaughtBatches, teach
+from squeeze_onnx.learning.parts import in_parts
+from squeeze_onnx.learning.teacher import teach
 from squeeze_onnx.progress import silent
 from tests.learning.test_distill import TOKENS, dense, squeezed, text
 
-School = tuple[Learner, str, TaughtBatches]
+School = tuple[BatchLearner, str]
 STEPS = 4
 
 
 @pytest.fixture(scope="module")
 def school(tmp_path_factory: pytest.TempPathFactory) -> School:
-    """Return a learner that computes what the answer of the squeezed encoder lacks, the loss's name, and lessons."""
+    """Return a learner that computes what the answer of the squeezed encoder lacks, and the loss's name."""
     student, losses = squeezed(), [answer_loss(TOKENS)]
     graph = attach_losses(student, losses)
-    taught = teach(dense(), graph, text(), tmp_path_factory.mktemp("imitation"))
+    parted = in_parts(text(), student)
+    taught = teach(dense(), graph, parted.parts, tmp_path_factory.mktemp("imitation"))
     parameters = learnable_parameters(student, [losses[0].value])
-    return open_learner(graph, parameters, taught, threads=1), graph.heads[0], taught
+    return open_learner(graph, parameters, taught, parted, threads=1), graph.heads[0]
 
 
 @pytest.fixture
-def learner(school: School) -> Iterator[Learner]:
+def learner(school: School) -> Iterator[BatchLearner]:
     found = school[0]
     start = found.parameters.copy()
     yield found
@@ -45,7 +47,7 @@ def imitation(school: School, steps: int, *earlier: np.ndarray) -> Imitation:
     return Imitation(*school, DistillConfig(rate=1e-3), steps=steps, interval=2, earlier=earlier)
 
 
-def test_goes_on_from_the_earlier_start_if_that_is_better(school: School, learner: Learner) -> None:
+def test_goes_on_from_the_earlier_start_if_that_is_better(school: School, learner: BatchLearner) -> None:
     good = learner.parameters.copy()
     from_good = imitation(school, STEPS)
     from_good.learn(silent, "", lambda: None)
@@ -57,7 +59,7 @@ def test_goes_on_from_the_earlier_start_if_that_is_better(school: School, learne
     assert tuple(learned) == from_good.history.evaluations[1:]
 
 
-def test_goes_on_from_the_later_start_if_that_is_better(school: School, learner: Learner) -> None:
+def test_goes_on_from_the_later_start_if_that_is_better(school: School, learner: BatchLearner) -> None:
     good = learner.parameters.copy()
     run = imitation(school, 0, spoiled(good))
     run.learn(silent, "", lambda: None)

@@ -13,10 +13,10 @@ from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.decompositions import Exact, Factors
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
-from squeeze_onnx.learning.gradients import differentiate
-from squeeze_onnx.learning.learner import Learner
+from squeeze_onnx.learning.batch_learner import BatchLearner, open_learner
 from squeeze_onnx.learning.losses import LOSS, LossHead, attach_losses
 from squeeze_onnx.learning.optimizer import AdamW
+from squeeze_onnx.learning.parts import in_parts
 from squeeze_onnx.learning.soco.prices import by_damage
 from squeeze_onnx.learning.soco.scaled_graph import ScaledSite, scale_sites
 from squeeze_onnx.learning.soco.scales import Scales
@@ -30,7 +30,7 @@ from squeeze_onnx.learning.soco.stages import (
     StageName,
     StageRecord,
 )
-from squeeze_onnx.learning.teacher import TaughtBatches, teach
+from squeeze_onnx.learning.teacher import teach
 from squeeze_onnx.methods import WeightingOf
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.spectra import SiteSpectra
@@ -107,15 +107,15 @@ def learn_spectra(
     graph = attach_losses(student, losses)
     learned = [site.scale for site in scaled.values()]
     learned += [site.right for site in scaled.values()] if config.deviation else []
+    text = in_parts(batches, model)
     with TemporaryDirectory() as folder:
-        taught = teach(model, graph, batches, Path(folder), provider=provider, track=track)
-        differentiated = differentiate(graph.model, learned, LOSS, taught.example())
-        learner = Learner(differentiated, (LOSS,), provider=provider, threads=threads)
+        taught = teach(model, graph, text.parts, Path(folder), provider=provider, track=track)
+        learner = open_learner(graph, learned, taught, text, provider=provider, threads=threads)
         scales = Scales(
             learner.parameters[: sum(each.rank for each in components.values())],
             [each.candidate for each in measured],
         )
-        run = _Run(learner, taught, scales, scaled, keep=keep, config=config)
+        run = _Run(learner, scales, scaled, keep=keep, config=config)
         run.learn(track)
     rights = run.rights()
     spectra = {name: _spectrum(scales, name, components[name], rights.get(site.right)) for name, site in scaled.items()}
@@ -148,17 +148,16 @@ class _Run:
 
     def __init__(
         self,
-        learner: Learner,
-        taught: TaughtBatches,
+        learner: BatchLearner,
         scales: Scales,
         scaled: Mapping[str, ScaledSite],
         *,
         keep: float,
         config: SocoConfig,
     ) -> None:
-        self._learner, self._taught, self._scales, self._scaled, self._config = learner, taught, scales, scaled, config
+        self._learner, self._scales, self._scaled, self._config = learner, scales, scaled, config
         self._allocator = GlobalBudget(keep)
-        self._window = min(config.window, len(taught))
+        self._window = min(config.window, len(learner))
         self._start = learner.parameters.copy()
         self._parts = (slice(None, scales.values.size), slice(scales.values.size, None))
         self._optimizers = [_optimizer(learner.parameters[part]) for part in self._parts]
@@ -212,7 +211,7 @@ class _Run:
     def _take(self, stage: Stage) -> None:
         learner = self._learner
         step = len(self._losses)
-        loss = learner.run(self._taught.feeds(self._batch_of(step)))[LOSS]
+        loss = learner.run(self._batch_of(step))[LOSS]
         if not np.isfinite(np.linalg.norm(learner.gradient)):
             raise ModelError(
                 f"--method soco: the gradient of step {step} is not finite: check the weights of the model"
@@ -231,5 +230,5 @@ class _Run:
 
     def _batch_of(self, step: int) -> int:
         """Return the batch of a step: every epoch in an order of its own, which depends on the seed and nothing else."""
-        epoch, place = divmod(step, len(self._taught))
-        return int(np.random.default_rng([self._config.seed, epoch]).permutation(len(self._taught))[place])
+        epoch, place = divmod(step, len(self._learner))
+        return int(np.random.default_rng([self._config.seed, epoch]).permutation(len(self._learner))[place])

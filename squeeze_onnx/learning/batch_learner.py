@@ -1,0 +1,75 @@
+"""A learner that takes whole batches, part by part: losses and gradient are means over the sequences of a batch."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from squeeze_onnx.learning.gradients import differentiate
+from squeeze_onnx.learning.learner import Learner
+from squeeze_onnx.learning.losses import LOSS, LossGraph
+from squeeze_onnx.learning.parts import PartedText
+
+
+class Lessons(Protocol):
+    """Parts of batches, each with what the teacher makes of it."""
+
+    def feeds(self, index: int) -> dict[str, np.ndarray]:
+        """Return all inputs of the loss graph for one part."""
+        ...
+
+    def sequences(self, index: int) -> int:
+        """Return how many sequences a part has."""
+        ...
+
+    def example(self) -> dict[str, np.ndarray]:
+        """Return inputs that show every axis along which something may be broadcast: of two sequences, if there are so many."""
+        ...
+
+
+class BatchLearner:
+    """Computes losses and the ``gradient`` of one batch of ``text`` at ``parameters``, which an optimizer changes in place."""
+
+    def __init__(self, learner: Learner, lessons: Lessons, text: PartedText) -> None:
+        self._learner, self._lessons, self._text = learner, lessons, text
+        self.parameters = learner.parameters
+        self.gradient = np.zeros_like(learner.gradient)
+
+    def __len__(self) -> int:
+        """Return how many batches there are."""
+        return len(self._text)
+
+    def named(self, vector: np.ndarray) -> dict[str, np.ndarray]:
+        """Return views of ``vector``, which is ordered as ``parameters``, by the name of the parameter and in its shape."""
+        return self._learner.named(vector)
+
+    def sequences(self, batch: int) -> int:
+        """Return how many sequences a batch has."""
+        return sum(self._lessons.sequences(index) for index in self._text.of(batch))
+
+    def run(self, batch: int) -> dict[str, float]:
+        """Fill ``gradient`` for one batch and return the losses by name."""
+        sequences, losses = self.sequences(batch), dict[str, float]()
+        self.gradient[:] = 0
+        for index in self._text.of(batch):
+            share = self._lessons.sequences(index) / sequences
+            for name, loss in self._learner.run(self._lessons.feeds(index)).items():
+                losses[name] = losses.get(name, 0.0) + share * loss
+            self._learner.gradient *= share
+            self.gradient += self._learner.gradient
+        return losses
+
+
+def open_learner(
+    graph: LossGraph,
+    parameters: Sequence[str],
+    lessons: Lessons,
+    text: PartedText,
+    *,
+    provider: str = "cpu",
+    threads: int | None = None,
+) -> BatchLearner:
+    """Differentiate ``graph``, which ``lessons`` on ``text`` feed, by ``parameters``, and open the result."""
+    differentiated = differentiate(graph.model, parameters, LOSS, lessons.example())
+    learner = Learner(differentiated, (LOSS, *graph.heads), provider=provider, threads=threads)
+    return BatchLearner(learner, lessons, text)
