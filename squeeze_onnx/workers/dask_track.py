@@ -10,10 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import dask.config
 import distributed
 
 from squeeze_onnx import __version__
@@ -26,6 +28,14 @@ R = TypeVar("R")
 
 AHEAD = 4
 """Items out for each thread of a worker: they differ in size, and answers are taken in order."""
+
+SELDOM = {
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.worker.profile.enabled": False,
+}
+"""Dask looks after itself up to a hundred times a second, for charts that nobody sees of a scheduler that is started here."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +130,8 @@ class DaskTrack(Track):
             waiting = iter(items)
             out: deque[distributed.Future] = deque()
             for _ in self.track(items, description):
-                for item in waiting:
+                for item in islice(waiting, max(AHEAD * self.hands() - len(out), 0)):
                     out.append(self.pool.submit(sender.pack((task, item)), Path(folder)))
-                    if len(out) >= AHEAD * self.pool.threads():
-                        break
                 yield unpack_answer(self.pool.answer(out.popleft()), sender.sites)
 
 
@@ -147,13 +155,16 @@ def _place(scheduler: str) -> Iterator[dict[str, Any]]:
     """Yield how a client finds ``scheduler``, started here if it is a local one."""
     local = re.fullmatch(r"local:([1-9]\d*)", scheduler)
     if local:
-        with distributed.LocalCluster(
-            n_workers=int(local[1]),
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            silence_logs=logging.CRITICAL,
-        ) as cluster:
+        with (
+            dask.config.set(SELDOM),
+            distributed.LocalCluster(
+                n_workers=int(local[1]),
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",
+                silence_logs=logging.CRITICAL,
+            ) as cluster,
+        ):
             yield {"address": cluster.scheduler_address}
     elif "://" in scheduler:
         yield {"address": scheduler}
