@@ -23,7 +23,7 @@ from squeeze_onnx.graph.spilling import Store, in_memory
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, distill
 from squeeze_onnx.learning.imitation import DistillConfig, batches_to_learn_on
-from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.objectives import imitation_losses, learning_rate
 from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.plan import Plan
@@ -212,13 +212,14 @@ def distilled(
 ) -> SqueezeResult:
     """Let the squeezed model, whose weights change in place, learn to imitate the ``dense`` one for ``config.distill`` steps."""
     clock = Stopwatch()
+    head = head_of(result.model)
     with clock.stage("distillation"):
         outcome = distill(
             result.model.ir,
             dense,
-            imitation_losses(dense, head_of(result.model)),
+            imitation_losses(dense, head),
             calibration,
-            _distillation(config),
+            replace(_distillation(config), rate=learning_rate(head)),
             provider=config.provider,
             checkpoint=checkpoint,
             track=track,

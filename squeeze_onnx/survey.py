@@ -16,7 +16,7 @@ from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite, find_sites
 from squeeze_onnx.learning.fisher import collect_fisher
 from squeeze_onnx.learning.objectives import imitation_losses
-from squeeze_onnx.learning.soco.learn import SocoConfig, SpectrumLearning, learn_spectra
+from squeeze_onnx.learning.soco.learn import HIDDEN_WEIGHT, SocoConfig, SpectrumLearning, learn_spectra
 from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS, WeightingOf
 from squeeze_onnx.moments import Moments
@@ -174,7 +174,7 @@ def _learn(
         with_floors(spectra, config.floor),
         weighting_of,
         calibration,
-        losses=imitation_losses(model.ir, head_of(model)),
+        losses=imitation_losses(model.ir, head_of(model), hidden_weight=HIDDEN_WEIGHT),
         keep=config.keep or DEFAULT_KEEP,
         config=SocoConfig(seed=config.seed),
         provider=config.provider,

@@ -73,7 +73,7 @@ RUNS = (
     ),
     *(Run(f"soco, keep {keep}", {"method": "soco", "keep": keep}) for keep in BUDGETS),
     *(
-        Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=2048)
+        Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=4096)
         for keep in (0.5, 0.33, 0.25)
     ),
     *(

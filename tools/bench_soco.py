@@ -19,7 +19,7 @@ import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
 from squeeze_onnx.learning.objectives import imitation_losses
-from squeeze_onnx.learning.soco.learn import SocoConfig, learn_spectra
+from squeeze_onnx.learning.soco.learn import HIDDEN_WEIGHT, SocoConfig, learn_spectra
 from squeeze_onnx.learning.soco.stages import STAGES, StageName
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.squeezing import carry_out, distilled, plan_for
@@ -154,7 +154,7 @@ class Bench:
             base.spectra,
             METHODS["svd" if row.plain else "whiten"].weighting_of(base.moments),
             self._text,
-            losses=imitation_losses(self._dense.ir, head_of(self._dense)),
+            losses=imitation_losses(self._dense.ir, head_of(self._dense), hidden_weight=HIDDEN_WEIGHT),
             keep=row.learned_for,
             config=replace(row.learned, most_steps=self._most_steps),
             threads=self._threads,

@@ -90,7 +90,7 @@ def distill(
     """
     config = config or DistillConfig()
     graph = attach_losses(student, losses)
-    parameters = learnable_parameters(student, [loss.value for loss in losses])
+    parameters = learnable_parameters(student, _taught_values(losses))
     if not parameters:
         raise ModelError(
             "--distill finds no float32 weight that the answer depends on: convert the model to FLOAT first"
@@ -124,6 +124,15 @@ def distill(
     return Distillation(
         measure, whole.before, after, best_step, whole.steps, whole.evaluations, tuple(blocks), search.reason
     )
+
+
+def _taught_values(losses: Sequence[LossHead]) -> list[str]:
+    """Return the values whose weights learn: the hidden states, if there are any.
+
+    What reads the last of them is as good as it was, and from a few answers would learn noise.
+    """
+    states = [loss.value for loss in losses if isinstance(loss, HiddenStateError)]
+    return states or [loss.value for loss in losses]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.learning.batch_learner import BatchLearner
 from squeeze_onnx.learning.losses import LOSS
-from squeeze_onnx.learning.optimizer import AdamW, Schedule, clip
+from squeeze_onnx.learning.optimizer import AdamW, MovingAverage, Schedule, clip
 from squeeze_onnx.progress import Track
 
 T = TypeVar("T")
@@ -26,14 +26,15 @@ class DistillConfig:
     ``steps`` counts batches (None: as many as the text is worth, see `squeeze_onnx.learning.distill`). ``block_share`` is the
     part of them that goes through single layers: so many steps through every layer cost what so many through the model do, and
     bring less (models/*/results/distillation.json).
-    ``rate`` is the highest learning rate, after ``warm_up`` of the steps; ``held_out`` is the fraction of the batches that only
-    judges, ``evaluations`` times, but no more than ``most_held_out`` of them, for judging takes time too; after ``patience``
-    evaluations without a better one learning ends. ``largest_gradient`` is the norm that gradients are clipped to.
+    ``rate`` is the highest learning rate, as a share of the root mean square of a weight, after ``warm_up`` of the steps;
+    ``held_out`` is the fraction of the batches that only judges, ``evaluations`` times, but no more than ``most_held_out`` of
+    them, for judging takes time too; after ``patience`` evaluations without a better one learning ends. ``largest_gradient`` is
+    the norm that gradients are clipped to.
     """
 
     steps: int | None = None
     block_share: float = 0.0
-    rate: float = 2e-4
+    rate: float = 1e-3
     warm_up: float = 0.05
     held_out: float = 0.1
     most_held_out: int = 8
@@ -108,7 +109,9 @@ class Imitation:
         self._learned_on = batches_to_learn_on(range(len(learner)), config)
         self._schedule = Schedule(config.rate, steps, max(round(config.warm_up * steps), 1))
         self._interval = interval
-        self._optimizer = AdamW.fresh(learner.parameters.size, weight_decay=config.weight_decay)
+        first = next(iter(earlier), learner.parameters)
+        self._optimizer = AdamW.fresh(learner.named(first).values(), weight_decay=config.weight_decay)
+        self._average = MovingAverage(learner.parameters, interval)
         self._earlier = earlier
         self._best_parameters = learner.parameters.copy()
         self._step = 0
@@ -143,6 +146,7 @@ class Imitation:
         return {
             "parameters": self._learner.parameters,
             "best_parameters": self._best_parameters,
+            "average": self._average.values,
             "mean": self._optimizer.mean,
             "square": self._optimizer.square,
             "step": np.array(self._step),
@@ -153,6 +157,7 @@ class Imitation:
         """Go back to where `state` was called."""
         self._learner.parameters[:] = state["parameters"]
         self._best_parameters[:] = state["best_parameters"]
+        self._average.values[:] = state["average"]
         self._optimizer.mean[:], self._optimizer.square[:] = state["mean"], state["square"]
         self._optimizer.steps = self._step = int(state["step"])
         self._history = evaluations_of(state["history"])
@@ -166,7 +171,7 @@ class Imitation:
                 self._evaluate()
             parameters[:] = own
         self._evaluate()
-        parameters[:] = self._best_parameters
+        parameters[:] = self._average.values[:] = self._best_parameters
 
     def _take(self, step: int) -> None:
         learner, config = self._learner, self._config
@@ -174,9 +179,12 @@ class Imitation:
         if not np.isfinite(clip(learner.gradient, config.largest_gradient)):
             raise ModelError(f"--distill: the gradient of step {step} is not finite: check the weights of the model")
         self._optimizer.update(learner.parameters, learner.gradient, self._schedule.rate(step))
+        self._average.add(learner.parameters)
         self._step = step + 1
         if self._step % self._interval == 0 or self._step == self._schedule.steps:
+            self._average.swap(learner.parameters)
             self._evaluate()
+            self._average.swap(learner.parameters)
 
     def _batch_of(self, step: int) -> int:
         """Return the batch of a step: every epoch in an order of its own, which depends on the seed and nothing else."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from squeeze_onnx.learning.optimizer import BLOCK, AdamW, Schedule, clip
+from squeeze_onnx.learning.optimizer import BLOCK, LEAST_SCALE, AdamW, MovingAverage, Schedule, clip
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
@@ -14,13 +14,44 @@ def test_adam_takes_the_steps_of_torch(weight_decay: float, size: int) -> None:
     start = rng.standard_normal(size).astype(np.float32)
     expected = torch.tensor(start.copy(), requires_grad=True)
     reference = torch.optim.AdamW([expected], lr=0.01, weight_decay=weight_decay)
-    found, optimizer = start.copy(), AdamW.fresh(size, weight_decay=weight_decay)
+    found = start.copy()
+    optimizer = AdamW(np.zeros_like(start), np.zeros_like(start), ((size, 1.0),), weight_decay=weight_decay)
     for _ in range(10):
         gradient = rng.standard_normal(size).astype(np.float32)
         expected.grad = torch.tensor(gradient.copy())
         reference.step()
         optimizer.update(found, gradient.copy(), 0.01)
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_a_step_is_the_same_share_of_every_tensor() -> None:
+    rng = np.random.default_rng(1)
+    tensors = [rng.standard_normal(30), 1000 * rng.standard_normal((BLOCK, 2)), np.zeros(7)]
+    start = np.concatenate([each.ravel() for each in tensors]).astype(np.float32)
+    found, optimizer = start.copy(), AdamW.fresh(tensors)
+    optimizer.update(found, rng.choice([-3, 5], start.size).astype(np.float32), 0.01)
+    steps = np.split(np.abs(found - start), np.cumsum([each.size for each in tensors])[:-1])
+    # The first step of Adam is the rate times the sign of the gradient.
+    for step, tensor in zip(steps, tensors, strict=True):
+        scale = max(np.sqrt(np.mean(tensor**2)), LEAST_SCALE)
+        np.testing.assert_allclose(step, 0.01 * scale, rtol=2e-3)
+
+
+def test_the_average_follows_the_parameters_and_changes_places_with_them() -> None:
+    start = np.zeros(2 * BLOCK + 1, np.float32)
+    average, parameters = MovingAverage(start, 4), np.full_like(start, 16)
+    average.add(parameters)
+    average.add(parameters)
+    average.swap(parameters)
+    assert set(parameters) == {7.0}
+    assert set(average.values) == {16.0}
+    assert not start.any()
+
+
+def test_the_average_over_one_step_is_the_parameters() -> None:
+    average = MovingAverage(np.zeros(3, np.float32), 1)
+    average.add(np.arange(3, dtype=np.float32))
+    assert list(average.values) == [0, 1, 2]
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_zero() -> None:

@@ -37,6 +37,9 @@ from squeeze_onnx.spectra import SiteSpectra
 from squeeze_onnx.weightings import LearnedSpectrum, Weighting
 from squeeze_onnx.weights import read_weight
 
+HIDDEN_WEIGHT = 1.0
+"""What hidden states count beside the answer; the prices are in the units of that sum."""
+
 
 @dataclass(frozen=True)
 class SocoConfig:
@@ -140,7 +143,7 @@ def _components(site: MatMulSite, weighting: Weighting) -> Factors:
 
 def _optimizer(parameters: np.ndarray) -> AdamW:
     """Return an optimizer with a shorter memory than usual: the pressure changes from step to step."""
-    return AdamW(np.zeros_like(parameters), np.zeros_like(parameters), betas=(0.9, 0.99))
+    return AdamW(np.zeros_like(parameters), np.zeros_like(parameters), ((parameters.size, 1.0),), betas=(0.9, 0.99))
 
 
 class _Run:
