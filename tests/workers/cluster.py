@@ -21,12 +21,12 @@ class Cluster:
         self.file = folder / "scheduler.json"
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Let the scheduler run."""
-        with self._process("scheduler", "--host", "127.0.0.1", "--port", "0"):
+    def running(self) -> Iterator["subprocess.Popen[bytes]"]:
+        """Let the scheduler run, until it is killed."""
+        with self._process("scheduler", "--host", "127.0.0.1", "--port", "0") as process:
             while not self.file.exists():
                 time.sleep(0.05)
-            yield
+            yield process
 
     @contextmanager
     def worker(self, name: str) -> Iterator["subprocess.Popen[bytes]"]:

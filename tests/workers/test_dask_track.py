@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask.config
 import distributed
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tests.folders import snapshot
 from tests.tiny_encoder import encoder_model, write_model_folder
 from tests.tracks import RecordingTrack
 from tests.workers.cluster import Cluster
-from tests.workers.tasks import double, refuse, slow_process
+from tests.workers.tasks import die, double, refuse, slow_process
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,28 @@ class TestErrors:
             workers(empty.scheduler_address, patience=0.5),
         ):
             pass
+
+    def test_a_task_that_every_worker_dies_of(self, tmp_path: Path) -> None:
+        with (
+            dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+            workers("local:1", out=tmp_path / "out") as track,
+            pytest.raises(WorkerError, match=r"workers of local:1 died of the same task, .* needs more memory"),
+        ):
+            list(track.map(die, [0], "Dying"))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_scheduler_that_goes_away(self, tmp_path: Path) -> None:
+        cluster = Cluster(tmp_path)
+        with (
+            cluster.running() as scheduler,
+            cluster.worker("idle"),
+            workers(str(cluster.file), patience=3) as track,
+        ):
+            answers = iter(track.map(slow_process, range(50), "Waiting"))
+            next(answers)
+            scheduler.kill()
+            with pytest.raises(WorkerError, match=r"the scheduler .*scheduler\.json went away: start it and this run"):
+                list(answers)
 
     @pytest.mark.parametrize("scheduler", ["", "local", "local:0", "no-such-file.json"])
     def test_what_is_no_scheduler(self, scheduler: str) -> None:
