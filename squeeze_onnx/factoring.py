@@ -80,7 +80,15 @@ def rewrite_sites(
 
 def _truncate_group(group: _Group, decomposer: Decomposer) -> tuple[list[Factors], list[TruncationErrors]]:
     weights = [read_weight(site) for site in group.sites]
-    return truncate_planned(weights, group.planned, group.weighting, decomposer)
+    factors, errors = truncate_planned(weights, group.planned, group.weighting, decomposer)
+    if group.planned[0].treatment == "factored" and group.sites[0].weight.dtype == ir.DataType.FLOAT:
+        factors = [_as_float32(each) for each in factors]  # as they will be written: half as much to bring back
+    return factors, errors
+
+
+def _as_float32(factors: Factors) -> Factors:
+    with np.errstate(over="ignore"):  # Rewriter refuses what is not finite
+        return Factors(factors.left.astype(np.float32), factors.right.astype(np.float32))
 
 
 def by_left(jobs: Iterable[Job], planned: Callable[[Job], PlannedSite]) -> list[list[Job]]:

@@ -1,11 +1,11 @@
-"""How much of distillation goes through single layers, chosen on text that neither the calibration nor a score looks at.
+"""How distillation learns, chosen on text that neither the calibration nor a score looks at.
 
-    python -m tools.choose_distillation --glue DIR [--model minilm-l6 …] [--keep 0.33 …] [--share 0.5 …] …
+    python -m tools.choose_distillation --glue DIR [--model minilm-l6 …] [--rate 1e-3 …] [--hidden 10 …] [--share 0.5 …] …
 
-Reference models are squeezed as ``auto`` does, then distilled in so many steps, a share of which goes through single layers, all
-on 1,024 rows of train text. What the table shows is the loss on the held-out part of it, and how far the answers move on 512
-other rows of train text, without labels. There is one thread: seconds of the processor are seconds of an idle machine.
-Writes models/NAME/results/distillation.json.
+Reference models are squeezed as ``auto`` does, then distilled at each rate, with each weight of the hidden states in the loss,
+and with each share of the steps through single layers, all on 1,024 rows of train text. What the rows show is the loss on the
+held-out part of it, and how far the answers move on 512 other rows of train text, without labels. There is one thread: seconds of
+the processor are seconds of an idle machine. Writes models/NAME/results/distillation.json.
 """
 
 import time
@@ -27,16 +27,17 @@ from tools.held_out import Trial
 from tools.held_out import keep as keep_rows
 from tools.measuring import TASKS, data_options
 
-NAMES = ("minilm-l6", "minilm-l6-SST-2")
+NAMES = ("minilm-l6", "minilm-l6-CoLA")
 
 
 @click.command()
 @data_options
 @click.option("--model", "names", multiple=True, type=click.Choice(list(TASKS)), default=NAMES)
 @click.option("--keep", multiple=True, type=float, default=[0.33])
-@click.option("--steps", multiple=True, type=int, default=[400])
-@click.option("--rate", multiple=True, type=float, default=[2e-4])
-@click.option("--share", multiple=True, type=float, default=[0.0, 0.5, 1.0])
+@click.option("--steps", multiple=True, type=int, default=[200])
+@click.option("--rate", multiple=True, type=float, default=[5e-4, 3e-3])
+@click.option("--hidden", multiple=True, type=float, default=[1.0, 10.0])
+@click.option("--share", multiple=True, type=float, default=[0.0])
 def main(glue: Path, models: Path, names: Sequence[str], **asked: Any) -> None:
     """Measure, print, and write models/NAME/results/distillation.json."""
     for name in names:
@@ -44,24 +45,30 @@ def main(glue: Path, models: Path, names: Sequence[str], **asked: Any) -> None:
 
 
 def measure(
-    trial: Trial, keep: Sequence[float], steps: Sequence[int], rate: Sequence[float], share: Sequence[float]
+    trial: Trial,
+    keep: Sequence[float],
+    *,
+    steps: Sequence[int],
+    rate: Sequence[float],
+    hidden: Sequence[float],
+    share: Sequence[float],
 ) -> Iterator[dict[str, Any]]:
-    """Yield what distillation makes of the model squeezed to each of ``keep``; ``share`` is that of single layers."""
+    """Yield what distillation makes of the model squeezed to each of ``keep``; the rest as `main` says."""
     fitted = batches_to_learn_on(trial.calibration, DistillConfig())
     survey = take_survey(trial.dense, OptimizeConfig(simulations=1), fitted)
-    losses = imitation_losses(trial.dense.ir, head_of(trial.dense))
+    head = head_of(trial.dense)
     for budget in keep:
         model = load_model(trial.dense.path)
         plan = plan_for(model, survey, OptimizeConfig(keep=budget))
         squeezed = carry_out(model, plan, survey, fitted).model.ir
         yield {"keep": budget, "steps": 0, "share": None, **trial.movement(squeezed)}
-        for count, highest, part in product(steps, rate, share):
+        for count, highest, weight, part in product(steps, rate, hidden, share):
             student = squeezed.clone()
             began = time.process_time()
             outcome = distill(
                 student,
                 trial.dense.ir,
-                losses,
+                imitation_losses(trial.dense.ir, head, hidden_weight=weight),
                 trial.calibration,
                 DistillConfig(steps=count, rate=highest, block_share=part),
                 threads=1,
@@ -70,6 +77,7 @@ def measure(
                 "keep": budget,
                 "steps": count,
                 "rate": highest,
+                "hidden": weight,
                 "share": part,
                 "seconds": round(time.process_time() - began, 1),
                 "starts": [loss for step, loss in outcome.history if step == 0],

@@ -240,7 +240,7 @@ def _cast(site: MatMulSite, entries: np.ndarray, dtype: ir.DataType | None = Non
     """Return ``entries`` in ``dtype``, or in the type of the weight of ``site``."""
     dtype = dtype or site.weight.dtype
     with np.errstate(over="ignore"):
-        cast = np.ascontiguousarray(entries.astype(dtype.numpy()))
+        cast = np.ascontiguousarray(entries.astype(dtype.numpy(), copy=False))
     if not np.isfinite(cast).all():
         raise OptionError(
             f"site {site.name!r} would get entries that are not finite in {dtype.name}: exclude it, "
