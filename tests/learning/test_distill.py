@@ -113,6 +113,18 @@ def test_changes_entries_and_nothing_else() -> None:
     assert np.array_equal(parameters(student)["embedding.weight"], parameters(start)["embedding.weight"])
 
 
+def test_leaves_the_head_alone_if_it_learns_hidden_states() -> None:
+    head = ClassLogits("logits", (0, 1))
+    student, start = squeezed(classifier=True), parameters(squeezed(classifier=True))
+    taught(student, replace(QUICK, steps=100), head=head, classifier=True)
+    changed = {name for name, entries in parameters(student).items() if not np.array_equal(entries, start[name])}
+    assert any(name.endswith("left") for name in changed)
+    assert not any(name.startswith("classifier") for name in changed)
+    student = squeezed(classifier=True)
+    distill(student, dense(classifier=True), [answer_loss(head)], text(), replace(QUICK, steps=100), threads=1)
+    assert not np.array_equal(parameters(student)["classifier.weight"], start["classifier.weight"])
+
+
 def test_never_makes_it_worse() -> None:
     student = squeezed()
     outcome = taught(student, replace(QUICK, rate=1.0, patience=2))

@@ -1,0 +1,37 @@
+"""What is imitated: a loss for every kind of answer, and how fast each is learned."""
+
+import onnx_ir as ir
+import pytest
+
+from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence
+from squeeze_onnx.learning.objectives import HIDDEN_WEIGHT, answer_loss, hidden_states, imitation_losses, learning_rate
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from tests.tiny_encoder import LAYERS, encoder_model
+
+
+@pytest.mark.parametrize(
+    ("head", "loss"),
+    [
+        (ClassLogits("logits", (0, 1)), LogitDivergence("logits")),
+        (Regression("score"), EmbeddingError("score", axes=2)),
+        (TokenEmbeddings("tokens"), EmbeddingCosine("tokens", axes=3)),
+        (SentenceEmbedding("sentence"), EmbeddingCosine("sentence", axes=2)),
+    ],
+)
+def test_every_kind_of_answer_has_its_loss(head: Head, loss: object) -> None:
+    assert answer_loss(head) == loss
+
+
+def test_hidden_states_share_their_weight() -> None:
+    model = ir.from_proto(encoder_model())
+    states = hidden_states(model)
+    answer, *hidden = imitation_losses(model, TokenEmbeddings("last_hidden_state"))
+    assert isinstance(answer, EmbeddingCosine)
+    assert len(states) > LAYERS
+    assert [loss.value for loss in hidden] == list(states)
+    assert all(isinstance(loss, HiddenStateError) for loss in hidden)
+    assert sum(loss.weight for loss in hidden) == pytest.approx(HIDDEN_WEIGHT)
+
+
+def test_classes_are_learned_in_smaller_steps() -> None:
+    assert learning_rate(ClassLogits("logits", (0, 1))) < learning_rate(TokenEmbeddings("tokens"))
