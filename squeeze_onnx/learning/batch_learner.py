@@ -22,10 +22,6 @@ class Lessons(Protocol):
         """Return how many sequences a part has."""
         ...
 
-    def example(self) -> dict[str, np.ndarray]:
-        """Return inputs that show every axis along which something may be broadcast: of two sequences, if there are so many."""
-        ...
-
 
 class BatchLearner:
     """Computes losses and the ``gradient`` of one batch of ``text`` at ``parameters``, which an optimizer changes in place."""
@@ -70,6 +66,6 @@ def open_learner(
     threads: int | None = None,
 ) -> BatchLearner:
     """Differentiate ``graph``, which ``lessons`` on ``text`` feed, by ``parameters``, and open the result."""
-    differentiated = differentiate(graph.model, parameters, LOSS, lessons.example())
+    differentiated = differentiate(graph.model, parameters, LOSS, lessons.feeds(text.most_telling()))
     learner = Learner(differentiated, (LOSS, *graph.heads), provider=provider, threads=threads)
     return BatchLearner(learner, lessons, text)

@@ -147,10 +147,6 @@ class BlockLessons:
         """Return how many sequences a batch has."""
         return self._taught.sequences(index)
 
-    def example(self) -> dict[str, np.ndarray]:
-        """Return a whole batch: which axes of what goes between layers run over sequences is not known."""
-        return self.feeds(self._taught.largest())
-
 
 def block_graph(student: ir.Model, block: Block, example: Values) -> LossGraph:
     """Return ``block`` alone, with the weights that it has now and the error of its output; ``example`` is what it reads."""

@@ -31,6 +31,10 @@ class PartedText:
         """Return the indices of the parts of a batch."""
         return range(self.ends[batch], self.ends[batch + 1])
 
+    def most_telling(self) -> int:
+        """Return the index of the part that shows best which axes are sequences and tokens: it has the most of both."""
+        return max(range(len(self.parts)), key=lambda index: sorted(_text_shape(self.parts[index])))
+
 
 def in_parts(batches: Sequence[CalibrationBatch], model: ir.Model, *, most_tokens: int = MOST_TOKENS) -> PartedText:
     """Cut ``batches`` along their sequences into parts of nearly the same size, no more than ``most_tokens`` or two sequences.
@@ -44,12 +48,17 @@ def in_parts(batches: Sequence[CalibrationBatch], model: ir.Model, *, most_token
 
 
 def _cut(batch: CalibrationBatch, most_tokens: int) -> list[CalibrationBatch]:
-    sequences, tokens = full_mask(batch.feeds, batch.mask).shape
+    sequences, tokens = _text_shape(batch)
     if any(array.shape[:1] != (sequences,) for array in batch.feeds.values()):
         return [batch]
     count = -(-sequences // max(most_tokens // tokens, LEAST_SEQUENCES))
     places = [sequences * place // count for place in range(count + 1)]
     return [_sequences(batch, slice(*bounds)) for bounds in pairwise(places)]
+
+
+def _text_shape(batch: CalibrationBatch) -> tuple[int, int]:
+    sequences, tokens = full_mask(batch.feeds, batch.mask).shape
+    return sequences, tokens
 
 
 def _sequences(batch: CalibrationBatch, wanted: slice) -> CalibrationBatch:

@@ -20,9 +20,6 @@ class TaughtBatches:
         self._targets = targets
         self._files = files
 
-    def __len__(self) -> int:
-        return len(self._batches)
-
     def feeds(self, index: int) -> dict[str, np.ndarray]:
         """Return all inputs of the loss graph for one batch."""
         return {**self._batches[index].feeds, **self.taught(index, self._targets)}
@@ -36,18 +33,6 @@ class TaughtBatches:
     def sequences(self, index: int) -> int:
         """Return how many sequences a batch has."""
         return len(next(iter(self._batches[index].feeds.values())))
-
-    def largest(self) -> int:
-        """Return the batch with the most sequences."""
-        return max(range(len(self)), key=self.sequences)
-
-    def example(self) -> dict[str, np.ndarray]:
-        """Return two sequences of the largest batch: a run of the graph that shows all its shapes takes memory for its values."""
-        index = self.largest()
-        return {
-            name: array[:2] if len(array) == self.sequences(index) else array
-            for name, array in self.feeds(index).items()
-        }
 
 
 def teach(

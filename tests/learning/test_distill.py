@@ -113,6 +113,14 @@ def test_changes_entries_and_nothing_else() -> None:
     assert np.array_equal(parameters(student)["embedding.weight"], parameters(start)["embedding.weight"])
 
 
+def test_takes_models_of_a_fixed_size() -> None:
+    student, teacher = squeezed(), dense()
+    for value in (*student.graph.inputs, *teacher.graph.inputs):
+        value.shape = ir.Shape([4, 3])
+    outcome = distill(student, teacher, imitation_losses(teacher, TOKENS), 4 * text(1), QUICK, threads=1)
+    assert outcome.after < outcome.before
+
+
 def test_leaves_the_head_alone_if_it_learns_hidden_states() -> None:
     head = ClassLogits("logits", (0, 1))
     student, start = squeezed(classifier=True), parameters(squeezed(classifier=True))

@@ -58,6 +58,12 @@ def test_leaves_a_batch_whole_if_an_input_does_not_run_over_its_sequences() -> N
     assert len(in_parts([CalibrationBatch(feeds, None)], tiny_model(FREE), most_tokens=3).parts) == 1
 
 
+def test_the_most_telling_part_has_the_most_sequences_and_tokens() -> None:
+    parted = in_parts([batch(9, 2), batch(4, 5), batch(1, 30), batch(5, 4)], tiny_model(FREE))
+    assert [len(part.feeds["ids"]) for part in parted.parts] == [9, 4, 1, 5]
+    assert parted.most_telling() == 1
+
+
 def opened(student: ir.Model, parted: PartedText, folder: Path) -> BatchLearner:
     graph = attach_losses(student, [answer_loss(TOKENS)])
     taught = teach(dense(), graph, parted.parts, folder)

@@ -220,4 +220,4 @@ def loss_of(model: ir.Model) -> float:
     with tempfile.TemporaryDirectory() as folder:
         taught = teach(dense(), graph, text(), Path(folder))
         session = open_session(ir.to_proto(graph.model).SerializeToString())
-        return float(np.mean([session.run((LOSS,), taught.feeds(index))[0] for index in range(len(taught))]))
+        return float(np.mean([session.run((LOSS,), taught.feeds(index))[0] for index in range(len(text()))]))
