@@ -26,8 +26,11 @@ from squeeze_onnx.workers.parcels import Sender, pack_answer, unpack, unpack_ans
 T = TypeVar("T")
 R = TypeVar("R")
 
-AHEAD = 4
-"""Items out for each thread of a worker: they differ in size, and answers are taken in order."""
+AHEAD = 6
+"""Items out for each thread of a worker, at most; at half of that more go out, for every round of talk takes milliseconds.
+
+They differ in size, and answers are taken in order, so one or two would leave workers idle.
+"""
 
 SELDOM = {
     "distributed.admin.system-monitor.interval": "10s",
@@ -59,9 +62,9 @@ class Pool:
                 f"the scheduler {self.scheduler} has no worker: start some with `dask worker`, on machines that see the model"
             ) from error
 
-    def submit(self, message: bytes, folder: Path) -> distributed.Future:
-        """Hand a task to some worker."""
-        return self.client.submit(_carry_out, message, folder, __version__, pure=False)
+    def submit(self, messages: Sequence[bytes], folder: Path) -> list[distributed.Future]:
+        """Hand tasks to some workers."""
+        return list(self.client.map(_carry_out, messages, folder=folder, version=__version__, pure=False))
 
     def answer(self, future: distributed.Future) -> bytes:
         """Wait for the answer; raises what the task raised, and WorkerError if it cannot be carried out at all."""
@@ -129,9 +132,12 @@ class DaskTrack(Track):
             sender = Sender(Path(folder))
             waiting = iter(items)
             out: deque[distributed.Future] = deque()
+            most = 0
             for _ in self.track(items, description):
-                for item in islice(waiting, max(AHEAD * self.hands() - len(out), 0)):
-                    out.append(self.pool.submit(sender.pack((task, item)), Path(folder)))
+                if 2 * len(out) <= most:
+                    most = AHEAD * self.hands()
+                    more = islice(waiting, max(most - len(out), 0))
+                    out += self.pool.submit([sender.pack((task, item)) for item in more], Path(folder))
                 yield unpack_answer(self.pool.answer(out.popleft()), sender.sites)
 
 
