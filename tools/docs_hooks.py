@@ -22,6 +22,7 @@ FORMS: Mapping[str, Callable[[Any], str]] = {
     "agreement": lambda share: f"{100 * share:.1f} %",
     "candidate": "{:.4f}".format,
     "cosine_similarity": "{:.3f}".format,
+    "mean_kl": "{:.3f}".format,
     "drop_points": "{:.2f}".format,
     "drop_interval": lambda bounds: " … ".join(f"{bound:.2f}" for bound in bounds),
 }
