@@ -9,6 +9,7 @@ all of Python included. models/NAME/results/distillation_cost.json keeps it; ``t
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ from squeeze_onnx.report.environment import environment
 from squeeze_onnx.runtime import open_session
 from squeeze_onnx.tasks.model_head import head_of
 from tools.bench_gradients import inputs
+from tools.bench_memory import memory_of
 from tools.measuring import ROOT, TASKS, results_path
 from tools.readme_tables import put_table
 
@@ -56,7 +58,7 @@ def run(names: Sequence[str], models: Path) -> None:
         with TemporaryDirectory() as folder:
             squeezed = Path(folder) / "squeezed"
             optimize(dense, squeezed, OptimizeConfig(method="svd", keep=0.5))
-            used, learned = (alone(job, dense, squeezed) for job in ("use", "learn"))
+            used, learned = alone("use", dense), alone("learn", dense, squeezed)
         size = sum(path.stat().st_size for path in dense.glob("model.onnx*"))
         result = {
             "shape": SHAPE,
@@ -71,31 +73,26 @@ def run(names: Sequence[str], models: Path) -> None:
         click.echo(f"{name}: {result['times_file']:.2f} times the file, {result['times_forward']:.1f} forwards")
 
 
-def alone(job: str, dense: Path, squeezed: Path) -> dict[str, float]:
-    """Do ``job`` in a process of its own; returns its peak of resident memory in bytes and the seconds of a run."""
-    command = [sys.executable, "-m", "tools.bench_distillation", job, str(dense), str(squeezed)]
+def alone(job: str, *models: Path) -> dict[str, float]:
+    """Do ``job`` with ``models`` in a process of its own; returns its peak of memory in bytes and the seconds of a run."""
+    command = [sys.executable, "-m", "tools.bench_distillation", job, *map(str, models)]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
 
-def _peak() -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-
-
 @main.command(hidden=True)
 @click.argument("dense", type=click.Path(path_type=Path))
-@click.argument("_squeezed")
-def use(dense: Path, _squeezed: str) -> None:
+def use(dense: Path) -> None:
     """Run the dense model."""
-    feeds = inputs(load_model(dense).ir, *SHAPE)
-    session = open_session(load_model(dense).path, threads=1)
+    model = load_model(dense)
+    feeds = inputs(model.ir, *SHAPE)
+    session = open_session(model.path, threads=1)
     seconds = []
     for _ in range(STEPS):
         began = time.perf_counter()
         session.run(None, feeds)
         seconds.append(time.perf_counter() - began)
-    click.echo(json.dumps({"peak": _peak(), "seconds": float(np.median(seconds))}))
+    click.echo(json.dumps({"peak": memory_of(os.getpid())["VmHWM"], "seconds": float(np.median(seconds))}))
 
 
 @main.command(hidden=True)
@@ -112,7 +109,7 @@ def learn(dense: Path, squeezed: Path) -> None:
     distill(
         student.ir, teacher.ir, imitation_losses(teacher.ir, head_of(teacher)), batches, config, threads=1, track=clock
     )
-    click.echo(json.dumps({"peak": _peak(), "seconds": float(np.median(clock.seconds))}))
+    click.echo(json.dumps({"peak": memory_of(os.getpid())["VmHWM"], "seconds": float(np.median(clock.seconds))}))
 
 
 class StepClock(Track):

@@ -167,7 +167,7 @@ def watched(arguments: Sequence[str]) -> Usage:
     resident = anonymous = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            memory = _memory_of(process.pid)
+            memory = memory_of(process.pid)
             resident = max(resident, memory.get("VmHWM", 0))
             anonymous = max(anonymous, memory.get("RssAnon", 0))
             time.sleep(1 / SAMPLES_PER_SECOND)
@@ -176,7 +176,7 @@ def watched(arguments: Sequence[str]) -> Usage:
     return Usage(round(time.perf_counter() - start, 1), resident, anonymous)
 
 
-def _memory_of(process: int) -> dict[str, int]:
+def memory_of(process: int) -> dict[str, int]:
     """Return what the kernel says of the memory of a process, in bytes; nothing once it has ended."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     fields = (line.split(":") for line in lines if line.endswith(" kB"))

@@ -18,10 +18,6 @@ class Lessons(Protocol):
         """Return all inputs of the loss graph for one part."""
         ...
 
-    def sequences(self, index: int) -> int:
-        """Return how many sequences a part has."""
-        ...
-
 
 class BatchLearner:
     """Computes losses and the ``gradient`` of one batch of ``text`` at ``parameters``, which an optimizer changes in place."""
@@ -41,19 +37,25 @@ class BatchLearner:
 
     def sequences(self, batch: int) -> int:
         """Return how many sequences a batch has."""
-        return sum(self._lessons.sequences(index) for index in self._text.of(batch))
+        return sum(self._text.sequences(index) for index in self._text.of(batch))
 
     def run(self, batch: int) -> dict[str, float]:
         """Fill ``gradient`` for one batch and return the losses by name."""
         sequences, losses = self.sequences(batch), dict[str, float]()
         self.gradient[:] = 0
         for index in self._text.of(batch):
-            share = self._lessons.sequences(index) / sequences
+            share = self._text.sequences(index) / sequences
             for name, loss in self._learner.run(self._lessons.feeds(index)).items():
                 losses[name] = losses.get(name, 0.0) + share * loss
             self._learner.gradient *= share
             self.gradient += self._learner.gradient
         return losses
+
+
+def batch_of(step: int, batches: int, seed: int) -> int:
+    """Return which of ``batches`` a step takes: every epoch in an order of its own, which depends on the seed only."""
+    epoch, place = divmod(step, batches)
+    return int(np.random.default_rng([seed, epoch]).permutation(batches)[place])
 
 
 def open_learner(

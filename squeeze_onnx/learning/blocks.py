@@ -143,10 +143,6 @@ class BlockLessons:
         """Return all inputs of the loss graph for one batch."""
         return {**self._prefix.read(index, self._block.part.inputs), **self._taught.taught(index, self._targets)}
 
-    def sequences(self, index: int) -> int:
-        """Return how many sequences a batch has."""
-        return self._taught.sequences(index)
-
 
 def block_graph(student: ir.Model, block: Block, example: Values) -> LossGraph:
     """Return ``block`` alone, with the weights that it has now and the error of its output; ``example`` is what it reads."""

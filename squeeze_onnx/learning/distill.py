@@ -1,8 +1,8 @@
 """Distillation: the squeezed model learns to imitate the dense one on text without labels.
 
-All that is left of the weights learns, factors, dense weights, biases and norms, so the size stays what it was: layer by layer
-first, if asked to, each to make of what it is given what the dense one has there, then the whole. A slice of the text is held
-out; the parameters that answer it best are what is kept, and the start is among them.
+Factors, dense weights, biases and norms learn, up to the last hidden state if those are compared, so the size stays what it was:
+layer by layer first, if asked to, each to make of what it is given what the dense one has there, then the whole. A slice of the
+text is held out; the parameters that answer it best are what is kept, and the start is among them.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from squeeze_onnx.errors import ModelError, OptionError
-from squeeze_onnx.learning.batch_learner import BatchLearner
+from squeeze_onnx.learning.batch_learner import BatchLearner, batch_of
 from squeeze_onnx.learning.losses import LOSS
 from squeeze_onnx.learning.optimizer import AdamW, MovingAverage, Schedule, clip
 from squeeze_onnx.progress import Track
@@ -175,7 +175,8 @@ class Imitation:
 
     def _take(self, step: int) -> None:
         learner, config = self._learner, self._config
-        self._loss = learner.run(self._batch_of(step))[LOSS]
+        batch = self._learned_on[batch_of(step, len(self._learned_on), config.seed)]
+        self._loss = learner.run(batch)[LOSS]
         if not np.isfinite(clip(learner.gradient, config.largest_gradient)):
             raise ModelError(f"--distill: the gradient of step {step} is not finite: check the weights of the model")
         self._optimizer.update(learner.parameters, learner.gradient, self._schedule.rate(step))
@@ -185,12 +186,6 @@ class Imitation:
             self._average.swap(learner.parameters)
             self._evaluate()
             self._average.swap(learner.parameters)
-
-    def _batch_of(self, step: int) -> int:
-        """Return the batch of a step: every epoch in an order of its own, which depends on the seed and nothing else."""
-        epoch, place = divmod(step, len(self._learned_on))
-        order = np.random.default_rng([self._config.seed, epoch]).permutation(len(self._learned_on))
-        return self._learned_on[int(order[place])]
 
     def _evaluate(self) -> None:
         """Judge the parameters on held-out text, every sequence alike, and keep them if they are the best."""

@@ -31,6 +31,10 @@ class PartedText:
         """Return the indices of the parts of a batch."""
         return range(self.ends[batch], self.ends[batch + 1])
 
+    def sequences(self, index: int) -> int:
+        """Return how many sequences a part has."""
+        return _text_shape(self.parts[index])[0]
+
     def most_telling(self) -> int:
         """Return the index of the part that shows best which axes are sequences and tokens: it has the most of both."""
         return max(range(len(self.parts)), key=lambda index: sorted(_text_shape(self.parts[index])))

@@ -30,10 +30,6 @@ class TaughtBatches:
         values = self._files.read(index, targets)
         return {MASK: full_mask(batch.feeds, batch.mask), **{targets[name]: array for name, array in values.items()}}
 
-    def sequences(self, index: int) -> int:
-        """Return how many sequences a batch has."""
-        return len(next(iter(self._batches[index].feeds.values())))
-
 
 def teach(
     teacher: ir.Model,

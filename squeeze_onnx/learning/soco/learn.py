@@ -13,7 +13,7 @@ from squeeze_onnx.calibration import CalibrationBatch
 from squeeze_onnx.decompositions import Exact, Factors
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.graph.sites import MatMulSite, find_sites
-from squeeze_onnx.learning.batch_learner import BatchLearner, open_learner
+from squeeze_onnx.learning.batch_learner import BatchLearner, batch_of, open_learner
 from squeeze_onnx.learning.losses import LOSS, LossHead, attach_losses
 from squeeze_onnx.learning.optimizer import AdamW
 from squeeze_onnx.learning.parts import in_parts
@@ -214,7 +214,7 @@ class _Run:
     def _take(self, stage: Stage) -> None:
         learner = self._learner
         step = len(self._losses)
-        loss = learner.run(self._batch_of(step))[LOSS]
+        loss = learner.run(batch_of(step, len(learner), self._config.seed))[LOSS]
         if not np.isfinite(np.linalg.norm(learner.gradient)):
             raise ModelError(
                 f"--method soco: the gradient of step {step} is not finite: check the weights of the model"
@@ -230,8 +230,3 @@ class _Run:
                 parameters[self._scaled[site].right][:] = start[self._scaled[site].right]
         self._losses.append(loss)
         stage.see(Sight(self._scales.size, self._scales.pending, loss))
-
-    def _batch_of(self, step: int) -> int:
-        """Return the batch of a step: every epoch in an order of its own, which depends on the seed and nothing else."""
-        epoch, place = divmod(step, len(self._learner))
-        return int(np.random.default_rng([self._config.seed, epoch]).permutation(len(self._learner))[place])
