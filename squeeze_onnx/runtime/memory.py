@@ -28,8 +28,8 @@ def measure_peak_memory(model: Path, provider: str, feeds: Feeds, *, threads: in
     Raises ModelError with the child's reason if it fails, MachineError where the system does not tell memory.
     """
     packed = io.BytesIO()
-    np.savez(packed, **dict(feeds))  # type: ignore[arg-type]
-    request = json.dumps({"model": str(model), "provider": provider, "threads": threads})
+    np.savez(packed, *feeds.values())  # in order, for savez has parameters that an input may be called like
+    request = json.dumps({"names": list(feeds), "model": str(model), "provider": provider, "threads": threads})
     done = subprocess.run(
         [sys.executable, "-m", __name__, request], input=packed.getvalue(), capture_output=True, check=False
     )
@@ -61,10 +61,11 @@ def _resident_bytes(field: str) -> int:
 
 
 def _main() -> None:
+    request = json.loads(sys.argv[1])
     with np.load(io.BytesIO(sys.stdin.buffer.read())) as arrays:
-        feeds = dict(arrays)
+        feeds = dict(zip(request.pop("names"), arrays.values(), strict=True))
     try:
-        peak = _peak_of_a_run(**json.loads(sys.argv[1]), feeds=feeds)
+        peak = _peak_of_a_run(**request, feeds=feeds)
     except SqueezeError as error:
         sys.exit(str(error))
     print(peak)

@@ -32,6 +32,14 @@ def test_a_model_that_does_not_run_is_a_model_error_with_its_reason(tmp_path: Pa
         measure_peak_memory(tmp_path / "absent.onnx", "cpu", FEEDS)
 
 
+@pytest.mark.parametrize("name", ["file", "args"])
+def test_an_input_may_be_called_like_a_parameter_of_numpy(tmp_path: Path, name: str) -> None:
+    model = matmul_model()
+    model.graph.input[0].name = model.graph.node[0].input[0] = name
+    onnx.save(model, tmp_path / "model.onnx")
+    assert measure_peak_memory(tmp_path / "model.onnx", "cpu", {name: FEEDS["x"]}) >= 0
+
+
 def test_a_system_that_does_not_tell_says_what_to_leave_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "absent")
     with pytest.raises(MachineError, match="add --no-memory"):
