@@ -58,6 +58,9 @@ class Run:
 TRUNCATION = {"method": "whiten", "slice_neurons": False, "thin_heads": False, "joint_qkv": False, "refit": False}
 """`whiten` as a truncated SVD in another metric under one budget, with nothing sliced, shared or regressed."""
 
+TAUGHT = (0.5, 0.33, 0.25)
+"""The budgets that distillation is measured at, beside what it starts from on the same text."""
+
 RUNS = (
     Run("SQUEEZE to the letter: every weight at its 95 % edge", {"method": "squeeze"}),
     Run("SQUEEZE, FFN only, effective rank −64 %", {"method": "squeeze", "preset": "paper-ffn"}),
@@ -72,9 +75,10 @@ RUNS = (
         for keep in (0.75, 0.5)
     ),
     *(Run(f"soco, keep {keep}", {"method": "soco", "keep": keep}) for keep in BUDGETS),
+    *(Run(f"auto, 4,096 rows, keep {keep}", {"method": "auto", "keep": keep}, rows=4096) for keep in TAUGHT),
     *(
         Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=4096)
-        for keep in (0.5, 0.33, 0.25)
+        for keep in TAUGHT
     ),
     *(
         Run(f"whiten, {precision}, keep 0.5", {"method": "whiten", "keep": 0.5, "precision": precision})
