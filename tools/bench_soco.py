@@ -163,6 +163,7 @@ class Bench:
         return replace(
             base,
             method="soco",
+            sharings=(),
             spectra=tuple(replace(measured, candidate=candidate) for measured, candidate in pairs),
             timing={"learning": time.monotonic() - began},
             learned=learning.spectra,
