@@ -20,9 +20,9 @@ from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import find_sites
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.graph.spilling import Store, in_memory
+from squeeze_onnx.held_out_text import distillation_of, text_to_learn_on
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, distill
-from squeeze_onnx.learning.imitation import DistillConfig, batches_to_learn_on
 from squeeze_onnx.learning.objectives import imitation_losses, learning_rate
 from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS
@@ -124,8 +124,7 @@ def squeeze_surveyed(
         )
     dense = model.ir.clone()
     plan = plan or plan_for(model, survey, config)
-    # What is held out to judge distillation must be new to the refit, too: its start would look better than it is.
-    fitted = batches_to_learn_on(calibration, _distillation(config)) if config.distill else calibration
+    fitted = text_to_learn_on(calibration, config)
     result = carry_out(model, plan, survey, fitted, provider=config.provider, store=store, track=track)
     if config.distill:
         result = distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
@@ -219,7 +218,7 @@ def distilled(
             dense,
             imitation_losses(dense, head),
             calibration,
-            replace(_distillation(config), rate=learning_rate(head)),
+            replace(distillation_of(config), rate=learning_rate(head)),
             provider=config.provider,
             checkpoint=checkpoint,
             track=track,
@@ -269,11 +268,6 @@ def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
     floors = {"floor": dict(config.floor)} if config.floor else {}
     objective = {"objective": config.objective} if config.objective != DEFAULT_OBJECTIVE else {}
     return {"keep": config.keep or DEFAULT_KEEP, **objective, **floors}
-
-
-def _distillation(config: OptimizeConfig) -> DistillConfig:
-    steps = None if config.distill == "auto" else config.distill
-    return DistillConfig(steps=steps, block_share=config.distill_layers, seed=config.seed)
 
 
 def _required(calibration: Sequence[CalibrationBatch]) -> Sequence[CalibrationBatch]:

@@ -14,6 +14,7 @@ from squeeze_onnx.fisher import Fisher
 from squeeze_onnx.floors import with_floors
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import MatMulSite, SkippedSite, find_sites
+from squeeze_onnx.held_out_text import text_to_learn_on
 from squeeze_onnx.learning.fisher import collect_fisher
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.soco.learn import HIDDEN_WEIGHT, SocoConfig, SpectrumLearning, learn_spectra
@@ -173,7 +174,7 @@ def _learn(
         model.ir,
         with_floors(spectra, config.floor),
         weighting_of,
-        calibration,
+        text_to_learn_on(calibration, config),
         losses=imitation_losses(model.ir, head_of(model), hidden_weight=HIDDEN_WEIGHT),
         keep=config.keep or DEFAULT_KEEP,
         config=SocoConfig(seed=config.seed),

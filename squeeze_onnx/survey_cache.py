@@ -29,6 +29,7 @@ from squeeze_onnx.errors import DataError, InputError, OptionError
 from squeeze_onnx.fisher import ElementFisher, OutputFisher, RowFisher
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.size import measure_size
+from squeeze_onnx.held_out_text import text_to_learn_on
 from squeeze_onnx.learning.soco.stages import StageRecord
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.moments import SecondMoment, TokenFrequency
@@ -134,13 +135,15 @@ def survey_key(model: OnnxModel, config: OptimizeConfig, calibration: Sequence[C
     """Return the SHA-256, in hexadecimal, of all that a survey is made from."""
     sites, _ = choose_sites(model, config)
     method = resolve_method(model, sites, config, calibration)
-    left_out = OF_THE_BUDGET - LEARNED_FOR if METHODS[method].learns else OF_THE_BUDGET
+    learns = METHODS[method].learns
+    left_out = OF_THE_BUDGET - LEARNED_FOR if learns else OF_THE_BUDGET
     ingredients = {
         "format": FORMAT,
         "version": __version__,
         "model": dict(measure_size(model).sha256),
         "method": method,
         "calibration": _digest(calibration if METHODS[method].needs_calibration else ()),
+        "learned on": _digest(text_to_learn_on(calibration, config)) if learns else None,
         "options": {name: value for name, value in config.to_json().items() if name not in left_out},
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
+from squeeze_onnx.held_out_text import text_to_learn_on
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.soco.learn import HIDDEN_WEIGHT, SocoConfig, learn_spectra
 from squeeze_onnx.learning.soco.stages import STAGES, StageName
@@ -51,7 +52,7 @@ class Row:
     @property
     def learning(self) -> tuple[object, ...]:
         """Rows that agree in this share what is learned."""
-        return self.learned, self.learned_for, self.probed, self.plain
+        return self.learned, self.learned_for, self.probed, self.plain, bool(self.distill)
 
 
 def without(stage: StageName) -> Row:
@@ -153,7 +154,7 @@ class Bench:
             self._dense.ir,
             base.spectra,
             METHODS["svd" if row.plain else "whiten"].weighting_of(base.moments),
-            self._text,
+            text_to_learn_on(self._text, OptimizeConfig(distill=row.distill)),
             losses=imitation_losses(self._dense.ir, head_of(self._dense), hidden_weight=HIDDEN_WEIGHT),
             keep=row.learned_for,
             config=replace(row.learned, most_steps=self._most_steps),
