@@ -1,18 +1,21 @@
 """What mkdocs does beside its plugins: formulas become MathML, which no script has to set, and measured numbers are looked up.
 
 A fence of ``math`` holds LaTeX. ``{{ minilm-l6 / whiten, keep 0.5 / candidate }}`` is the value of a key in a row of
-models/minilm-l6/results/quality.json, so that no page says what was measured once and is no longer so.
+models/minilm-l6/results/quality.json or soco.json, so that no page says what was measured once and is no longer so.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
+KINDS = ("quality", "soco")
 
 _FORMULA = re.compile(r"^```math\n(?P<latex>.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"\{\{ (?P<model>[\w-]+) / (?P<row>[^/{}]+) / (?P<key>\w+) \}\}")
@@ -37,5 +40,6 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def measured(model: str, row: str, key: str) -> str:
     """Return a measured number as it is written."""
-    rows = json.loads((MODELS / model / "results" / "quality.json").read_text(encoding="utf-8"))["rows"]
+    files = [MODELS / model / "results" / f"{kind}.json" for kind in KINDS]
+    rows = reduce(or_, (json.loads(file.read_text(encoding="utf-8"))["rows"] for file in files if file.exists()))
     return FORMS[key](rows[row][key]).replace("-", "−")
