@@ -2,8 +2,9 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,25 +25,31 @@ from squeeze_onnx.tasks.vocabulary import encoder_of
 TASK_PREFIX = "glue:"
 MASK = "attention_mask"
 
+ROWS = 1024
+"""How many sentences or pairs are read unless it is said."""
+
+ROWS_TO_IMITATE = 4096
+"""How many with distillation, which gains more from more text than from more steps (docs/methods/steps.md)."""
+
 
 @dataclass(frozen=True)
 class CalibrationConfig:
     """What to calibrate on.
 
     ``source`` is a text file with a sentence a line, ``glue:TASK`` (the train split in ``data``) or an .npz of model inputs;
-    ``rows`` is how many sentences or pairs are drawn from it.
+    ``rows`` is how many sentences or pairs are drawn from it: None for `ROWS`, or `ROWS_TO_IMITATE` if distillation follows.
     """
 
     source: str
     data: str | Path | None = None
-    rows: int = 1024
+    rows: int | None = None
     batch_size: int = 16
     max_tokens: int = DEFAULT_MAX_TOKENS
     tokenizer: Path | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for option, value in (("calibration-rows", self.rows), ("batch-size", self.batch_size)):
+        for option, value in (("calibration-rows", self.row_count), ("batch-size", self.batch_size)):
             if value < 1:
                 raise OptionError(f"--{option} is a positive integer; got {value}")
         if self.source.startswith(TASK_PREFIX):
@@ -51,6 +58,15 @@ class CalibrationConfig:
                 raise OptionError(
                     f"--calibration {self.source} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub"
                 )
+
+    @property
+    def row_count(self) -> int:
+        """How many sentences or pairs are drawn at most."""
+        return ROWS if self.rows is None else self.rows
+
+    def to_imitate(self) -> Self:
+        """Return what is read if the squeezed model is to imitate the dense one on it."""
+        return replace(self, rows=ROWS_TO_IMITATE) if self.rows is None else self
 
 
 def load_calibration(model: OnnxModel, config: CalibrationConfig) -> tuple[CalibrationBatch, ...]:
@@ -70,9 +86,9 @@ def calibration_rows(config: CalibrationConfig) -> list[Texts]:
     if config.source.startswith(TASK_PREFIX):
         assert config.data is not None, "checked by CalibrationConfig"
         task = find_task(config.source.removeprefix(TASK_PREFIX))
-        return train_texts(task, config.data, config.rows, seed=config.seed)
+        return train_texts(task, config.data, config.row_count, seed=config.seed)
     sentences = read_sentences(Path(config.source))
-    drawn = np.random.default_rng(config.seed).permutation(len(sentences))[: config.rows]
+    drawn = np.random.default_rng(config.seed).permutation(len(sentences))[: config.row_count]
     return [(sentences[index],) for index in drawn]
 
 
@@ -86,7 +102,7 @@ def text_batches(model: OnnxModel, rows: Sequence[Texts], config: CalibrationCon
     settings = read_model_config(model.folder)
     feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
     encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)
-    texts = list(dict.fromkeys(choose_head(session, settings, None).sequences(rows)))[: config.rows]
+    texts = list(dict.fromkeys(choose_head(session, settings, None).sequences(rows)))[: config.row_count]
     batches = make_batches(encoder.encode(texts), config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask)
     return tuple(CalibrationBatch(feeder.feeds(batch), batch.mask) for batch in batches)
 

@@ -94,6 +94,8 @@ def optimize(
         refuse_overwriting_input(model, out)
         before = measure_size(model)
         dense = OnnxModel(model.path, model.ir.clone())
+        if calibration is not None and config.distill is not None:
+            calibration = calibration.to_imitate()
         batches = load_calibration(model, calibration) if calibration else ()
     with (
         staged_folder(out, force=force) as folder,

@@ -11,6 +11,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import squeeze_onnx
+from squeeze_onnx import calibration_source
 from squeeze_onnx.calibration_source import CalibrationConfig
 from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.errors import ModelError, OptionError, OutputError
@@ -24,6 +25,7 @@ from tests.tiny_encoder import (
     ELIGIBLE_PARAMETERS,
     ELIGIBLE_SITES,
     SENTENCES,
+    WORDS,
     batch,
     encoder_model,
     outputs,
@@ -182,6 +184,17 @@ class TestOptimize:
             "Certificate": 2,
         }
         assert set(report["timing"]) >= {"load", "sites", "calibration", "sensitivity", "rewrite", "save"}
+
+    @pytest.mark.parametrize(("distill", "read"), [(None, 2), (1, 3)])
+    def test_reads_more_text_if_distillation_follows(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distill: int | None, read: int
+    ) -> None:
+        monkeypatch.setattr(calibration_source, "ROWS", 4)
+        monkeypatch.setattr(calibration_source, "ROWS_TO_IMITATE", 6)
+        (tmp_path / "text.txt").write_text("\n".join((*SENTENCES, *WORDS[:4])), encoding="utf-8")
+        track, source = RecordingTrack(), CalibrationConfig(str(tmp_path / "text.txt"), batch_size=2)
+        optimize(folder, tmp_path / "out", replace(QUICK, distill=distill), calibration=source, track=track)
+        assert track.taken["Certificate"] == read
 
     def test_of_a_model_with_external_data_writes_one_file(self, tmp_path: Path) -> None:
         weight = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)

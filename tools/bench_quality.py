@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, ValidateConfig, load_calibration, load_model, validate
+from squeeze_onnx.calibration_source import ROWS
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.pipeline import write_folder
@@ -42,7 +43,7 @@ class Run:
 
     label: str
     options: Mapping[str, Any]
-    rows: int = CalibrationConfig.rows
+    rows: int = ROWS
 
     @property
     def config(self) -> OptimizeConfig:

@@ -33,7 +33,7 @@ class Trial:
         dense = load_model(path)
         drawn = CalibrationConfig(f"glue:{task}", glue)
         seen = {text for row in calibration_rows(drawn) for text in row}
-        more = calibration_rows(replace(drawn, rows=drawn.rows + 4 * HELD_OUT))
+        more = calibration_rows(replace(drawn, rows=drawn.row_count + 4 * HELD_OUT))
         held_out = text_batches(dense, [row for row in more if seen.isdisjoint(row)][:HELD_OUT], drawn)
         return cls(dense, load_calibration(dense, drawn), held_out)
 

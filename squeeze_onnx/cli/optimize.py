@@ -99,7 +99,12 @@ SECTIONS = {
     "--task", metavar="NAME", help="Calibrate on the train split of this GLUE task in --data; the task of --max-drop."
 )
 @click.option("--data", metavar="DIR", help="GLUE splits: a folder, or a hub name.")
-@click.option("--calibration-rows", default=1024, show_default=True, help="Sentences or pairs to calibrate on.")
+@click.option(
+    "--calibration-rows",
+    type=int,
+    metavar="N",
+    help="Sentences or pairs to calibrate on [default: 1024, with --distill 4096].",
+)
 @click.option("--max-length", "max_tokens", default=128, show_default=True, help="Tokens a sequence is cut to.")
 @click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one.")
 @click.option(
@@ -181,7 +186,7 @@ def optimize(
     calibration: str | None,
     task: str | None,
     data: str | None,
-    calibration_rows: int,
+    calibration_rows: int | None,
     max_tokens: int,
     tokenizer: Path | None,
     checkpoint: Path | None,

@@ -63,7 +63,7 @@ class SqueezeLowRank(Pass):  # type: ignore[misc]
                 type_=str | None, default_value=None, description="Folder of GLUE splits, or a hub name."
             ),
             "calibration_rows": PassConfigParam(
-                type_=int, default_value=1024, description="Sentences or pairs to calibrate on."
+                type_=int | None, default_value=None, description="Sentences or pairs to calibrate on."
             ),
             "options": PassConfigParam(
                 type_=dict,
