@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from squeeze_onnx import CalibrationConfig, load_calibration, load_model
 from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.calibration_source import calibration_rows, text_batches
+from squeeze_onnx.calibration_source import ROWS, calibration_rows, text_batches
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.squeezing import certificate_of
 from tools.measuring import results_path
@@ -24,18 +24,19 @@ class Trial:
     """A dense model, the train text it is calibrated on, and `HELD_OUT` rows of it that are not among those, to judge by."""
 
     dense: OnnxModel
+    drawn: CalibrationConfig
     calibration: Sequence[CalibrationBatch]
     held_out: Sequence[CalibrationBatch]
 
     @classmethod
-    def of(cls, path: Path, task: str, glue: Path) -> Self:
-        """Load the model at ``path`` and the text of ``task``; no text of a held-out row is read by calibration."""
+    def of(cls, path: Path, task: str, glue: Path, *, rows: int = ROWS) -> Self:
+        """Load the model at ``path`` and ``rows`` of the text of ``task``; no text of a held-out row is read by calibration."""
         dense = load_model(path)
-        drawn = CalibrationConfig(f"glue:{task}", glue)
+        drawn = CalibrationConfig(f"glue:{task}", glue, rows=rows)
         seen = {text for row in calibration_rows(drawn) for text in row}
-        more = calibration_rows(replace(drawn, rows=drawn.row_count + 4 * HELD_OUT))
+        more = calibration_rows(replace(drawn, rows=rows + 4 * HELD_OUT))
         held_out = text_batches(dense, [row for row in more if seen.isdisjoint(row)][:HELD_OUT], drawn)
-        return cls(dense, load_calibration(dense, drawn), held_out)
+        return cls(dense, drawn, load_calibration(dense, drawn), held_out)
 
     def movement(self, squeezed: ir.Model) -> dict[str, Any]:
         """Return how far the answers to held-out text move: what was measured, its mean and its worst."""
