@@ -2,9 +2,9 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,17 +19,37 @@ from squeeze_onnx.tasks.glue import find_task
 from squeeze_onnx.tasks.head_choice import choose_head
 from squeeze_onnx.tasks.model_config import read_model_config
 from squeeze_onnx.tasks.readers import Texts, read_sentences, train_texts
-from squeeze_onnx.tasks.tokenization import DEFAULT_MAX_TOKENS
+from squeeze_onnx.tasks.tokenization import DEFAULT_MAX_TOKENS, TokenSequence
 from squeeze_onnx.tasks.vocabulary import encoder_of
 
 TASK_PREFIX = "glue:"
 MASK = "attention_mask"
 
-ROWS = 1024
-"""How many sentences or pairs are read unless it is said."""
 
-ROWS_TO_IMITATE = 4096
-"""How many with distillation, which gains more from more text than from more steps (docs/methods/steps.md)."""
+@dataclass(frozen=True)
+class Amount:
+    """How much text is read: at most so many sentences or pairs, and so many tokens of them, padding aside."""
+
+    rows: int
+    tokens: int | None = None
+
+    def of(self, sequences: Sequence[TokenSequence]) -> Sequence[TokenSequence]:
+        """Return as many of ``sequences`` as there is room for, one at least."""
+        room = self.tokens
+        if room is None:
+            return sequences[: self.rows]
+        lengths = accumulate(len(sequence) for sequence in sequences[: self.rows])
+        return sequences[: max(sum(1 for _ in takewhile(lambda length: length <= room, lengths)), 1)]
+
+
+TO_CALIBRATE = Amount(1024)
+"""What is read unless it is said."""
+
+TO_IMITATE = Amount(8192, tokens=1024 * DEFAULT_MAX_TOKENS)
+"""The same with distillation, which gains more from more text than from more steps (models/*/results/rows.json).
+
+The tokens are those of 1,024 long rows: memory and disk grow with them.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +57,7 @@ class CalibrationConfig:
     """What to calibrate on.
 
     ``source`` is a text file with a sentence a line, ``glue:TASK`` (the train split in ``data``) or an .npz of model inputs;
-    ``rows`` is how many sentences or pairs are drawn from it: None for `ROWS`, or `ROWS_TO_IMITATE` if distillation follows.
+    ``rows`` is how many sentences or pairs are drawn from it: None for `TO_CALIBRATE`, or `TO_IMITATE` if distillation follows.
     """
 
     source: str
@@ -49,8 +69,8 @@ class CalibrationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for option, value in (("calibration-rows", self.row_count), ("batch-size", self.batch_size)):
-            if value < 1:
+        for option, value in (("calibration-rows", self.rows), ("batch-size", self.batch_size)):
+            if value is not None and value < 1:
                 raise OptionError(f"--{option} is a positive integer; got {value}")
         if self.source.startswith(TASK_PREFIX):
             find_task(self.source.removeprefix(TASK_PREFIX))
@@ -59,36 +79,36 @@ class CalibrationConfig:
                     f"--calibration {self.source} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub"
                 )
 
-    @property
-    def row_count(self) -> int:
-        """How many sentences or pairs are drawn at most."""
-        return ROWS if self.rows is None else self.rows
-
-    def to_imitate(self) -> Self:
-        """Return what is read if the squeezed model is to imitate the dense one on it."""
-        return replace(self, rows=ROWS_TO_IMITATE) if self.rows is None else self
+    def amount(self, usual: Amount = TO_CALIBRATE) -> Amount:
+        """Return how much is read: ``usual`` unless ``rows`` says it."""
+        return usual if self.rows is None else Amount(self.rows)
 
 
-def load_calibration(model: OnnxModel, config: CalibrationConfig) -> tuple[CalibrationBatch, ...]:
-    """Read ``config.source`` and make batches of inputs for ``model``, shortest first.
+def load_calibration(
+    model: OnnxModel, config: CalibrationConfig, usual: Amount = TO_CALIBRATE
+) -> tuple[CalibrationBatch, ...]:
+    """Read ``config.source``, ``usual`` of it unless ``config.rows`` says it, and make batches for ``model``, shortest first.
 
     Raises DataError for a source that cannot be read, TokenizerError if ``model`` has no tokenizer for text.
     """
     if _is_archive(config):
         return _saved_batches(Path(config.source), open_session(model.path), config.batch_size)
-    return text_batches(model, calibration_rows(config), config)
+    return text_batches(model, calibration_rows(config, usual), config, usual)
 
 
-def calibration_rows(config: CalibrationConfig) -> list[Texts]:
-    """Return the rows that `load_calibration` reads; none of an .npz, which does not say what its texts were."""
+def calibration_rows(config: CalibrationConfig, usual: Amount = TO_CALIBRATE) -> list[Texts]:
+    """Return the rows that `load_calibration` reads if there is room for their tokens.
+
+    There are none of an .npz, which does not say what its texts were.
+    """
     if _is_archive(config):
         return []
     if config.source.startswith(TASK_PREFIX):
         assert config.data is not None, "checked by CalibrationConfig"
         task = find_task(config.source.removeprefix(TASK_PREFIX))
-        return train_texts(task, config.data, config.row_count, seed=config.seed)
+        return train_texts(task, config.data, config.amount(usual).rows, seed=config.seed)
     sentences = read_sentences(Path(config.source))
-    drawn = np.random.default_rng(config.seed).permutation(len(sentences))[: config.row_count]
+    drawn = np.random.default_rng(config.seed).permutation(len(sentences))[: config.amount(usual).rows]
     return [(sentences[index],) for index in drawn]
 
 
@@ -96,14 +116,19 @@ def _is_archive(config: CalibrationConfig) -> bool:
     return config.source.endswith(".npz")
 
 
-def text_batches(model: OnnxModel, rows: Sequence[Texts], config: CalibrationConfig) -> tuple[CalibrationBatch, ...]:
+def text_batches(
+    model: OnnxModel, rows: Sequence[Texts], config: CalibrationConfig, usual: Amount = TO_CALIBRATE
+) -> tuple[CalibrationBatch, ...]:
     """Tokenize ``rows`` as the head of ``model`` reads them, pairs together or each text on its own; shortest batches first."""
     session = open_session(model.path)
     settings = read_model_config(model.folder)
     feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
     encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)
-    texts = list(dict.fromkeys(choose_head(session, settings, None).sequences(rows)))[: config.row_count]
-    batches = make_batches(encoder.encode(texts), config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask)
+    amount = config.amount(usual)
+    texts = list(dict.fromkeys(choose_head(session, settings, None).sequences(rows)))[: amount.rows]
+    batches = make_batches(
+        amount.of(encoder.encode(texts)), config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask
+    )
     return tuple(CalibrationBatch(feeder.feeds(batch), batch.mask) for batch in batches)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.calibration_source import CalibrationConfig, load_calibration
+from squeeze_onnx.calibration_source import TO_CALIBRATE, TO_IMITATE, CalibrationConfig, load_calibration
 from squeeze_onnx.companions import copy_companions
 from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible, is_excluded
@@ -94,9 +94,8 @@ def optimize(
         refuse_overwriting_input(model, out)
         before = measure_size(model)
         dense = OnnxModel(model.path, model.ir.clone())
-        if calibration is not None and config.distill is not None:
-            calibration = calibration.to_imitate()
-        batches = load_calibration(model, calibration) if calibration else ()
+        usual = TO_CALIBRATE if config.distill is None else TO_IMITATE
+        batches = load_calibration(model, calibration, usual) if calibration else ()
     with (
         staged_folder(out, force=force) as folder,
         spill_file(folder) as store,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.calibration_source import ROWS, ROWS_TO_IMITATE, CalibrationConfig, load_calibration
+from squeeze_onnx.calibration_source import Amount, CalibrationConfig, load_calibration
 from squeeze_onnx.errors import DataError, OptionError, TokenizerError
 from squeeze_onnx.graph.model import OnnxModel, load_model
 from tests.text_models import SPECIAL, write_tokenizer
@@ -70,10 +70,19 @@ class TestText:
         assert drawn(0) == drawn(0)
         assert set(drawn(0)) != set(drawn(1))
 
-    def test_is_drawn_as_far_as_asked_for(self) -> None:
-        unsaid, said = CalibrationConfig("text.txt"), CalibrationConfig("text.txt", rows=3)
-        assert (unsaid.row_count, unsaid.to_imitate().row_count) == (ROWS, ROWS_TO_IMITATE)
-        assert (said.row_count, said.to_imitate().row_count) == (3, 3)
+    def test_is_read_as_far_as_there_is_room_unless_rows_are_asked_for(
+        self, encoder: OnnxModel, tmp_path: Path
+    ) -> None:
+        source = write_text(tmp_path, tuple(f"{first} {second}" for first in WORDS[:5] for second in WORDS[:5]))
+
+        def read(usual: Amount, rows: int | None = None) -> int:
+            return len(texts_of(load_calibration(encoder, CalibrationConfig(source, rows=rows), usual)))
+
+        assert read(Amount(7)) == 7
+        assert read(Amount(7, tokens=23)) == 5  # of four tokens each
+        assert read(Amount(7, tokens=24)) == 6
+        assert read(Amount(7, tokens=1)) == 1
+        assert read(Amount(7, tokens=24), rows=8) == 8
 
     def test_is_cut_to_the_length_asked_for(self, encoder: OnnxModel, tmp_path: Path) -> None:
         batches = load_calibration(encoder, CalibrationConfig(write_text(tmp_path), max_tokens=5))

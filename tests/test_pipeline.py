@@ -11,8 +11,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 import squeeze_onnx
-from squeeze_onnx import calibration_source
-from squeeze_onnx.calibration_source import CalibrationConfig
+from squeeze_onnx import pipeline
+from squeeze_onnx.calibration_source import Amount, CalibrationConfig
 from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.errors import ModelError, OptionError, OutputError
 from squeeze_onnx.graph.model import OnnxModel, load_model
@@ -189,8 +189,8 @@ class TestOptimize:
     def test_reads_more_text_if_distillation_follows(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distill: int | None, read: int
     ) -> None:
-        monkeypatch.setattr(calibration_source, "ROWS", 4)
-        monkeypatch.setattr(calibration_source, "ROWS_TO_IMITATE", 6)
+        monkeypatch.setattr(pipeline, "TO_CALIBRATE", Amount(4))
+        monkeypatch.setattr(pipeline, "TO_IMITATE", Amount(6))
         (tmp_path / "text.txt").write_text("\n".join((*SENTENCES, *WORDS[:4])), encoding="utf-8")
         track, source = RecordingTrack(), CalibrationConfig(str(tmp_path / "text.txt"), batch_size=2)
         optimize(folder, tmp_path / "out", replace(QUICK, distill=distill), calibration=source, track=track)

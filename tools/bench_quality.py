@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, ValidateConfig, load_calibration, load_model, validate
-from squeeze_onnx.calibration_source import ROWS
+from squeeze_onnx.calibration_source import TO_CALIBRATE, TO_IMITATE
 from squeeze_onnx.graph.size import measure_size
 from squeeze_onnx.methods import METHODS
 from squeeze_onnx.pipeline import write_folder
@@ -43,7 +43,7 @@ class Run:
 
     label: str
     options: Mapping[str, Any]
-    rows: int = ROWS
+    rows: int = TO_CALIBRATE.rows
 
     @property
     def config(self) -> OptimizeConfig:
@@ -60,7 +60,7 @@ TRUNCATION = {"method": "whiten", "slice_neurons": False, "thin_heads": False, "
 """`whiten` as a truncated SVD in another metric under one budget, with nothing sliced, shared or regressed."""
 
 TAUGHT = (0.5, 0.33, 0.25)
-"""The budgets that distillation is measured at, beside what it starts from on the same text."""
+"""The budgets that distillation is measured at; on half the text too, beside what it starts from on that."""
 
 RUNS = (
     Run("SQUEEZE to the letter: every weight at its 95 % edge", {"method": "squeeze"}),
@@ -78,7 +78,11 @@ RUNS = (
     *(Run(f"soco, keep {keep}", {"method": "soco", "keep": keep}) for keep in BUDGETS),
     *(Run(f"auto, 4,096 rows, keep {keep}", {"method": "auto", "keep": keep}, rows=4096) for keep in TAUGHT),
     *(
-        Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=4096)
+        Run(f"distilled, 4,096 rows, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=4096)
+        for keep in TAUGHT
+    ),
+    *(
+        Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=TO_IMITATE.rows)
         for keep in TAUGHT
     ),
     *(

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from squeeze_onnx import CalibrationConfig, load_calibration, load_model
 from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.calibration_source import ROWS, calibration_rows, text_batches
+from squeeze_onnx.calibration_source import TO_CALIBRATE, calibration_rows, text_batches
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.squeezing import certificate_of
 from tools.measuring import results_path
@@ -29,7 +29,7 @@ class Trial:
     held_out: Sequence[CalibrationBatch]
 
     @classmethod
-    def of(cls, path: Path, task: str, glue: Path, *, rows: int = ROWS) -> Self:
+    def of(cls, path: Path, task: str, glue: Path, *, rows: int = TO_CALIBRATE.rows) -> Self:
         """Load the model at ``path`` and ``rows`` of the text of ``task``; no text of a held-out row is read by calibration."""
         dense = load_model(path)
         drawn = CalibrationConfig(f"glue:{task}", glue, rows=rows)
