@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from squeeze_onnx.errors import MachineError
+from squeeze_onnx.reservation import DISK_FULL
+
 
 class ArrayFiles:
     """The arrays of each batch by the name of the value, whatever that is, in ``folder``."""
@@ -15,10 +18,18 @@ class ArrayFiles:
         self._entries: dict[int, dict[str, str]] = {}
 
     def write(self, index: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep ``arrays`` for the batch ``index`` instead of what was kept for it."""
+        """Keep ``arrays`` for the batch ``index`` instead of what was kept for it. Raises MachineError if the disk is full."""
         self._entries[index] = {name: f"arr_{place}" for place, name in enumerate(arrays)}  # as np.savez calls them
-        with self._file(index).open("wb") as file:
-            np.savez(file, *arrays.values())
+        try:
+            with self._file(index).open("wb") as file:
+                np.savez(file, *arrays.values())
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            raise MachineError(
+                f"{self._folder} has no room for what the models answer ({error.strerror}): lower --calibration-rows, or name "
+                "a folder of a larger disk in the environment variable TMPDIR"
+            ) from error
 
     def read(self, index: int, names: Collection[str]) -> dict[str, np.ndarray]:
         """Return those arrays of the batch ``index`` that have ``names``."""

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from squeeze_onnx.errors import MachineError
 from squeeze_onnx.learning.array_files import ArrayFiles
 
 
@@ -28,3 +30,11 @@ def test_replaces_a_batch_by_values_of_other_names(tmp_path: Path) -> None:
     files.write(0, {"a": np.array(1), "b": np.array(2)})
     files.write(0, {"c": np.array(3), "b": np.array(4)})
     assert files.read(0, ["b", "c"]) == {"b": 4, "c": 3}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to write to")
+def test_on_a_full_disk_says_which_and_what_to_do(tmp_path: Path) -> None:
+    files = ArrayFiles(tmp_path)
+    (tmp_path / "0.npz").symlink_to("/dev/full")
+    with pytest.raises(MachineError, match=rf"{tmp_path} has no room .* \(No space left on device\): lower .* TMPDIR"):
+        files.write(0, {"a": np.ones(100_000)})
