@@ -56,6 +56,9 @@ class Run:
         return self.options["method"], self.options.get("preset"), self.config.sliced, self.rows
 
 
+CLASSIFIERS = ("minilm-l6-MRPC", "minilm-l6-SST-2", "minilm-l6-CoLA")
+"""The fine-tuned models that means over tasks are of."""
+
 TRUNCATION = {"method": "whiten", "slice_neurons": False, "thin_heads": False, "joint_qkv": False, "refit": False}
 """`whiten` as a truncated SVD in another metric under one budget, with nothing sliced, shared or regressed."""
 
@@ -181,6 +184,7 @@ def _effective_rank_reduction(site: Mapping[str, Any]) -> float:
 def table(page: Path) -> None:
     """Put the measured tables between their markers in docs/results.md, and the headline into the README."""
     put_table(page, "quality", markdown())
+    put_table(page, "classes", classes())
     put_table(ROOT / "README.md", "headline", headline())
 
 
@@ -197,17 +201,38 @@ def markdown() -> Iterator[str]:
         yield ""
 
 
+def classes() -> Iterator[str]:
+    """Yield the lines of one table of means over `CLASSIFIERS`, of what was measured on all of them."""
+    known = dict(known_results("quality"))
+    yield f"| means over {', '.join(CLASSIFIERS)} | {' | '.join(f'keep {keep}' for keep in TAUGHT)} |"
+    yield f"|---|{'---|' * len(TAUGHT)}"
+    for family in ("whiten", "fisher", "distilled"):
+        cells = (_mean([known[name].get(f"{family}, keep {keep}") for name in CLASSIFIERS]) for keep in TAUGHT)
+        yield f"| {family} | {' | '.join(cells)} |"
+
+
+def _mean(rows: Sequence[Mapping[str, Any] | None]) -> str:
+    found = [row for row in rows if row is not None]
+    if len(found) < len(rows):
+        return "–"
+    drop, agreement = (mean(row[key] for row in found) for key in ("drop_points", "agreement"))
+    return f"drop {drop:.2f}, {100 * agreement:.1f} % the same"
+
+
 def headline() -> Iterator[str]:
     """Yield the lines of one table of all models that were squeezed by what ``auto`` stands for, a model a line."""
-    others = ["distilled, keep 0.33", "SVD, keep 0.5"]
-    yield f"| | dense | by | {' | '.join([*(f'keep {keep}' for keep in BUDGETS), *others])} |"
-    yield f"|---|---|---|{'---|' * (len(BUDGETS) + len(others))}"
+    taught, plain = "distilled, keep 0.33", "SVD, keep 0.5"
+    titles = [*(f"keep {keep}" for keep in BUDGETS), taught, plain]
+    yield f"| | dense | by | {' | '.join(titles)} |"
+    yield f"|---|---|---|{'---|' * len(titles)}"
     for name, rows in known_results("quality"):
         method = "whiten" if TASKS[name] in EMBEDDED else "fisher"
         labels = [f"{method}, keep {keep}" for keep in BUDGETS]
         if rows.keys() & set(labels):
             first = next(iter(rows.values()))
-            cells = (_score(rows[label]) if label in rows else "–" for label in [*labels, *others])
+            taught_on_half = rows.get("distilled, 4,096 rows, keep 0.33")
+            found = [*map(rows.get, labels), rows.get(taught, taught_on_half), rows.get(plain)]
+            cells = ("–" if row is None else _score(row) for row in found)
             task = f"{TASKS[name]} {first['metric']}"
             yield f"| {name}, {task} | {first['baseline']:.4f} | {method} | {' | '.join(cells)} |"
 
