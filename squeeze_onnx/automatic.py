@@ -11,7 +11,7 @@ from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.graph.sites import MatMulSite
 from squeeze_onnx.learning.gradients import is_differentiable
 from squeeze_onnx.methods import METHODS
-from squeeze_onnx.tasks.heads import ClassLogits, Regression
+from squeeze_onnx.tasks.heads import ClassLogits, Regression, TokenLogits
 from squeeze_onnx.tasks.model_head import head_of
 
 
@@ -45,7 +45,9 @@ def _resolved(
 
 
 def _decides(model: OnnxModel) -> bool:
-    """Whether the answer is a class or a score: few directions of each output move it, and gradients know which.
+    """Whether the answer is a class, of the text or of each token, or a score.
+
+    Few directions of each output move it then, and gradients know which.
 
     The text of an embedding is in all of them, and `whiten` does nearly as well there in two thirds of the time
     (models/*/results/method.json).
@@ -54,7 +56,7 @@ def _decides(model: OnnxModel) -> bool:
         head = head_of(model)
     except ModelError:  # any model can be squeezed, but not all answer in a way that is known
         return False
-    return isinstance(head, ClassLogits | Regression)
+    return isinstance(head, ClassLogits | TokenLogits | Regression)
 
 
 def _has_gradients(model: ir.Model, sites: Sequence[MatMulSite], calibration: Sequence[CalibrationBatch]) -> bool:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.errors import DataError, OptionError
+from squeeze_onnx.errors import DataError, ModelError, OptionError
 from squeeze_onnx.graph.model import OnnxModel
 from squeeze_onnx.runtime.sessions import Session, open_session
 from squeeze_onnx.tasks.batches import FeedBuilder, make_batches
 from squeeze_onnx.tasks.glue import find_task
 from squeeze_onnx.tasks.head_choice import choose_head
-from squeeze_onnx.tasks.model_config import read_model_config
+from squeeze_onnx.tasks.model_config import ModelConfig, read_model_config
 from squeeze_onnx.tasks.readers import Texts, read_sentences, train_texts
 from squeeze_onnx.tasks.tokenization import DEFAULT_MAX_TOKENS, TokenSequence
 from squeeze_onnx.tasks.vocabulary import encoder_of
@@ -119,17 +119,27 @@ def _is_archive(config: CalibrationConfig) -> bool:
 def text_batches(
     model: OnnxModel, rows: Sequence[Texts], config: CalibrationConfig, usual: Amount = TO_CALIBRATE
 ) -> tuple[CalibrationBatch, ...]:
-    """Tokenize ``rows`` as the head of ``model`` reads them, pairs together or each text on its own; shortest batches first."""
+    """Tokenize ``rows`` as the head of ``model`` reads them, pairs together or each text on its own; shortest batches first.
+
+    Of a model whose answer is of no kind that is known, pairs are read together.
+    """
     session = open_session(model.path)
     settings = read_model_config(model.folder)
     feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
     encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)
     amount = config.amount(usual)
-    texts = list(dict.fromkeys(choose_head(session, settings, None).sequences(rows)))[: amount.rows]
+    texts = list(dict.fromkeys(_sequences(rows, session, settings)))[: amount.rows]
     batches = make_batches(
         amount.of(encoder.encode(texts)), config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask
     )
     return tuple(CalibrationBatch(feeder.feeds(batch), batch.mask) for batch in batches)
+
+
+def _sequences(rows: Sequence[Texts], session: Session, settings: ModelConfig) -> Sequence[Texts]:
+    try:
+        return choose_head(session, settings, None).sequences(rows)
+    except ModelError:
+        return rows
 
 
 def _saved_batches(path: Path, session: Session, batch_size: int) -> tuple[CalibrationBatch, ...]:

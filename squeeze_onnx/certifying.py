@@ -12,11 +12,12 @@ from squeeze_onnx.certificate import (
     bound_deviation,
     notes_on,
 )
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, TokenLogits
 
 _NO_LOGITS = (
     "The model answers with embeddings: there are no class probabilities to bound, the distance is measured only."
 )
+_TOKENS = "The model answers for every token, which counts as a text here: changes are measured, not bounded."
 _NO_LINEAR_HEAD = (
     "The logits are not one weight times the features before it, so there is a measured deviation, but no bound."
 )
@@ -29,6 +30,8 @@ def certify(dense: Answers, squeezed: Answers, head: Head) -> Certificate:
             return _certify_logits(dense, squeezed, ClassProbabilities())
         case Regression():
             return _certify_logits(dense, squeezed, Score())
+        case TokenLogits():
+            return _measure(dense, squeezed, ClassProbabilities(), _TOKENS)
         case _:
             return _measure(dense, squeezed, CosineDistance(), _NO_LOGITS)
 

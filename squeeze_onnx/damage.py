@@ -38,7 +38,7 @@ class DamageMeter:
         )
 
     def _outputs(self, disturbance: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Run all batches; each floating-point output as rows (sequences, features)."""
+        """Run all batches; each floating-point output as rows (sequences or tokens, features)."""
         runs = [
             [
                 _rows(output, batch.mask)
@@ -50,8 +50,14 @@ class DamageMeter:
 
 
 def _rows(output: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Return ``output`` with a row a sequence; what runs over tokens is averaged over those that are text."""
+    """Return ``output`` with a row a sequence; what runs over tokens is averaged over those that are text.
+
+    One number a token, as where a span begins, has a row a token: sequences of another length have more of them.
+    """
     values = output.astype(np.float64)
+    if mask is not None and values.shape == mask.shape:
+        single: np.ndarray = values[mask.astype(bool)][:, np.newaxis]
+        return single
     if mask is not None and values.ndim == 3 and values.shape[:2] == mask.shape:
         pooled: np.ndarray = np.einsum("stf,st->sf", values, mask.astype(np.float64)) / mask.sum(axis=1, keepdims=True)
         return pooled

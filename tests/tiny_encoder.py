@@ -109,17 +109,38 @@ class _Builder:
         bias = self.constant(np.zeros(CLASSES, self.dtype))
         return self.node("Gemm", pooled, weight, bias, name="classifier", transB=1)
 
+    def spans(self, rows: str) -> tuple[str, str]:
+        """Return for each token how likely a span begins there, and how likely it ends there."""
+        both = self.linear(rows, HIDDEN, 2, "spans")
+        start, end = (self.node("Gather", both, self.constant(np.array(index)), axis=2) for index in range(2))
+        return start, end
+
 
 def encoder_model(
-    *, classifier: bool = False, dtype: type[np.floating[Any]] = np.float32, layers: int = LAYERS
+    *,
+    classifier: bool = False,
+    tagger: bool = False,
+    reader: bool = False,
+    dtype: type[np.floating[Any]] = np.float32,
+    layers: int = LAYERS,
 ) -> onnx.ModelProto:
-    """Return the encoder with output ``last_hidden_state``, or ``logits`` with ``classifier``."""
+    """Return the encoder with output ``last_hidden_state``.
+
+    A ``classifier`` has ``logits`` of the text instead, a ``tagger`` those of every token, a ``reader`` ``start_logits`` and
+    ``end_logits``.
+    """
     builder = _Builder(dtype)
-    output, shape = builder.encoder(layers), ["batch", "tokens", HIDDEN]
-    name = "last_hidden_state"
+    rows = builder.encoder(layers)
+    shape: list[str | int] = ["batch", "tokens", HIDDEN]
+    named = {rows: "last_hidden_state"}
     if classifier:
-        output, shape, name = builder.classifier(output), ["batch", CLASSES], "logits"
-    builder.nodes[-1].output[0] = name
+        named, shape = {builder.classifier(rows): "logits"}, ["batch", CLASSES]
+    if tagger:
+        named, shape = {builder.linear(rows, HIDDEN, CLASSES, "tags"): "logits"}, ["batch", "tokens", CLASSES]
+    if reader:
+        named, shape = dict(zip(builder.spans(rows), ("start_logits", "end_logits"), strict=True)), ["batch", "tokens"]
+    for node in builder.nodes:
+        node.output[0] = named.get(node.output[0], node.output[0])
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     graph = helper.make_graph(
         builder.nodes,
@@ -128,7 +149,7 @@ def encoder_model(
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
             for name in ("input_ids", "attention_mask")
         ],
-        [helper.make_tensor_value_info(name, kind, shape)],
+        [helper.make_tensor_value_info(name, kind, shape) for name in named.values()],
         builder.initializers,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -13,33 +13,38 @@ import onnx_ir as ir
 from squeeze_onnx.errors import ModelError
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.learning.losses import LossHead, pooled, row_dot
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
 
 
 class DrawnLoss(LossHead, Protocol):
     """A loss whose target is noise."""
 
-    def draw(self, rng: np.random.Generator, sequences: int, features: int) -> np.ndarray:
-        """Return the noise of one answer a sequence, float32, if the output has so many ``features``."""
+    def draw(self, rng: np.random.Generator, text: tuple[int, int], features: int) -> np.ndarray:
+        """Return the noise of an answer of ``features`` a sequence or token, float32; ``text`` is (sequences, tokens)."""
         ...
 
 
 @dataclass(frozen=True)
 class DrawnClass:
-    """−log p(y) for a class y drawn by p = softmax of the logits: their argmax after Gumbel noise is added (Gumbel 1954)."""
+    """−log p(y) for a class y drawn by p = softmax of the logits: their argmax after Gumbel noise is added (Gumbel 1954).
+
+    Of logits of tokens (3 axes) a class is drawn for each that is text.
+    """
 
     value: str
     weight: float = 1.0
-    axes = 2
+    axes: int = 2
 
-    def draw(self, rng: np.random.Generator, sequences: int, features: int) -> np.ndarray:
-        """Return Gumbel noise (sequences, classes)."""
-        return rng.gumbel(size=(sequences, features)).astype(np.float32)
+    def draw(self, rng: np.random.Generator, text: tuple[int, int], features: int) -> np.ndarray:
+        """Return Gumbel noise (sequences, classes) or (sequences, tokens, classes)."""
+        return rng.gumbel(size=(*text[: self.axes - 1], features)).astype(np.float32)
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
         drawn = emit("Hardmax", emit("Add", student, teacher), axis=-1)
         likelihood = emit("Mul", drawn, emit("LogSoftmax", student, axis=-1))
+        if self.axes == 3:
+            likelihood = emit("Mul", likelihood, mask)
         return emit("Mul", emit("ReduceSum", likelihood, keepdims=0), emit.constant(-1))
 
 
@@ -51,9 +56,9 @@ class DrawnScore:
     weight: float = 1.0
     axes = 1
 
-    def draw(self, rng: np.random.Generator, sequences: int, features: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, text: tuple[int, int], features: int) -> np.ndarray:
         """Return Gaussian noise (sequences,)."""
-        return rng.standard_normal(sequences, np.float32)
+        return rng.standard_normal(text[0], np.float32)
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead; of the square only what has a gradient."""
@@ -75,9 +80,9 @@ class DrawnEmbedding:
     weight: float = 1.0
     axes = 2
 
-    def draw(self, rng: np.random.Generator, sequences: int, features: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, text: tuple[int, int], features: int) -> np.ndarray:
         """Return Gaussian noise (sequences, features)."""
-        return rng.standard_normal((sequences, features), np.float32)
+        return rng.standard_normal((text[0], features), np.float32)
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead; of the square only what has a gradient."""
@@ -91,6 +96,8 @@ def drawn_loss(head: Head) -> DrawnLoss:
     match head:
         case ClassLogits():
             return DrawnClass(head.output)
+        case TokenLogits():
+            return DrawnClass(head.output, axes=3)
         case Regression():
             return DrawnScore(head.output)
         case TokenEmbeddings():

@@ -61,7 +61,7 @@ def collect_fisher(
 
     def feeds(batch: CalibrationBatch, rng: np.random.Generator) -> dict[str, np.ndarray]:
         mask = full_mask(batch.feeds, batch.mask)
-        return {**batch.feeds, MASK: mask, target: loss.draw(rng, len(mask), features)}
+        return {**batch.feeds, MASK: mask, target: loss.draw(rng, (mask.shape[0], mask.shape[1]), features)}
 
     products = [str(node.outputs[0].name) for site in sites for node in site.nodes]
     example = feeds(max(batches, key=_size), np.random.default_rng(seed))

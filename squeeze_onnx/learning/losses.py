@@ -93,12 +93,15 @@ class EmbeddingError:
 
 @dataclass(frozen=True)
 class LogitDivergence:
-    """T² · KL(softmax(t/T) ‖ softmax(s/T)), mean over the sequences, in nats (Hinton, Vinyals & Dean 2015, arXiv 1503.02531)."""
+    """T² · KL(softmax(t/T) ‖ softmax(s/T)) in nats (Hinton, Vinyals & Dean 2015, arXiv 1503.02531).
+
+    It is the mean over the sequences, or over the tokens that are text if there are logits of tokens (3 axes).
+    """
 
     value: str
     temperature: float = 1.0
     weight: float = 1.0
-    axes = 2
+    axes: int = 2
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -109,8 +112,12 @@ class LogitDivergence:
         cooled = emit.constant(1 / self.temperature)
         expected, found = (emit("LogSoftmax", emit("Mul", value, cooled), axis=-1) for value in (teacher, student))
         divergence = emit("Mul", emit("Exp", expected), emit("Sub", expected, found))
-        total = emit("ReduceSum", divergence, emit.axes(-1), keepdims=0)
-        return emit("Mul", emit("ReduceMean", total, keepdims=0), emit.constant(self.temperature**2))
+        if self.axes == 3:
+            tokens = emit("ReduceSum", mask, keepdims=0)
+            mean = emit("Div", emit("ReduceSum", emit("Mul", divergence, mask), keepdims=0), tokens)
+        else:
+            mean = emit("ReduceMean", emit("ReduceSum", divergence, emit.axes(-1), keepdims=0), keepdims=0)
+        return emit("Mul", mean, emit.constant(self.temperature**2))
 
 
 @dataclass(frozen=True)

@@ -147,9 +147,9 @@ def _described(model: OnnxModel) -> dict[str, Any]:
 
 def _labels(names: tuple[str, ...], answer: Answer) -> list[str]:
     """Return the class names of a classifier, by number where its config.json has none; no others have labels."""
-    if answer.head != "class_logits":
+    if answer.head not in ("class_logits", "token_logits"):
         return []
-    return list(names) or [str(number) for number in range(len(answer.values))]
+    return list(names) or [str(number) for number in range(answer.values.shape[1])]
 
 
 def _licence_of_card(folder: Path) -> str | None:

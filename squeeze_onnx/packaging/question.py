@@ -23,7 +23,7 @@ other models."""
 
 @dataclass(frozen=True)
 class Answer:
-    """What the form ``model`` of a bundle says to the example: a vector (features,), read as its ``head`` says."""
+    """What the form ``model`` of a bundle says to the example: (answers, features), read as its ``head`` says."""
 
     model: str
     head: str
@@ -46,7 +46,7 @@ def ask(folder: Path, models: Sequence[str]) -> tuple[Answer, ...]:
     answers = []
     for name in models:
         opened = OpenModel.of(name, open_session(folder / name), settings, None)
-        [values] = opened.answers(encoder.encode([(example(),)]), pad_id=encoder.pad_id, batch_size=1)
+        values = opened.answers(encoder.encode([(example(),)]), pad_id=encoder.pad_id, batch_size=1)
         answers.append(Answer(name, opened.head.kind, opened.head.output, values))
     first = answers[0]
     for other in answers[1:]:

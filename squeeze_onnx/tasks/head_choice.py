@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.tasks.glue import Task, plain
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
 from squeeze_onnx.tasks.model_config import ModelConfig
 
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
@@ -14,6 +14,9 @@ _POOLED = ("sentence_embedding", "sentence_embeddings")
 _TOKENS = ("last_hidden_state", "token_embeddings")
 # The pooler of BERT is trained to tell whether two texts follow each other; its output is no sentence embedding.
 _NOT_AN_EMBEDDING = ("pooler_output",)
+
+_MOST_TOKEN_CLASSES = 1000
+"""More are words of a vocabulary: a language model, whose answers to a few texts fill the memory."""
 
 _OTHER_NAMES = {
     "neg": "negative",
@@ -30,7 +33,7 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     """Return the head to score ``task`` with, or to compare models with if ``task`` is None.
 
     1. An output called logits, or the two-dimensional one of a model saved for sequence classification: class logits,
-       or regression if it has one column.
+       or regression if it has one column; class logits of every token if it has three dimensions.
     2. An output called sentence_embedding: embeddings pooled in the graph.
     3. A three-dimensional output: token embeddings, to be mean-pooled outside.
     4. A lone two-dimensional output other than the pooler's: embeddings pooled in the graph.
@@ -60,9 +63,11 @@ def _logits(outputs: Sequence[ValueSpec], config: ModelConfig) -> ValueSpec | No
 
 
 def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, task: Task | None) -> Head:
+    if len(logits.shape) == 3:
+        return _token_head(session, logits, task)
     if len(logits.shape) != 2:
         raise ModelError(
-            f"{session.label}: output {logits.name!r} has {len(logits.shape)} dimensions; a class head has two"
+            f"{session.label}: output {logits.name!r} has {len(logits.shape)} dimensions; logits have two, those of tokens three"
         )
     classes = logits.shape[1] if isinstance(logits.shape[1], int) else len(config.labels)
     if not classes:
@@ -77,6 +82,21 @@ def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, tas
     if classes == 1:
         return Regression(logits.name)
     return ClassLogits(logits.name, tuple(range(classes)) if task is None else _label_order(session, config, task))
+
+
+def _token_head(session: Session, logits: ValueSpec, task: Task | None) -> TokenLogits:
+    if task is not None:
+        raise OptionError(
+            f"--task {task.name} asks about whole texts, but {session.label} answers for every token; leave out --task to "
+            "compare the answers to sentences"
+        )
+    classes = logits.shape[2]
+    if isinstance(classes, int) and classes > _MOST_TOKEN_CLASSES:
+        raise ModelError(
+            f"{session.label}: output {logits.name!r} has {classes} classes for every token, as a language model has; its "
+            "answers are not compared here: score it by a measure of your own"
+        )
+    return TokenLogits(logits.name)
 
 
 def _label_order(session: Session, config: ModelConfig, task: Task) -> tuple[int, ...]:

@@ -14,8 +14,8 @@ from squeeze_onnx.tasks.readers import Texts
 class Head(Protocol):
     """One kind of model output.
 
-    A row of data goes in as one or more sequences, a sequence comes out as one answer, a vector of float64; the answers
-    to a row's sequences make its prediction: a class number or a score.
+    A row of data goes in as one or more sequences, a sequence comes out as one answer, a vector of float64, or as one a token;
+    the answers to a row's sequences make its prediction: a class number or a score.
     """
 
     @property
@@ -33,11 +33,15 @@ class Head(Protocol):
         ...
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Map a batch of the graph's output and the mask (sequences, tokens) to answers (sequences, features)."""
+        """Map a batch of the graph's output and the mask (sequences, tokens) to answers (answers, features)."""
+        ...
+
+    def owners(self, mask: np.ndarray) -> np.ndarray:
+        """Return the number of the sequence that each answer to a batch is about, (answers,)."""
         ...
 
     def predictions(self, answers: np.ndarray) -> np.ndarray:
-        """Map the answers to all sequences, in order, to one prediction a row, shape (rows,)."""
+        """Map the answers to all sequences, in order, to one prediction a row, shape (rows,), or a token."""
         ...
 
     def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
@@ -45,8 +49,16 @@ class Head(Protocol):
         ...
 
 
+class _OneAnswer:
+    """Heads that answer a sequence as a whole."""
+
+    def owners(self, mask: np.ndarray) -> np.ndarray:
+        """Return the sequences in order."""
+        return np.arange(len(mask))
+
+
 @dataclass(frozen=True)
-class ClassLogits:
+class ClassLogits(_OneAnswer):
     """Logits of classes, output (sequences, classes); class ``k`` of the data is number ``order[k]`` of the model."""
 
     output: str
@@ -77,7 +89,39 @@ class ClassLogits:
 
 
 @dataclass(frozen=True)
-class Regression:
+class TokenLogits:
+    """Logits of classes of every token, output (sequences, tokens, classes): names of things, parts of speech.
+
+    An answer is about a token; padding has none, the tokens that the tokenizer adds have.
+    """
+
+    output: str
+    kind = "token_logits"
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Read pairs together."""
+        return list(rows)
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the logits of the tokens, sequence by sequence."""
+        logits: np.ndarray = output[mask.astype(bool)].astype(np.float64)
+        return logits
+
+    def owners(self, mask: np.ndarray) -> np.ndarray:
+        """Return the sequence of each token."""
+        return np.nonzero(mask)[0]
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return the likeliest class of each token."""
+        return np.asarray(np.argmax(answers, axis=1))
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare logits, classes and class probabilities of the tokens."""
+        return class_fidelity(baseline, candidate)
+
+
+@dataclass(frozen=True)
+class Regression(_OneAnswer):
     """One score a sequence, output (sequences, 1)."""
 
     output: str
@@ -101,7 +145,7 @@ class Regression:
 
 
 @dataclass(frozen=True)
-class SentenceEmbedding:
+class SentenceEmbedding(_OneAnswer):
     """An embedding pooled in the graph, output (sequences, features); a pair's score is the cosine of its two."""
 
     output: str

@@ -36,19 +36,19 @@ class OpenModel:
     def answers(
         self, sequences: Sequence[TokenSequence], *, pad_id: int, batch_size: int, track: Track = silent
     ) -> np.ndarray:
-        """Return the answers to all sequences, in order, shape (sequences, features); ModelError for NaN or infinity."""
+        """Return the answers to all sequences, in order, shape (answers, features); ModelError for NaN or infinity."""
         batches = make_batches(sequences, batch_size, pad_id=pad_id, may_pad=self.feeder.takes_mask)
-        found = []
+        found, owners = [], []
         for batch in track(batches, f"Running the {self.name} on {self.session.provider}"):
             [output] = self.session.run([self.head.output], self.feeder.feeds(batch))
             found.append(self.head.answers(output, batch.mask))
+            owners.append(batch.rows[self.head.owners(batch.mask)])
         answers = np.concatenate(found)
         if not np.all(np.isfinite(answers)):
             raise ModelError(
                 f"{self.session.label} returns NaN or infinity in {self.head.output!r} on {self.session.provider}"
             )
-        in_order = np.empty_like(answers)
-        in_order[np.concatenate([batch.rows for batch in batches])] = answers
+        in_order: np.ndarray = answers[np.argsort(np.concatenate(owners), kind="stable")]
         return in_order
 
     def predictions(

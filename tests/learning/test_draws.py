@@ -7,13 +7,14 @@ import pytest
 
 from squeeze_onnx.errors import ModelError
 from squeeze_onnx.learning.draws import DrawnClass, DrawnEmbedding, DrawnScore, drawn_loss
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
 
 
 @pytest.mark.parametrize(
     ("head", "loss", "shape"),
     [
         (ClassLogits("y", (0, 1, 2)), DrawnClass("y"), (5, 3)),
+        (TokenLogits("y"), DrawnClass("y", axes=3), (5, 2, 3)),
         (Regression("y"), DrawnScore("y"), (5,)),
         (SentenceEmbedding("y"), DrawnEmbedding("y", value_axes=2), (5, 3)),
         (TokenEmbeddings("y"), DrawnEmbedding("y", value_axes=3), (5, 3)),
@@ -23,7 +24,7 @@ from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbe
 def test_every_head_has_a_distribution(head: Head, loss: object, shape: tuple[int, ...]) -> None:
     found = drawn_loss(head)
     assert found == loss
-    noise = found.draw(np.random.default_rng(0), 5, 3)
+    noise = found.draw(np.random.default_rng(0), (5, 2), 3)
     assert noise.shape == shape
     assert noise.dtype == np.float32
     assert noise.ndim == found.axes
@@ -31,7 +32,7 @@ def test_every_head_has_a_distribution(head: Head, loss: object, shape: tuple[in
 
 def test_gumbel_noise_draws_classes_by_their_probability() -> None:
     p = np.array([0.7, 0.2, 0.1])
-    noise = DrawnClass("y").draw(np.random.default_rng(1), 20000, 3)
+    noise = DrawnClass("y").draw(np.random.default_rng(1), (20000, 1), 3)
     drawn = np.argmax(np.log(p) + noise, axis=1)
     np.testing.assert_allclose(np.bincount(drawn) / 20000, p, atol=0.015)
 

@@ -16,17 +16,18 @@ from squeeze_onnx.learning.draws import drawn_loss
 from squeeze_onnx.learning.fisher import collect_fisher
 from squeeze_onnx.learning.gradients import differentiate
 from squeeze_onnx.learning.losses import LOSS, MASK, attach_losses
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
 from tests.graph.execution import run
 from tests.learning.differentiation import run_gradients
 from tests.tiny_encoder import HIDDEN, batch, encoder_model
 
 CLASSIFIER = ClassLogits("logits", (0, 1))
+TAGGER = TokenLogits("logits")
 ENCODER = TokenEmbeddings("last_hidden_state")
 
 
 def model_of(head: Head) -> ir.Model:
-    model: ir.Model = ir.from_proto(encoder_model(classifier=head.output == "logits"))
+    model: ir.Model = ir.from_proto(encoder_model(classifier=head == CLASSIFIER, tagger=head == TAGGER))
     return model
 
 
@@ -50,7 +51,7 @@ def gradients_by_sequence(head: Head, parameters: Sequence[str], features: int) 
     loss = drawn_loss(head)
     graph = attach_losses(model_of(head), [loss])
     (target,) = graph.targets.values()
-    noise = loss.draw(np.random.default_rng(3), 3, features)
+    noise = loss.draw(np.random.default_rng(3), (3, 7), features)
     whole = {**batch(), MASK: batch()["attention_mask"].astype(np.float32), target: noise}
     adjoint = differentiate(graph.model, parameters, LOSS, whole)
     lengths = batch()["attention_mask"].sum(axis=1)
@@ -58,7 +59,7 @@ def gradients_by_sequence(head: Head, parameters: Sequence[str], features: int) 
         run_gradients(
             adjoint,
             {
-                name: array[row : row + 1] if name == target else array[row : row + 1, :length]
+                name: array[row : row + 1] if name == target and array.ndim < 3 else array[row : row + 1, :length]
                 for name, array in whole.items()
             },
         )
@@ -71,6 +72,8 @@ def gradients_by_sequence(head: Head, parameters: Sequence[str], features: int) 
     [
         (CLASSIFIER, 2, "layer.0/value"),
         (CLASSIFIER, 2, "pooler"),
+        (TAGGER, 2, "layer.0/value"),
+        (TAGGER, 2, "tags"),
         (ENCODER, HIDDEN, "layer.1/ffn_out"),
         (ENCODER, HIDDEN, "embedding"),
     ],

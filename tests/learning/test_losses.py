@@ -82,14 +82,23 @@ def test_logits_diverge_by_the_scaled_divergence(student: Array, teacher: Array,
     assert losses(ROWS, [head], student[:, 0], teacher[:, 0])[1] == pytest.approx(divergence, rel=1e-5)
 
 
-@pytest.mark.parametrize("head", [HiddenStateError("y"), EmbeddingCosine("y"), EmbeddingError("y")])
+def test_logits_of_tokens_diverge_over_the_tokens_that_are_text(student: Array, teacher: Array) -> None:
+    found, expected = (log_softmax(logits[PADDED > 0], axis=1) for logits in (student, teacher))
+    divergence = np.mean(np.sum(np.exp(expected) * (expected - found), axis=1))
+    assert losses(TOKENS, [LogitDivergence("y", axes=3)], student, teacher)[1] == pytest.approx(divergence, rel=1e-5)
+
+
+ON_TOKENS = (HiddenStateError("y"), EmbeddingCosine("y"), EmbeddingError("y"), LogitDivergence("y", axes=3))
+
+
+@pytest.mark.parametrize("head", ON_TOKENS)
 def test_padding_does_not_count(head: LossHead, student: Array, teacher: Array) -> None:
     disturbed = student.copy()
     disturbed[1, 1:] += 100
     assert losses(TOKENS, [head], disturbed, teacher) == losses(TOKENS, [head], student, teacher)
 
 
-@pytest.mark.parametrize("head", [HiddenStateError("y"), EmbeddingCosine("y"), EmbeddingError("y")])
+@pytest.mark.parametrize("head", ON_TOKENS)
 def test_a_perfect_student_loses_nothing(head: LossHead, student: Array) -> None:
     assert losses(TOKENS, [head], student, student)[0] == pytest.approx(0, abs=1e-6)
 

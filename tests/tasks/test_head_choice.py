@@ -6,7 +6,7 @@ from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.tasks.glue import TASKS
 from squeeze_onnx.tasks.head_choice import choose_head
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
 from squeeze_onnx.tasks.model_config import ModelConfig
 
 CLASSIFIER = ("BertForSequenceClassification",)
@@ -48,9 +48,27 @@ class TestClassHeads:
         with pytest.raises(ModelError, match=r"model\.onnx: neither output 'logits' nor a config\.json says how many"):
             choose("mnli", logits=["batch", "classes"])
 
-    def test_logits_of_tokens_are_no_class_head(self) -> None:
-        with pytest.raises(ModelError, match="output 'logits' has 3 dimensions; a class head has two"):
+    def test_logits_of_three_dimensions_are_classes_of_tokens(self) -> None:
+        assert choose(None, logits=["batch", "tokens", 9]) == TokenLogits("logits")
+        assert choose(None, logits=["batch", "tokens", "classes"]) == TokenLogits("logits")
+
+    def test_tokens_cannot_be_scored_on_a_task(self) -> None:
+        with pytest.raises(
+            OptionError, match=r"--task sst2 asks about whole texts, but model\.onnx answers for every token"
+        ):
+            choose("sst2", logits=["batch", "tokens", 9])
+
+    def test_words_of_a_vocabulary_are_not_compared(self) -> None:
+        with pytest.raises(
+            ModelError, match="output 'logits' has 30522 classes for every token, as a language model has"
+        ):
             choose(None, logits=["batch", "tokens", 30522])
+
+    def test_logits_of_four_dimensions_are_nothing_known(self) -> None:
+        with pytest.raises(
+            ModelError, match="output 'logits' has 4 dimensions; logits have two, those of tokens three"
+        ):
+            choose(None, logits=["batch", "heads", "tokens", 9])
 
 
 class TestLabelOrder:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.errors import ModelError
-from squeeze_onnx.tasks.heads import ClassLogits, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.tasks.heads import ClassLogits, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
 
 PAIRS = [("a", "b"), ("c", "d")]
 MASK = np.array([[1, 1, 0], [1, 1, 1]])
@@ -28,6 +28,17 @@ def test_another_number_of_logits_than_labels_is_an_error() -> None:
         ModelError, match=r"output 'logits' has shape \[2, 4\] for 2 texts and 3 labels; correct id2label"
     ):
         ClassLogits("logits", (2, 0, 1)).answers(np.ones((2, 4), dtype=np.float32), MASK)
+
+
+def test_logits_of_tokens_are_an_answer_each_and_padding_has_none() -> None:
+    head, output = TokenLogits("logits"), np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    answers = head.answers(output, MASK)
+    np.testing.assert_array_equal(answers, output.reshape(6, 2)[[0, 1, 3, 4, 5]])
+    assert answers.dtype == np.float64
+    np.testing.assert_array_equal(head.owners(MASK), [0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(head.predictions(answers), np.ones(5))
+    assert head.fidelity(answers, answers[:, ::-1]).agreement == 0
+    assert head.sequences(PAIRS) == PAIRS
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (2,)], ids=["a column", "a vector"])

@@ -1,0 +1,73 @@
+"""Models that answer for every token, through the command line: names of things, and where a span begins and ends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunCli
+from tests.tiny_encoder import CLASSES, SENTENCES, WORDS, encoder_model, write_model_folder
+
+TEXTS = (*SENTENCES, *(f"{first} {second}" for first in WORDS[:5] for second in WORDS[:5]))
+"""More than a batch of them, of several lengths."""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokens")
+    write_model_folder(folder / "tagger", encoder_model(tagger=True), id2label={"0": "thing", "1": "none"})
+    write_model_folder(folder / "reader", encoder_model(reader=True))
+    (folder / "text").write_text("\n".join(TEXTS), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--distill", "4"), ("--method", "whiten"), ("--precision", "int8")], ids=" ".join
+)
+def test_a_tagger_is_squeezed_by_text_and_compared_token_by_token(
+    run_cli: RunCli, work: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    text, out = ("--calibration", work / "text"), tmp_path / "out"
+    done = run_cli("optimize", work / "tagger", "-o", out, "--keep", "0.5", *text, *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["method"] == ("whiten" if "whiten" in options else "fisher")
+    assert report["certificate"]["measure"] == "class probability change"
+    tokens = sum(len(sentence.split()) + 2 for sentence in TEXTS)
+    assert report["certificate"]["texts"] == tokens
+    done = run_cli(
+        "validate", work / "tagger", out, "--data", work / "text", "--json", tmp_path / "found.json", "--robustness"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert found["head"] == "token_logits"
+    assert 0 < found["agreement"] <= 1
+    assert found["mean_kl"] > 0
+    assert sum(group["texts"] for group in found["robustness"]["likeness"]["groups"]) == tokens
+
+
+def test_a_bundle_of_a_tagger_names_each_token(run_cli: RunCli, work: Path, tmp_path: Path) -> None:
+    assert run_cli("package", work / "tagger", "-o", tmp_path / "bundle").returncode == 0
+    assert run_cli("verify", tmp_path / "bundle").returncode == 0
+    asked = subprocess.run(
+        [sys.executable, tmp_path / "bundle" / "run.py", SENTENCES[0]], capture_output=True, text=True, check=True
+    )
+    named = json.loads(asked.stdout)
+    assert [token for token, _ in named] == ["[CLS]", *SENTENCES[0].split(), "[SEP]"]
+    assert {name for _, name in named} <= {"thing", "none"}
+    assert len({"thing", "none"}) == CLASSES
+
+
+def test_what_answers_in_a_way_nobody_knows_is_squeezed_by_text_all_the_same(
+    run_cli: RunCli, work: Path, tmp_path: Path
+) -> None:
+    done = run_cli("optimize", work / "reader", "-o", tmp_path / "out", "--keep", "0.5", "--calibration", work / "text")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["method"] == "whiten"
+    assert "Nothing was measured" in report["certificate"]["notes"][0]
+    done = run_cli("validate", work / "reader", tmp_path / "out", "--data", work / "text")
+    assert done.returncode == 2
+    assert "neither class logits nor embeddings among its outputs: start_logits" in done.stderr
