@@ -46,9 +46,9 @@ TO_CALIBRATE = Amount(1024)
 """What is read unless it is said."""
 
 TO_IMITATE = Amount(8192, tokens=1024 * DEFAULT_MAX_TOKENS)
-"""The same with distillation, which gains more from more text than from more steps (models/*/results/rows.json).
+"""The same where weights learn on it, by distillation or `soco`: they gain more from more text than from more steps.
 
-The tokens are those of 1,024 long rows: memory and disk grow with them.
+See models/*/results/rows.json. The tokens are those of 1,024 long rows: memory and disk grow with them.
 """
 
 
@@ -57,7 +57,7 @@ class CalibrationConfig:
     """What to calibrate on.
 
     ``source`` is a text file with a sentence a line, ``glue:TASK`` (the train split in ``data``) or an .npz of model inputs;
-    ``rows`` is how many sentences or pairs are drawn from it: None for `TO_CALIBRATE`, or `TO_IMITATE` if distillation follows.
+    ``rows`` is how many sentences or pairs are drawn from it: None for `TO_CALIBRATE`, or `TO_IMITATE` where weights learn.
     """
 
     source: str

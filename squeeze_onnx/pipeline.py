@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.calibration_source import TO_CALIBRATE, TO_IMITATE, CalibrationConfig, load_calibration
+from squeeze_onnx.calibration_source import TO_CALIBRATE, TO_IMITATE, Amount, CalibrationConfig, load_calibration
 from squeeze_onnx.companions import copy_companions
 from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.eligibility import choose_eligible, is_excluded
@@ -94,8 +94,7 @@ def optimize(
         refuse_overwriting_input(model, out)
         before = measure_size(model)
         dense = OnnxModel(model.path, model.ir.clone())
-        usual = TO_CALIBRATE if config.distill is None else TO_IMITATE
-        batches = load_calibration(model, calibration, usual) if calibration else ()
+        batches = load_calibration(model, calibration, _usual_text(config)) if calibration else ()
     with (
         staged_folder(out, force=force) as folder,
         spill_file(folder) as store,
@@ -113,6 +112,12 @@ def optimize(
     if checkpoint is not None:
         checkpoint.path.unlink(missing_ok=True)  # its result is written
     return report
+
+
+def _usual_text(config: OptimizeConfig) -> Amount:
+    """Return how much text is read unless it is said: more where weights learn on it."""
+    learns = config.distill is not None or (config.method in METHODS and METHODS[config.method].learns)
+    return TO_IMITATE if learns else TO_CALIBRATE
 
 
 def write_folder(

@@ -185,15 +185,24 @@ class TestOptimize:
         }
         assert set(report["timing"]) >= {"load", "sites", "calibration", "sensitivity", "rewrite", "save"}
 
-    @pytest.mark.parametrize(("distill", "read"), [(None, 2), (1, 3)])
-    def test_reads_more_text_if_distillation_follows(
-        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distill: int | None, read: int
+    @pytest.mark.parametrize(
+        ("config", "read"),
+        [
+            (QUICK, 2),
+            (replace(QUICK, distill=1), 3),
+            (replace(QUICK, method="soco"), 3),
+            (replace(QUICK, method="auto"), 2),
+        ],
+        ids=["a method that only looks", "distillation", "a method that learns", "auto"],
+    )
+    def test_reads_more_text_where_weights_learn_on_it(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: OptimizeConfig, read: int
     ) -> None:
         monkeypatch.setattr(pipeline, "TO_CALIBRATE", Amount(4))
         monkeypatch.setattr(pipeline, "TO_IMITATE", Amount(6))
         (tmp_path / "text.txt").write_text("\n".join((*SENTENCES, *WORDS[:4])), encoding="utf-8")
         track, source = RecordingTrack(), CalibrationConfig(str(tmp_path / "text.txt"), batch_size=2)
-        optimize(folder, tmp_path / "out", replace(QUICK, distill=distill), calibration=source, track=track)
+        optimize(folder, tmp_path / "out", config, calibration=source, track=track)
         assert track.taken["Certificate"] == read
 
     def test_of_a_model_with_external_data_writes_one_file(self, tmp_path: Path) -> None:

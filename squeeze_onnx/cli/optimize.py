@@ -103,7 +103,7 @@ SECTIONS = {
     "--calibration-rows",
     type=int,
     metavar="N",
-    help="Sentences or pairs to calibrate on [default: 1024, with --distill up to 8192].",
+    help="Sentences or pairs to calibrate on [default: 1024, with --distill or soco up to 8192].",
 )
 @click.option("--max-length", "max_tokens", default=128, show_default=True, help="Tokens a sequence is cut to.")
 @click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one.")
