@@ -12,12 +12,13 @@ from squeeze_onnx.certificate import (
     bound_deviation,
     notes_on,
 )
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, TokenLogits
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, TokenLogits, WordLogits
 
 _NO_LOGITS = (
     "The model answers with embeddings: there are no class probabilities to bound, the distance is measured only."
 )
 _TOKENS = "The model answers for every token, which counts as a text here: changes are measured, not bounded."
+_WORDS = "The model answers with words: the one at the middle token of each text is compared; nothing is bounded."
 _NO_LINEAR_HEAD = (
     "The logits are not one weight times the features before it, so there is a measured deviation, but no bound."
 )
@@ -32,6 +33,8 @@ def certify(dense: Answers, squeezed: Answers, head: Head) -> Certificate:
             return _certify_logits(dense, squeezed, Score())
         case TokenLogits():
             return _measure(dense, squeezed, ClassProbabilities(), _TOKENS)
+        case WordLogits():
+            return _measure(dense, squeezed, ClassProbabilities(), _WORDS)
         case _:
             return _measure(dense, squeezed, CosineDistance(), _NO_LOGITS)
 

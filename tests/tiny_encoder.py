@@ -26,6 +26,7 @@ HIDDEN = 32
 INTERMEDIATE = 64
 HEADS = 4
 CLASSES = 2
+SPOKEN = 1001
 VOCABULARY = len(SPECIAL) + len(WORDS)
 
 LAYER_SITES = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
@@ -120,14 +121,15 @@ def encoder_model(
     *,
     classifier: bool = False,
     tagger: bool = False,
+    speaker: bool = False,
     reader: bool = False,
     dtype: type[np.floating[Any]] = np.float32,
     layers: int = LAYERS,
 ) -> onnx.ModelProto:
     """Return the encoder with output ``last_hidden_state``.
 
-    A ``classifier`` has ``logits`` of the text instead, a ``tagger`` those of every token, a ``reader`` ``start_logits`` and
-    ``end_logits``.
+    A ``classifier`` has ``logits`` of the text instead, a ``tagger`` those of every token, a ``speaker`` those of
+    `SPOKEN` words there, a ``reader`` ``start_logits`` and ``end_logits``.
     """
     builder = _Builder(dtype)
     rows = builder.encoder(layers)
@@ -137,6 +139,8 @@ def encoder_model(
         named, shape = {builder.classifier(rows): "logits"}, ["batch", CLASSES]
     if tagger:
         named, shape = {builder.linear(rows, HIDDEN, CLASSES, "tags"): "logits"}, ["batch", "tokens", CLASSES]
+    if speaker:
+        named, shape = {builder.linear(rows, HIDDEN, SPOKEN, "words"): "logits"}, ["batch", "tokens", SPOKEN]
     if reader:
         named, shape = dict(zip(builder.spans(rows), ("start_logits", "end_logits"), strict=True)), ["batch", "tokens"]
     for node in builder.nodes:

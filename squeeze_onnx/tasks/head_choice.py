@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.tasks.glue import Task, plain
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.tasks.heads import (
+    ClassLogits,
+    Head,
+    Regression,
+    SentenceEmbedding,
+    TokenEmbeddings,
+    TokenLogits,
+    WordLogits,
+)
 from squeeze_onnx.tasks.model_config import ModelConfig
 
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
@@ -16,7 +24,7 @@ _TOKENS = ("last_hidden_state", "token_embeddings")
 _NOT_AN_EMBEDDING = ("pooler_output",)
 
 _MOST_TOKEN_CLASSES = 1000
-"""More are words of a vocabulary: a language model, whose answers to a few texts fill the memory."""
+"""More are words of a vocabulary: the answers of a language model."""
 
 _OTHER_NAMES = {
     "neg": "negative",
@@ -84,7 +92,7 @@ def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, tas
     return ClassLogits(logits.name, tuple(range(classes)) if task is None else _label_order(session, config, task))
 
 
-def _token_head(session: Session, logits: ValueSpec, task: Task | None) -> TokenLogits:
+def _token_head(session: Session, logits: ValueSpec, task: Task | None) -> TokenLogits | WordLogits:
     if task is not None:
         raise OptionError(
             f"--task {task.name} asks about whole texts, but {session.label} answers for every token; leave out --task to "
@@ -92,10 +100,7 @@ def _token_head(session: Session, logits: ValueSpec, task: Task | None) -> Token
         )
     classes = logits.shape[2]
     if isinstance(classes, int) and classes > _MOST_TOKEN_CLASSES:
-        raise ModelError(
-            f"{session.label}: output {logits.name!r} has {classes} classes for every token, as a language model has; its "
-            "answers are not compared here: score it by a measure of your own"
-        )
+        return WordLogits(logits.name)
     return TokenLogits(logits.name)
 
 

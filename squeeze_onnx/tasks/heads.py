@@ -121,6 +121,36 @@ class TokenLogits:
 
 
 @dataclass(frozen=True)
+class WordLogits(_OneAnswer):
+    """Logits of a vocabulary at every token, output (sequences, tokens, words), as language models have them.
+
+    The answer is the word at the middle token of a text: those at all tokens of a thousand texts are gigabytes.
+    """
+
+    output: str
+    kind = "word_logits"
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Read pairs together."""
+        return list(rows)
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the logits at the middle of the tokens that are text."""
+        text_first = np.argsort(mask == 0, axis=1, kind="stable")
+        sequences = np.arange(len(mask))
+        logits: np.ndarray = output[sequences, text_first[sequences, np.count_nonzero(mask, axis=1) // 2]]
+        return logits.astype(np.float64)
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return the number of the likeliest word."""
+        return np.asarray(np.argmax(answers, axis=1))
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare logits, words and their probabilities."""
+        return class_fidelity(baseline, candidate)
+
+
+@dataclass(frozen=True)
 class Regression(_OneAnswer):
     """One score a sequence, output (sequences, 1)."""
 

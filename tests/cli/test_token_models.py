@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunCli
-from tests.tiny_encoder import CLASSES, SENTENCES, WORDS, encoder_model, write_model_folder
+from tests.text_models import SPECIAL
+from tests.tiny_encoder import SENTENCES, WORDS, encoder_model, write_model_folder
+
+NAMES = ["thing", "none"]
+"""Of the classes of a token."""
 
 TEXTS = (*SENTENCES, *(f"{first} {second}" for first in WORDS[:5] for second in WORDS[:5]))
 """More than a batch of them, of several lengths."""
@@ -17,7 +21,8 @@ TEXTS = (*SENTENCES, *(f"{first} {second}" for first in WORDS[:5] for second in 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokens")
-    write_model_folder(folder / "tagger", encoder_model(tagger=True), id2label={"0": "thing", "1": "none"})
+    write_model_folder(folder / "tagger", encoder_model(tagger=True), id2label=dict(zip("01", NAMES, strict=True)))
+    write_model_folder(folder / "speaker", encoder_model(speaker=True))
     write_model_folder(folder / "reader", encoder_model(reader=True))
     (folder / "text").write_text("\n".join(TEXTS), encoding="utf-8")
     return folder
@@ -48,16 +53,44 @@ def test_a_tagger_is_squeezed_by_text_and_compared_token_by_token(
     assert sum(group["texts"] for group in found["robustness"]["likeness"]["groups"]) == tokens
 
 
-def test_a_bundle_of_a_tagger_names_each_token(run_cli: RunCli, work: Path, tmp_path: Path) -> None:
-    assert run_cli("package", work / "tagger", "-o", tmp_path / "bundle").returncode == 0
+@pytest.mark.parametrize(("model", "names"), [("tagger", {*NAMES}), ("speaker", {*SPECIAL, *WORDS, None})])
+def test_a_bundle_names_each_token(
+    run_cli: RunCli, work: Path, tmp_path: Path, model: str, names: set[str | None]
+) -> None:
+    assert run_cli("package", work / model, "-o", tmp_path / "bundle").returncode == 0
     assert run_cli("verify", tmp_path / "bundle").returncode == 0
     asked = subprocess.run(
         [sys.executable, tmp_path / "bundle" / "run.py", SENTENCES[0]], capture_output=True, text=True, check=True
     )
     named = json.loads(asked.stdout)
     assert [token for token, _ in named] == ["[CLS]", *SENTENCES[0].split(), "[SEP]"]
-    assert {name for _, name in named} <= {"thing", "none"}
-    assert len({"thing", "none"}) == CLASSES
+    assert {name for _, name in named} <= names
+
+
+def test_a_language_model_is_squeezed_by_text_and_compared_word_by_word(
+    run_cli: RunCli, work: Path, tmp_path: Path
+) -> None:
+    text, out = work / "text", tmp_path / "out"
+    done = run_cli("optimize", work / "speaker", "-o", out, "--keep", "0.5", "--calibration", text)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["method"] == "whiten"
+    assert (report["certificate"]["texts"], report["certificate"]["bound"]) == (len(TEXTS), None)
+    done = run_cli("validate", work / "speaker", out, "--data", text, "--json", tmp_path / "found.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert found["head"] == "word_logits"
+    assert 0 <= found["agreement"] <= 1
+    assert found["mean_kl"] > 0
+
+
+@pytest.mark.parametrize("method", ["fisher", "soco"])
+def test_what_learns_from_answers_refuses_words(run_cli: RunCli, work: Path, tmp_path: Path, method: str) -> None:
+    text = ("--calibration", work / "text")
+    done = run_cli("optimize", work / "speaker", "-o", tmp_path / "out", "--method", method, *text)
+    assert done.returncode == 2
+    assert "output 'logits' is of the kind word_logits" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_answers_in_a_way_nobody_knows_is_squeezed_by_text_all_the_same(

@@ -6,7 +6,15 @@ from squeeze_onnx.errors import ModelError, OptionError
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.tasks.glue import TASKS
 from squeeze_onnx.tasks.head_choice import choose_head
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.tasks.heads import (
+    ClassLogits,
+    Head,
+    Regression,
+    SentenceEmbedding,
+    TokenEmbeddings,
+    TokenLogits,
+    WordLogits,
+)
 from squeeze_onnx.tasks.model_config import ModelConfig
 
 CLASSIFIER = ("BertForSequenceClassification",)
@@ -58,11 +66,8 @@ class TestClassHeads:
         ):
             choose("sst2", logits=["batch", "tokens", 9])
 
-    def test_words_of_a_vocabulary_are_not_compared(self) -> None:
-        with pytest.raises(
-            ModelError, match="output 'logits' has 30522 classes for every token, as a language model has"
-        ):
-            choose(None, logits=["batch", "tokens", 30522])
+    def test_many_classes_of_tokens_are_words(self) -> None:
+        assert choose(None, logits=["batch", "tokens", 30522]) == WordLogits("logits")
 
     def test_logits_of_four_dimensions_are_nothing_known(self) -> None:
         with pytest.raises(

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.errors import ModelError
-from squeeze_onnx.tasks.heads import ClassLogits, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.tasks.heads import (
+    ClassLogits,
+    Regression,
+    SentenceEmbedding,
+    TokenEmbeddings,
+    TokenLogits,
+    WordLogits,
+)
 
 PAIRS = [("a", "b"), ("c", "d")]
 MASK = np.array([[1, 1, 0], [1, 1, 1]])
@@ -38,6 +45,19 @@ def test_logits_of_tokens_are_an_answer_each_and_padding_has_none() -> None:
     np.testing.assert_array_equal(head.owners(MASK), [0, 0, 1, 1, 1])
     np.testing.assert_array_equal(head.predictions(answers), np.ones(5))
     assert head.fidelity(answers, answers[:, ::-1]).agreement == 0
+    assert head.sequences(PAIRS) == PAIRS
+
+
+@pytest.mark.parametrize("padding_first", [False, True])
+def test_a_language_model_answers_with_the_word_in_the_middle_of_a_text(padding_first: bool) -> None:
+    head, output = WordLogits("logits"), np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    mask = MASK[:, ::-1] if padding_first else MASK
+    answers = head.answers(output, mask)
+    np.testing.assert_array_equal(answers, output[[0, 1], [2 if padding_first else 1, 1]])
+    assert answers.dtype == np.float64
+    np.testing.assert_array_equal(head.owners(mask), [0, 1])
+    np.testing.assert_array_equal(head.predictions(answers), [1, 1])
+    assert head.fidelity(answers, answers).agreement == 1
     assert head.sequences(PAIRS) == PAIRS
 
 
