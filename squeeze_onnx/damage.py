@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.runtime.sessions import Session
+from squeeze_onnx.runtime.sessions import Session, ValueSpec
 
 PROBE_TOKENS = 256
 """About how many tokens of calibration data each probe runs on.
@@ -39,29 +39,32 @@ class DamageMeter:
 
     def _outputs(self, disturbance: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run all batches; each floating-point output as rows (sequences or tokens, features)."""
-        runs = [
-            [
-                _rows(output, batch.mask)
-                for output in self._session.run(None, {**batch.feeds, **self._still, **disturbance})
-            ]
-            for batch in self._batches
-        ]
-        return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
+        runs = [self._session.run(None, {**batch.feeds, **self._still, **disturbance}) for batch in self._batches]
+        masks = [batch.mask for batch in self._batches]
+        outputs = zip(self._session.outputs, zip(*runs, strict=True), strict=True)
+        return [np.concatenate(_rows(spec, found, masks)) for spec, found in outputs]
 
 
-def _rows(output: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Return ``output`` with a row a sequence; what runs over tokens is averaged over those that are text.
+def _rows(spec: ValueSpec, found: Sequence[np.ndarray], masks: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+    """Return what was ``found`` at one output, batch by batch, with a row a sequence; tokens that are text are averaged.
 
-    One number a token, as where a span begins, has a row a token: sequences of another length have more of them.
+    One number a token, as where a span begins, has a row a token: longer sequences have more of them.
     """
-    values = output.astype(np.float64)
-    if mask is not None and values.shape == mask.shape:
-        single: np.ndarray = values[mask.astype(bool)][:, np.newaxis]
-        return single
-    if mask is not None and values.ndim == 3 and values.shape[:2] == mask.shape:
-        pooled: np.ndarray = np.einsum("stf,st->sf", values, mask.astype(np.float64)) / mask.sum(axis=1, keepdims=True)
-        return pooled
-    return values.reshape(len(values), -1)
+    values = [output.astype(np.float64) for output in found]
+    texts = [mask.astype(bool) for mask in masks if mask is not None]
+    if len(texts) == len(values) and all(o.shape[:2] == text.shape for o, text in zip(values, texts, strict=True)):
+        if values[0].ndim == 3:
+            return [_mean(output, text) for output, text in zip(values, texts, strict=True)]
+        # A fixed number of classes may be that of the tokens by coincidence.
+        if values[0].ndim == 2 and not isinstance(spec.shape[1], int):
+            return [output[text][:, np.newaxis] for output, text in zip(values, texts, strict=True)]
+    return [output.reshape(len(output), -1) for output in values]
+
+
+def _mean(output: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """Return the mean (sequences, features) over the tokens of ``output`` that are ``text``."""
+    mean: np.ndarray = np.einsum("stf,st->sf", output, text.astype(np.float64)) / text.sum(axis=1, keepdims=True)
+    return mean
 
 
 def probe_batches(batches: Sequence[CalibrationBatch]) -> list[CalibrationBatch]:
