@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, takewhile
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -33,13 +32,12 @@ class Amount:
     rows: int
     tokens: int | None = None
 
-    def of(self, sequences: Sequence[TokenSequence]) -> Sequence[TokenSequence]:
-        """Return as many of ``sequences`` as there is room for, one at least."""
-        room = self.tokens
-        if room is None:
-            return sequences[: self.rows]
-        lengths = accumulate(len(sequence) for sequence in sequences[: self.rows])
-        return sequences[: max(sum(1 for _ in takewhile(lambda length: length <= room, lengths)), 1)]
+    def within_tokens(self, sequences: Sequence[TokenSequence]) -> Sequence[TokenSequence]:
+        """Return the first of ``sequences``, as many as have no more tokens, but one at least."""
+        if self.tokens is None:
+            return sequences
+        ends = np.cumsum([len(sequence) for sequence in sequences])
+        return sequences[: max(int(np.searchsorted(ends, self.tokens, side="right")), 1)]
 
 
 TO_CALIBRATE = Amount(1024)
@@ -129,9 +127,8 @@ def text_batches(
     encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)
     amount = config.amount(usual)
     texts = list(dict.fromkeys(_sequences(rows, session, settings)))[: amount.rows]
-    batches = make_batches(
-        amount.of(encoder.encode(texts)), config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask
-    )
+    sequences = amount.within_tokens(encoder.encode(texts))
+    batches = make_batches(sequences, config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask)
     return tuple(CalibrationBatch(feeder.feeds(batch), batch.mask) for batch in batches)
 
 

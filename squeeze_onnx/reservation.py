@@ -165,7 +165,7 @@ def write_errors_explained(out: str | Path) -> Iterator[None]:
 
 def _concerns_output(error: OSError, target: Path) -> bool:
     """Tell trouble with writing the output from trouble with something else, such as a file read in the block."""
-    if error.errno in {*DISK_FULL, errno.EROFS} or _is_short_write(error):
+    if is_disk_full(error) or error.errno == errno.EROFS:
         return True
     if not isinstance(error.filename, str):
         return False
@@ -178,13 +178,13 @@ def _concerns_output(error: OSError, target: Path) -> bool:
     return False
 
 
-def _is_short_write(error: OSError) -> bool:
-    """NumPy's ``tofile`` reports a full disk without an errno."""
-    return error.errno is None and "requested and" in str(error)
+def is_disk_full(error: OSError) -> bool:
+    """Whether there was no room to write; NumPy's ``tofile`` reports that without an errno."""
+    return error.errno in DISK_FULL or (error.errno is None and "requested and" in str(error))
 
 
 def _explain(out: str | Path, error: OSError, target: Path) -> str:
-    if error.errno in DISK_FULL or _is_short_write(error):
+    if is_disk_full(error):
         existing = next(folder for folder in target.parents if folder.exists())
         free = shutil.disk_usage(existing).free / 2**20
         reason = error.strerror or "the disk is full"

@@ -26,7 +26,7 @@ HIDDEN = 32
 INTERMEDIATE = 64
 HEADS = 4
 CLASSES = 2
-SPOKEN = 1001
+SPOKEN = 1001  # words of a language model: more than the classes that a token may have elsewhere
 VOCABULARY = len(SPECIAL) + len(WORDS)
 
 LAYER_SITES = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")

@@ -1,4 +1,4 @@
-"""How much text distillation reads, chosen on text that neither the calibration nor a score looks at.
+"""What more text brings distillation, on text that neither the calibration nor a score looks at.
 
     python -m tools.choose_rows --glue DIR [--model minilm-l6-CoLA …] [--rows 1024 …] [--keep 0.33]
 
@@ -40,13 +40,11 @@ def measure(trial: Trial, rows: Sequence[int], budgets: Sequence[float]) -> Iter
     """Yield what the model squeezed to each of ``budgets`` answers, before and after distillation on so many of ``rows``."""
     for count in rows:
         text = load_calibration(trial.dense, replace(trial.drawn, rows=count))
-        config = OptimizeConfig(keep=budgets[0], simulations=1, distill="auto")
-        survey = take_survey(trial.dense, config, text)
+        survey = take_survey(trial.dense, OptimizeConfig(simulations=1), text)
         for budget in budgets:
-            for distill in (None, "auto"):
+            for config in (OptimizeConfig(keep=budget), OptimizeConfig(keep=budget, distill="auto")):
                 began = time.perf_counter()
-                asked = replace(config, keep=budget, distill=distill)
-                squeezed = squeeze_surveyed(load_model(trial.dense.path), survey, asked, text)
+                squeezed = squeeze_surveyed(load_model(trial.dense.path), survey, config, text)
                 learned = squeezed.distillation
                 yield {
                     "rows": count,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from squeeze_onnx.errors import MachineError
-from squeeze_onnx.reservation import DISK_FULL
+from squeeze_onnx.reservation import is_disk_full
 
 
 class ArrayFiles:
@@ -24,7 +24,7 @@ class ArrayFiles:
             with self._file(index).open("wb") as file:
                 np.savez(file, *arrays.values())
         except OSError as error:
-            if error.errno not in DISK_FULL:
+            if not is_disk_full(error):
                 raise
             raise MachineError(
                 f"{self._folder} has no room for what the models answer ({error.strerror}): lower --calibration-rows, or name "

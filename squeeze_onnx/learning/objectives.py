@@ -6,7 +6,15 @@ from squeeze_onnx.errors import ModelError
 from squeeze_onnx.graph.dataflow import joins
 from squeeze_onnx.graph.operators import MIXERS, op_of
 from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence, LossHead
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.tasks.heads import (
+    ClassLogits,
+    Head,
+    Logits,
+    Regression,
+    SentenceEmbedding,
+    TokenEmbeddings,
+    TokenLogits,
+)
 
 HIDDEN_WEIGHT = 10.0
 """What hidden states count beside the answer, chosen on held-out train text: they say more of a sentence than the answer does."""
@@ -17,7 +25,7 @@ def learning_rate(head: Head) -> float:
 
     The divergence of classes is steep: a step that helps an embedding throws it far off.
     """
-    return 5e-4 if isinstance(head, ClassLogits | TokenLogits) else 3e-3
+    return 5e-4 if isinstance(head, Logits) else 3e-3
 
 
 def answer_loss(head: Head) -> LossHead:

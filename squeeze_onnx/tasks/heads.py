@@ -50,24 +50,36 @@ class Head(Protocol):
 
 
 class _OneAnswer:
-    """Heads that answer a sequence as a whole."""
+    """What heads do unless they say otherwise: read a row at once, and answer it as a whole."""
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Read pairs together."""
+        return list(rows)
 
     def owners(self, mask: np.ndarray) -> np.ndarray:
         """Return the sequences in order."""
         return np.arange(len(mask))
 
 
+class Logits(_OneAnswer):
+    """Heads whose answers are logits of classes."""
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return the likeliest class of each answer."""
+        return np.asarray(np.argmax(answers, axis=1))
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare logits, classes and class probabilities."""
+        return class_fidelity(baseline, candidate)
+
+
 @dataclass(frozen=True)
-class ClassLogits(_OneAnswer):
+class ClassLogits(Logits):
     """Logits of classes, output (sequences, classes); class ``k`` of the data is number ``order[k]`` of the model."""
 
     output: str
     order: tuple[int, ...]
     kind = "class_logits"
-
-    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
-        """Read pairs together."""
-        return list(rows)
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Put the logits in the order of the data; raises ModelError if there are not as many as labels."""
@@ -79,17 +91,9 @@ class ClassLogits(_OneAnswer):
         logits: np.ndarray = output.astype(np.float64)[:, self.order]
         return logits
 
-    def predictions(self, answers: np.ndarray) -> np.ndarray:
-        """Return the likeliest class."""
-        return np.asarray(np.argmax(answers, axis=1))
-
-    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
-        """Compare logits, classes and class probabilities."""
-        return class_fidelity(baseline, candidate)
-
 
 @dataclass(frozen=True)
-class TokenLogits:
+class TokenLogits(Logits):
     """Logits of classes of every token, output (sequences, tokens, classes): names of things, parts of speech.
 
     An answer is about a token; padding has none, the tokens that the tokenizer adds have.
@@ -97,10 +101,6 @@ class TokenLogits:
 
     output: str
     kind = "token_logits"
-
-    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
-        """Read pairs together."""
-        return list(rows)
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Return the logits of the tokens, sequence by sequence."""
@@ -111,17 +111,9 @@ class TokenLogits:
         """Return the sequence of each token."""
         return np.nonzero(mask)[0]
 
-    def predictions(self, answers: np.ndarray) -> np.ndarray:
-        """Return the likeliest class of each token."""
-        return np.asarray(np.argmax(answers, axis=1))
-
-    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
-        """Compare logits, classes and class probabilities of the tokens."""
-        return class_fidelity(baseline, candidate)
-
 
 @dataclass(frozen=True)
-class WordLogits(_OneAnswer):
+class WordLogits(Logits):
     """Logits of a vocabulary at every token, output (sequences, tokens, words), as language models have them.
 
     The answer is the word at the middle token of a text: those at all tokens of a thousand texts are gigabytes.
@@ -130,24 +122,12 @@ class WordLogits(_OneAnswer):
     output: str
     kind = "word_logits"
 
-    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
-        """Read pairs together."""
-        return list(rows)
-
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Return the logits at the middle of the tokens that are text."""
         text_first = np.argsort(mask == 0, axis=1, kind="stable")
         sequences = np.arange(len(mask))
         logits: np.ndarray = output[sequences, text_first[sequences, np.count_nonzero(mask, axis=1) // 2]]
         return logits.astype(np.float64)
-
-    def predictions(self, answers: np.ndarray) -> np.ndarray:
-        """Return the number of the likeliest word."""
-        return np.asarray(np.argmax(answers, axis=1))
-
-    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
-        """Compare logits, words and their probabilities."""
-        return class_fidelity(baseline, candidate)
 
 
 @dataclass(frozen=True)
@@ -156,10 +136,6 @@ class Regression(_OneAnswer):
 
     output: str
     kind = "regression"
-
-    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
-        """Read pairs together."""
-        return list(rows)
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Return the scores as a column."""

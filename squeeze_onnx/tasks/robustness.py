@@ -10,7 +10,7 @@ from scipy.special import softmax
 from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.tasks.evaluation import Questions
 from squeeze_onnx.tasks.fidelity import cosine
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, TokenLogits, WordLogits
+from squeeze_onnx.tasks.heads import ClassLogits, Head, Logits, Regression
 from squeeze_onnx.tasks.metrics import drop_points
 from squeeze_onnx.tasks.open_model import OpenModel
 from squeeze_onnx.tasks.perturbations import LEVELS, PERTURBATIONS, perturbed
@@ -120,7 +120,7 @@ def measure_robustness(
 def likeness(head: Head, baseline: np.ndarray, candidate: np.ndarray) -> Likeness:
     """Compare answers (texts, features) by tenths; see `Likeness`."""
     match head:
-        case ClassLogits() | TokenLogits() | WordLogits():
+        case Logits():
             equal = np.argmax(baseline, axis=1) == np.argmax(candidate, axis=1)
             return Likeness("confidence", "agreement", tenths(softmax(baseline, axis=1).max(axis=1), equal))
         case Regression():
