@@ -78,6 +78,7 @@ RUNS = (
         Run(f"fisher, int4, keep {keep}", {"method": "fisher", "keep": keep, "precision": "int4"})
         for keep in (0.75, 0.5)
     ),
+    Run("soco, 1,024 rows, keep 0.5", {"method": "soco", "keep": 0.5}),
     *(Run(f"soco, keep {keep}", {"method": "soco", "keep": keep}, rows=TO_IMITATE.rows) for keep in BUDGETS),
     *(Run(f"auto, 4,096 rows, keep {keep}", {"method": "auto", "keep": keep}, rows=4096) for keep in TAUGHT),
     *(
