@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from squeeze_onnx.tasks.exam import Examiner
-from squeeze_onnx.tasks.glue import TASKS, TRAIN
-from squeeze_onnx.tasks.model_config import read_model_config
-from squeeze_onnx.tasks.readers import LabelledRows, Texts
-from squeeze_onnx.tasks.tokenization import load_text_encoder
+from squeeze_onnx.data.glue import TASKS, TRAIN
+from squeeze_onnx.data.model_config import read_model_config
+from squeeze_onnx.data.readers import LabelledRows, Texts
+from squeeze_onnx.data.tokenization import load_text_encoder
+from squeeze_onnx.evaluate.evaluator import Examiner
 from tests.tiny_encoder import WORDS
 
 

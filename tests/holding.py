@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from squeeze_onnx.reservation import hidden_sibling
+from squeeze_onnx.support.reservation import hidden_sibling
 
 _HOLD = """
 import sys
-from squeeze_onnx.reservation import reserved
+from squeeze_onnx.support.reservation import reserved
 with reserved(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

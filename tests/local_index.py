@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from squeeze_onnx.wheels import Wheel
+from squeeze_onnx.support.downloads import Wheel
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from squeeze_onnx.rmt.spectrum import Spectrum
+from squeeze_onnx.spectral.rmt.spectrum import Spectrum
 
 # A busy machine is no failure: no test here is about time.
 settings.register_profile("no deadline", deadline=None)

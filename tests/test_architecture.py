@@ -13,6 +13,27 @@ import squeeze_onnx
 PACKAGE = Path(squeeze_onnx.__file__).parent
 HEAVY = {"onnxruntime", "torch", "transformers", "datasets", "pyarrow"}
 
+FOLDERS = (
+    "support",
+    "spectral",
+    "graph",
+    "runtime",
+    "data",
+    "evaluate",
+    "learning",
+    "compress",
+    "report",
+    "workflows",
+    "integrations",
+    "cli",
+)
+"""Ground first: a folder imports itself and what stands before it."""
+
+GRAPH_FOLDERS = ("io", "match", "rewrite", "fused", "quantized")
+"""The same within graph/."""
+
+AT_THE_ROOT = {"__init__", "__main__"}
+
 
 def imports_of(path: Path) -> Iterator[str]:
     """Every module that a file imports, at its top or inside functions."""
@@ -24,48 +45,51 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def modules(*folders: str) -> list[Path]:
-    return [path for folder in folders for path in sorted((PACKAGE / folder).rglob("*.py"))]
+def modules(folder: str = ".") -> list[Path]:
+    return sorted((PACKAGE / folder).rglob("*.py"))
 
 
-@pytest.mark.parametrize(
-    ("folders", "forbidden"),
-    [
-        (("rmt", "decompositions"), ("graph", "runtime", "tasks", "config", "pipeline", "report", "cli")),
-        (
-            ("selectors", "weightings", "allocators"),
-            ("graph", "runtime", "tasks", "config", "pipeline", "report", "cli"),
-        ),
-        (
-            ("graph",),
-            ("rmt", "selectors", "weightings", "decompositions", "allocators", "runtime", "config", "pipeline"),
-        ),
-        (("runtime",), ("graph", "rmt", "tasks", "config", "pipeline", "report", "cli")),
-        (("tasks",), ("rmt", "decompositions", "allocators", "pipeline", "report", "cli")),
-    ],
-    ids="+".join,
-)
-def test_a_stage_knows_nothing_of_later_stages(folders: tuple[str, ...], forbidden: tuple[str, ...]) -> None:
-    for path in modules(*folders):
-        for module in imports_of(path):
-            assert not module.startswith(tuple(f"squeeze_onnx.{name}" for name in forbidden)), f"{path.name}: {module}"
+def own_imports(path: Path) -> set[tuple[str, ...]]:
+    """What ``path`` imports of this package, as parts of the name below it."""
+    return {tuple(name.split(".")[1:]) for name in imports_of(path) if name.split(".")[0] == "squeeze_onnx"}
+
+
+def test_the_root_holds_the_folders_and_two_modules() -> None:
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(FOLDERS)
+    assert {path.stem for path in PACKAGE.glob("*.py")} == AT_THE_ROOT
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_imports_nothing_that_comes_after_it(folder: str) -> None:
+    allowed = set(FOLDERS[: FOLDERS.index(folder) + 1])
+    for path in modules(folder):
+        for parts in own_imports(path):
+            assert parts, f"{path}: import from the folder that holds it, not from squeeze_onnx"
+            assert parts[0] in allowed, f"{path}: {'.'.join(parts)}"
+
+
+@pytest.mark.parametrize("folder", GRAPH_FOLDERS)
+def test_a_folder_of_the_graph_imports_nothing_that_comes_after_it(folder: str) -> None:
+    allowed = set(GRAPH_FOLDERS[: GRAPH_FOLDERS.index(folder) + 1])
+    for path in modules(f"graph/{folder}"):
+        inner = {parts[1] for parts in own_imports(path) if parts[0] == "graph" and len(parts) > 1}
+        assert inner <= allowed, path
 
 
 def test_only_the_runtime_imports_onnxruntime() -> None:
-    importers = {path.parent.name for path in modules(".") if "onnxruntime" in set(imports_of(path))}
-    assert importers <= {"runtime"}
+    importers = {path.relative_to(PACKAGE).parts[0] for path in modules() if "onnxruntime" in set(imports_of(path))}
+    assert importers == {"runtime"}
 
 
 def test_nothing_imports_torch_or_transformers() -> None:
-    for path in modules("."):
+    for path in modules():
         assert not {name.split(".")[0] for name in imports_of(path)} & {"torch", "transformers"}, path.name
 
 
-def test_only_the_pipeline_and_the_command_line_see_all_stages() -> None:
-    for path in modules("."):
-        if {"squeeze_onnx.pipeline", "squeeze_onnx.squeezing"} & set(imports_of(path)):
-            seers = ("__init__.py", "demo.py", "pipeline.py", "recipe_run.py", "search.py")
-            assert path.parent.name in ("cli", "integrations") or path.name in seers, path.name
+def test_files_are_short() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
+    assert {path: length for path, length in lengths.items() if length > 300} == {}
+    assert sorted(lengths.values())[len(lengths) // 2] <= 120
 
 
 @pytest.mark.parametrize("statement", ["import squeeze_onnx", "import squeeze_onnx.cli"])

@@ -14,13 +14,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from squeeze_onnx import OptimizeConfig, Plan, squeeze
-from squeeze_onnx.graph.model import OnnxModel, load_model
-from squeeze_onnx.graph.rewrite import factor_site, replace_weight
-from squeeze_onnx.graph.roles import Role
-from squeeze_onnx.graph.sites import find_sites
-from squeeze_onnx.plan import PlannedPrecision, PlannedSite, break_even_rank, read_plan
-from squeeze_onnx.squeezing import plan_for
-from squeeze_onnx.survey import take_survey
+from squeeze_onnx.compress.plan import PlannedPrecision, PlannedSite, break_even_rank, read_plan
+from squeeze_onnx.compress.squeezing import plan_for
+from squeeze_onnx.compress.survey import take_survey
+from squeeze_onnx.graph.io.model import OnnxModel, load_model
+from squeeze_onnx.graph.match.roles import Role
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.rewrite.rewriter import factor_site, replace_weight
 from tests.graph.execution import factor_fully, run, svd_factors
 from tests.graph.random_graphs import BOUNDED, PLAIN, GraphPlan, Spelling, graph_plans
 

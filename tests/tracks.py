@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from squeeze_onnx.progress import Status, Track, no_status
-from squeeze_onnx.workers.parcels import Sender, pack_answer, unpack, unpack_answer
+from squeeze_onnx.integrations.dask.transport import Sender, pack_answer, unpack, unpack_answer
+from squeeze_onnx.support.progress import Status, Track, no_status
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -17,13 +17,13 @@ from typing import Any
 import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
-from squeeze_onnx.allocators import Allocator, Alternative, GlobalBudget, Uniform
-from squeeze_onnx.planning import make_plan
-from squeeze_onnx.slicing import slicings_of
-from squeeze_onnx.slicing.heads import Contexts, Scores
-from squeeze_onnx.slicing.neurons import Neurons
-from squeeze_onnx.squeezing import carry_out
-from squeeze_onnx.survey import Survey, take_survey
+from squeeze_onnx.compress.allocators import Allocator, Alternative, GlobalBudget, Uniform
+from squeeze_onnx.compress.planning import make_plan
+from squeeze_onnx.compress.slicing import slicings_of
+from squeeze_onnx.compress.slicing.heads import Contexts, Scores
+from squeeze_onnx.compress.slicing.neurons import Neurons
+from squeeze_onnx.compress.squeezing import carry_out
+from squeeze_onnx.compress.survey import Survey, take_survey
 from tools.measuring import BUDGETS, ROOT, TASKS, data_options, known_results, results_path, score
 from tools.readme_tables import put_table
 

@@ -23,12 +23,19 @@ import scipy.linalg
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
-from squeeze_onnx.decompositions import Decomposer, Exact, Factors, Randomized, SubspaceIteration, singular_values
-from squeeze_onnx.decompositions.error_bounds import expected_spectral_error, krylov_norm
-from squeeze_onnx.graph.model import load_model
-from squeeze_onnx.graph.roles import Role
-from squeeze_onnx.graph.sites import MatMulSite, find_sites
-from squeeze_onnx.report.environment import environment
+from squeeze_onnx.graph.io.model import load_model
+from squeeze_onnx.graph.match.roles import Role
+from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
+from squeeze_onnx.spectral.decompositions import (
+    Decomposer,
+    Exact,
+    Factors,
+    Randomized,
+    SubspaceIteration,
+    singular_values,
+)
+from squeeze_onnx.spectral.decompositions.error_bounds import expected_spectral_error, krylov_norm
+from squeeze_onnx.support.environment import environment
 from tools.measuring import page_option, results_path
 from tools.readme_tables import put_table
 

@@ -22,14 +22,14 @@ import click
 import numpy as np
 
 from squeeze_onnx import OptimizeConfig, load_model, optimize
-from squeeze_onnx.calibration import CalibrationBatch
+from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.learning.distill import distill
-from squeeze_onnx.learning.imitation import DistillConfig
 from squeeze_onnx.learning.objectives import imitation_losses
-from squeeze_onnx.progress import Status, Track, no_status
-from squeeze_onnx.report.environment import environment
+from squeeze_onnx.learning.training_loop import DistillConfig
 from squeeze_onnx.runtime import open_session
-from squeeze_onnx.tasks.model_head import head_of
+from squeeze_onnx.support.environment import environment
+from squeeze_onnx.support.progress import Status, Track, no_status
 from tools.bench_gradients import inputs
 from tools.bench_memory import memory_of
 from tools.measuring import ROOT, TASKS, results_path

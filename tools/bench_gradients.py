@@ -19,14 +19,14 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
-from squeeze_onnx.graph.model import load_model, save_model
+from squeeze_onnx.data.model_config import read_model_config
+from squeeze_onnx.evaluate.head_choice import choose_head
+from squeeze_onnx.graph.io.model import load_model, save_model
 from squeeze_onnx.learning.gradients import GradientGraph, differentiate
 from squeeze_onnx.learning.losses import LOSS, MASK, LossGraph, attach_losses
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.parameters import learnable_parameters
 from squeeze_onnx.runtime import measure_latency, open_session
-from squeeze_onnx.tasks.head_choice import choose_head
-from squeeze_onnx.tasks.model_config import read_model_config
 
 Feeds = dict[str, np.ndarray]
 PROFILED_RUNS = 5

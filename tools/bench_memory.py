@@ -26,8 +26,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from squeeze_onnx.graph.external_data import PAGE_SIZE, next_page
-from squeeze_onnx.report.environment import environment
+from squeeze_onnx.graph.io.external_data import PAGE_SIZE, next_page
+from squeeze_onnx.support.environment import environment
 from tools.measuring import page_option, results_path
 from tools.readme_tables import put_table
 

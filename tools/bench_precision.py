@@ -4,7 +4,7 @@
     python -m tools.bench_precision table
 
 ``run`` builds a BERT with the shapes of BERT-base and random weights, makes its encoder smaller as `SQUEEZES` says, writes every
-precision of each, times all in turns (`squeeze_onnx.benchmark`) and writes models/bert-base-shapes/results/precision.json.
+precision of each, times all in turns (`evaluate.benchmark`) and writes models/bert-base-shapes/results/precision.json.
 ``sliced`` is what `whiten` does by itself: half of the neurons, 24 of 64 dimensions of a head for query and key, 40 for value
 and output. ``factored`` is one global budget with ranks only: query and key at 88, attention output at 216, FFN at 304, value
 dense. Both keep 50 % of the encoder; ``sliced to a third`` keeps 33 %: a third of the neurons, 16 and 24 of 64 dimensions.
@@ -23,16 +23,16 @@ import click
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.benchmark import BenchConfig, bench
-from squeeze_onnx.companions import copy_companions
-from squeeze_onnx.graph.feed_forward import find_feed_forwards
-from squeeze_onnx.graph.fusion import fuse
-from squeeze_onnx.graph.heads import find_query_keys, find_value_outputs
-from squeeze_onnx.graph.model import load_model, save_model
-from squeeze_onnx.graph.rewrite import Rewriter
-from squeeze_onnx.graph.roles import Role
-from squeeze_onnx.graph.sites import find_sites
-from squeeze_onnx.precision import PRECISIONS, Evidence
+from squeeze_onnx.compress.precision import PRECISIONS, Evidence
+from squeeze_onnx.data.companions import copy_companions
+from squeeze_onnx.evaluate.benchmark import BenchConfig, bench
+from squeeze_onnx.graph.fused.fusion import fuse
+from squeeze_onnx.graph.io.model import load_model, save_model
+from squeeze_onnx.graph.match.feed_forward import find_feed_forwards
+from squeeze_onnx.graph.match.heads import find_query_keys, find_value_outputs
+from squeeze_onnx.graph.match.roles import Role
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.runtime.quantizers import quantize_int8
 from squeeze_onnx.runtime.rivals import fuse_dense
 from tools.measuring import page_option, results_path

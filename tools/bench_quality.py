@@ -21,14 +21,14 @@ from typing import Any
 import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, ValidateConfig, load_calibration, load_model, validate
-from squeeze_onnx.calibration_source import TO_CALIBRATE, TO_IMITATE
-from squeeze_onnx.graph.size import measure_size
-from squeeze_onnx.methods import METHODS
-from squeeze_onnx.pipeline import write_folder
-from squeeze_onnx.precision import PRECISIONS
-from squeeze_onnx.squeezing import squeeze_surveyed
-from squeeze_onnx.stopwatch import Stopwatch
-from squeeze_onnx.survey import take_survey
+from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, TO_IMITATE
+from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.compress.precision import PRECISIONS
+from squeeze_onnx.compress.squeezing import squeeze_surveyed
+from squeeze_onnx.compress.survey import take_survey
+from squeeze_onnx.graph.io.size import measure_size
+from squeeze_onnx.support.stopwatch import Stopwatch
+from squeeze_onnx.workflows.optimize import write_folder
 from tools.measuring import BUDGETS, ROOT, TASKS, data_options, known_results, page_option, results_path
 from tools.readme_tables import put_table
 

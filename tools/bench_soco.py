@@ -18,14 +18,14 @@ from typing import Any
 import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
-from squeeze_onnx.held_out_text import text_to_learn_on
+from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.compress.soco.learn import HIDDEN_WEIGHT, SocoConfig, learn_spectra
+from squeeze_onnx.compress.soco.stages import STAGES, StageName
+from squeeze_onnx.compress.squeezing import carry_out, distilled, plan_for
+from squeeze_onnx.compress.survey import Survey, take_survey
+from squeeze_onnx.compress.validation_text import text_to_learn_on
+from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.learning.objectives import imitation_losses
-from squeeze_onnx.learning.soco.learn import HIDDEN_WEIGHT, SocoConfig, learn_spectra
-from squeeze_onnx.learning.soco.stages import STAGES, StageName
-from squeeze_onnx.methods import METHODS
-from squeeze_onnx.squeezing import carry_out, distilled, plan_for
-from squeeze_onnx.survey import Survey, take_survey
-from squeeze_onnx.tasks.model_head import head_of
 from tools.measuring import TASKS, data_options, known_results, page_option, results_path, score
 from tools.readme_tables import put_table
 

@@ -20,8 +20,8 @@ from typing import Any
 import click
 
 from squeeze_onnx import AnalyzeConfig, OptimizeConfig, analyze, optimize
-from squeeze_onnx.report.environment import environment
-from squeeze_onnx.workers import workers
+from squeeze_onnx.integrations.dask import workers
+from squeeze_onnx.support.environment import environment
 from tools.measuring import ROOT, results_path
 from tools.readme_tables import put_table
 
@@ -89,8 +89,8 @@ def timed(path: Path, count: int) -> dict[str, Any]:
 
 def import_all(_: int) -> None:
     """Import what the tasks need, and take long enough that each worker does."""
-    import squeeze_onnx.factoring
-    import squeeze_onnx.spectra  # noqa: F401
+    import squeeze_onnx.compress.factoring
+    import squeeze_onnx.compress.spectra  # noqa: F401
 
     time.sleep(0.5)
 

@@ -27,16 +27,16 @@ import click
 import numpy as np
 import onnx
 
-from squeeze_onnx.benchmark import BenchConfig, bench
-from squeeze_onnx.errors import ProviderError
-from squeeze_onnx.graph.fusion import fuse
-from squeeze_onnx.graph.model import load_model, save_model
-from squeeze_onnx.precision import PRECISIONS, Evidence
-from squeeze_onnx.report.environment import environment
+from squeeze_onnx.compress.precision import PRECISIONS, Evidence
+from squeeze_onnx.evaluate.benchmark import BenchConfig, bench
+from squeeze_onnx.evaluate.fidelity import cosine
+from squeeze_onnx.graph.fused.fusion import fuse
+from squeeze_onnx.graph.io.model import load_model, save_model
 from squeeze_onnx.runtime.providers import PROVIDERS, resolve_provider
 from squeeze_onnx.runtime.rivals import fuse_dense
 from squeeze_onnx.runtime.sessions import open_session
-from squeeze_onnx.tasks.fidelity import cosine
+from squeeze_onnx.support.environment import environment
+from squeeze_onnx.support.errors import ProviderError
 from tools.bench_precision import SQUEEZES, export
 from tools.measuring import results_path
 

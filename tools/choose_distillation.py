@@ -17,12 +17,12 @@ from typing import Any
 import click
 
 from squeeze_onnx import OptimizeConfig, load_model
+from squeeze_onnx.compress.squeezing import carry_out, plan_for
+from squeeze_onnx.compress.survey import take_survey
+from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.learning.distill import distill
-from squeeze_onnx.learning.imitation import DistillConfig, batches_to_learn_on
 from squeeze_onnx.learning.objectives import imitation_losses
-from squeeze_onnx.squeezing import carry_out, plan_for
-from squeeze_onnx.survey import take_survey
-from squeeze_onnx.tasks.model_head import head_of
+from squeeze_onnx.learning.training_loop import DistillConfig, batches_to_learn_on
 from tools.held_out import Trial
 from tools.held_out import keep as keep_rows
 from tools.measuring import TASKS, data_options

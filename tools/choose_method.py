@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from squeeze_onnx import OptimizeConfig, load_model
-from squeeze_onnx.methods import METHODS
-from squeeze_onnx.squeezing import carry_out, plan_for
-from squeeze_onnx.survey import take_survey
+from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.compress.squeezing import carry_out, plan_for
+from squeeze_onnx.compress.survey import take_survey
 from tools.held_out import Trial, keep
 from tools.measuring import TASKS, data_options
 

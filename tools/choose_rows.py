@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from squeeze_onnx import OptimizeConfig, load_calibration, load_model
-from squeeze_onnx.squeezing import squeeze_surveyed
-from squeeze_onnx.survey import take_survey
+from squeeze_onnx.compress.squeezing import squeeze_surveyed
+from squeeze_onnx.compress.survey import take_survey
 from tools.held_out import Trial
 from tools.held_out import keep as keep_rows
 from tools.measuring import TASKS, data_options

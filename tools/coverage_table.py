@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from squeeze_onnx.report.environment import environment
+from squeeze_onnx.support.environment import environment
 from tools.measuring import ROOT
 from tools.readme_tables import put_table
 

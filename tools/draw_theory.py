@@ -17,15 +17,15 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from squeeze_onnx import CalibrationConfig, load_calibration, load_model
-from squeeze_onnx.calibration import collect_moments
-from squeeze_onnx.graph.roles import Role
-from squeeze_onnx.graph.sites import MatMulSite, find_sites
-from squeeze_onnx.rmt.marchenko_pastur import MarchenkoPastur
-from squeeze_onnx.rmt.noise import NOISE_ESTIMATORS
-from squeeze_onnx.rmt.spectrum import Spectrum
-from squeeze_onnx.rmt.tracy_widom import noise_edge
-from squeeze_onnx.weightings import Identity, Standardization, Whitening
-from squeeze_onnx.weights import read_weight
+from squeeze_onnx.compress.weights import read_weight
+from squeeze_onnx.data.calibration import collect_moments
+from squeeze_onnx.graph.match.roles import Role
+from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
+from squeeze_onnx.spectral.rmt.marchenko_pastur import MarchenkoPastur
+from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
+from squeeze_onnx.spectral.rmt.spectrum import Spectrum
+from squeeze_onnx.spectral.rmt.tracy_widom import noise_edge
+from squeeze_onnx.spectral.weightings import Identity, Standardization, Whitening
 from tools.measuring import ROOT
 
 LAYER = 3

@@ -29,14 +29,18 @@ import click
 import numpy as np
 
 from squeeze_onnx.cli import main as squeeze_onnx
-from squeeze_onnx.packaging.verification import verify
-from squeeze_onnx.report.environment import environment
 from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.support.environment import environment
+from squeeze_onnx.workflows.packaging.verification import verify
 from tests.folders import snapshot
 from tests.tiny_encoder import WORDS, encoder_model, write_model_folder
 from tools.measuring import results_path
 
-_PRELOADED = ("squeeze_onnx.pipeline", "squeeze_onnx.search", "squeeze_onnx.packaging.bundle")
+_PRELOADED = (
+    "squeeze_onnx.workflows.optimize",
+    "squeeze_onnx.workflows.search",
+    "squeeze_onnx.workflows.packaging.bundle",
+)
 """Imported once; every run is forked from there. Not onnxruntime, which does not outlive a fork."""
 _LIMIT_SECONDS = 1800.0
 RESULTS = results_path("faults", "faults")

@@ -5,17 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from squeeze_onnx.config import OptimizeConfig
-from squeeze_onnx.errors import SqueezeError
-from squeeze_onnx.graph.model import load_model
-from squeeze_onnx.graph.sites import find_sites
-from squeeze_onnx.packaging.bundle import package
-from squeeze_onnx.packaging.verification import verify
-from squeeze_onnx.pipeline import optimize
-from squeeze_onnx.plan import read_plan
-from squeeze_onnx.recipe import read_recipe
-from squeeze_onnx.tasks.glue import TASKS
-from squeeze_onnx.tasks.readers import read_validation
+from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.plan import read_plan
+from squeeze_onnx.data.glue import TASKS
+from squeeze_onnx.data.readers import read_validation
+from squeeze_onnx.graph.io.model import load_model
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.support.errors import SqueezeError
+from squeeze_onnx.workflows.optimize import optimize
+from squeeze_onnx.workflows.packaging.bundle import package
+from squeeze_onnx.workflows.packaging.verification import verify
+from squeeze_onnx.workflows.recipe import read_recipe
 from tests.recipes import RECIPE
 from tests.tiny_encoder import write_model_folder
 

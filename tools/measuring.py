@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from squeeze_onnx import ValidateConfig, validate
-from squeeze_onnx.companions import copy_companions
-from squeeze_onnx.graph.model import save_model
-from squeeze_onnx.squeezing import SqueezeResult
+from squeeze_onnx.compress.squeezing import SqueezeResult
+from squeeze_onnx.data.companions import copy_companions
+from squeeze_onnx.graph.io.model import save_model
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -27,7 +27,7 @@ import click
 import numpy as np
 from scipy.stats import binomtest
 
-from squeeze_onnx.report.environment import environment
+from squeeze_onnx.support.environment import environment
 from tools.measuring import ROOT
 from tools.mutant_process import KILLED, OUT_OF_TIME, STILLBORN, SURVIVED, UNTESTED, outcome_of, prepare
 from tools.mutations import Mutant, mutants_of
@@ -63,15 +63,15 @@ class Target:
 
 
 TARGETS = {
-    "rmt": Target(("squeeze_onnx/rmt/*.py",), ("tests/rmt/test_{name}.py",)),
-    "allocators": Target(("squeeze_onnx/allocators/*.py",), ("tests/allocators/test_{name}.py",)),
+    "rmt": Target(("squeeze_onnx/spectral/rmt/*.py",), ("tests/spectral/rmt/test_{name}.py",)),
+    "allocators": Target(("squeeze_onnx/compress/allocators/*.py",), ("tests/compress/allocators/test_{name}.py",)),
     "graph/rewrite": Target(
-        ("squeeze_onnx/graph/rewrite.py", "squeeze_onnx/graph/factor_pairs.py"),
+        ("squeeze_onnx/graph/rewrite/rewriter.py", "squeeze_onnx/graph/match/factor_pairs.py"),
         (
-            "tests/graph/test_{name}*.py",
-            *(f"tests/graph/test_{name}.py" for name in ("feed_forward", "heads", "spilling")),
+            "tests/graph/*/test_{name}*.py",
+            *(f"tests/graph/{name}.py" for name in ("match/test_feed_forward", "match/test_heads", "io/test_spilling")),
         ),
-        left_out=("tests/graph/test_heads.py::TestExports",),
+        left_out=("tests/graph/match/test_heads.py::TestExports",),
     ),
 }
 

@@ -24,14 +24,14 @@ import onnx_ir as ir
 from onnx import helper, numpy_helper
 from scipy.optimize import nnls
 
-from squeeze_onnx.config import AnalyzeConfig
-from squeeze_onnx.decompositions import Exact
-from squeeze_onnx.factoring import truncate
-from squeeze_onnx.graph.sites import find_sites
-from squeeze_onnx.report.environment import environment
-from squeeze_onnx.spectra import SiteView, measure_view, noise_distances
-from squeeze_onnx.weightings import Identity, Standardization
-from squeeze_onnx.weights import read_weight
+from squeeze_onnx.compress.config import AnalyzeConfig
+from squeeze_onnx.compress.factoring import truncate
+from squeeze_onnx.compress.spectra import SiteView, measure_view, noise_distances
+from squeeze_onnx.compress.weights import read_weight
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.spectral.decompositions import Exact
+from squeeze_onnx.spectral.weightings import Identity, Standardization
+from squeeze_onnx.support.environment import environment
 from tools.measuring import ROOT
 from tools.readme_tables import put_table
 

@@ -1,9 +1,10 @@
-"""Write squeeze_onnx/schemas/recipe.json anew from the configs: python -m tools.recipe_schema, after one of them changed."""
+"""Write report/schemas/recipe.json anew from the configs, after one of them changed: python -m tools.recipe_schema."""
 
 import json
 from pathlib import Path
 
-from squeeze_onnx import recipe, schemas
+from squeeze_onnx.report import schemas
+from squeeze_onnx.workflows import recipe
 
 
 def main() -> None:

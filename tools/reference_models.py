@@ -23,9 +23,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any, Protocol
 
-from squeeze_onnx.errors import DataError, MachineError, OptionError, SqueezeError
-from squeeze_onnx.staging import staged_folder
-from squeeze_onnx.wheels import PackagedFile, Wheel, cache_folder, open_packaged
+from squeeze_onnx.support.downloads import PackagedFile, Wheel, cache_folder, open_packaged
+from squeeze_onnx.support.errors import DataError, MachineError, OptionError, SqueezeError
+from squeeze_onnx.support.staging import staged_folder
 
 MODEL_FILES = (
     "config.json",

@@ -26,15 +26,15 @@ import numpy as np
 import onnx
 
 from squeeze_onnx import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.errors import SqueezeError
-from squeeze_onnx.graph.model import OnnxModel, save_model
-from squeeze_onnx.graph.operators import CLOSED_OPERATORS, INTEGERS
-from squeeze_onnx.graph.rewrite import factor_site
-from squeeze_onnx.graph.roles import Role
-from squeeze_onnx.graph.sites import find_sites
-from squeeze_onnx.pipeline import analyze, optimize
-from squeeze_onnx.preparing import open_model
-from squeeze_onnx.report.environment import environment
+from squeeze_onnx.compress.preparing import open_model
+from squeeze_onnx.graph.io.model import OnnxModel, save_model
+from squeeze_onnx.graph.match.operators import CLOSED_OPERATORS, INTEGERS
+from squeeze_onnx.graph.match.roles import Role
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.rewrite.rewriter import factor_site
+from squeeze_onnx.support.environment import environment
+from squeeze_onnx.support.errors import SqueezeError
+from squeeze_onnx.workflows.optimize import analyze, optimize
 from tools.measuring import results_path
 from tools.sweep_corpus import FLOAT, models_in, write_architectures, write_backend_models
 from tools.sweep_outputs import BrokenError, Expected, differences

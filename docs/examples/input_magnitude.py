@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from squeeze_onnx.allocators import Uniform
-from squeeze_onnx.methods import Method
-from squeeze_onnx.moments import Moments
-from squeeze_onnx.weightings.activations import ActivationWeightedMatrix
+from squeeze_onnx.compress.allocators import Uniform
+from squeeze_onnx.compress.methods import Method
+from squeeze_onnx.spectral.moments import Moments
+from squeeze_onnx.spectral.weightings.activations import ActivationWeightedMatrix
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import click
 
-from squeeze_onnx import __version__
-from squeeze_onnx.errors import GateError, SqueezeError
+from squeeze_onnx.support.errors import GateError, SqueezeError
+from squeeze_onnx.support.version import __version__
 
 COMMANDS = {
     "analyze": "Say what in each weight matrix is signal, by random-matrix theory.",

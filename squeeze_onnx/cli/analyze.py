@@ -46,10 +46,10 @@ def analyze(
     """
     from squeeze_onnx.cli.tables import analysis_table, skipped_table
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports
-    from squeeze_onnx.config import AnalyzeConfig
-    from squeeze_onnx.pipeline import analyze as run
+    from squeeze_onnx.compress.config import AnalyzeConfig
+    from squeeze_onnx.integrations.dask import workers
     from squeeze_onnx.report.html import render_analysis
-    from squeeze_onnx.workers import workers
+    from squeeze_onnx.workflows.optimize import analyze as run
 
     refuse_overwriting_models([model], json_path, html_path)
     config = AnalyzeConfig(

@@ -44,10 +44,10 @@ def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, verbose
     --batch-size with every --sequence-length. A model counts as faster or slower only if the 95 % interval of the ratio of
     the medians leaves out 1.
     """
-    from squeeze_onnx.benchmark import BenchConfig
-    from squeeze_onnx.benchmark import bench as run
     from squeeze_onnx.cli.bench_tables import print_benchmark
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json
+    from squeeze_onnx.evaluate.benchmark import BenchConfig
+    from squeeze_onnx.evaluate.benchmark import bench as run
 
     refuse_overwriting_models(models, json_path)
     report = run(models, BenchConfig(**options), progress_track(quiet=quiet)).to_json()

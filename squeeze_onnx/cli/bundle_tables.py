@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from squeeze_onnx.cli.console import plain_table, readable_bytes
-from squeeze_onnx.packaging.verification import Bundle
+from squeeze_onnx.workflows.packaging.verification import Bundle
 
 
 def files_table(bundle: Bundle) -> Table:

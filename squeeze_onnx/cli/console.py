@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from squeeze_onnx.progress import Status, Track, no_status, silent
+from squeeze_onnx.support.progress import Status, Track, no_status, silent
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])

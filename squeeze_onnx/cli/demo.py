@@ -21,9 +21,9 @@ def demo(method: str, keep: float, out: Path | None, force: bool, quiet: bool, v
     torch is needed. This does what analyze, optimize and validate do, one after the other.
     """
     from squeeze_onnx.cli.demo_tables import print_demo
-    from squeeze_onnx.config import OptimizeConfig
-    from squeeze_onnx.demo import LEFT_ALONE, prepare, run
-    from squeeze_onnx.wheels import cache_folder
+    from squeeze_onnx.compress.config import OptimizeConfig
+    from squeeze_onnx.support.downloads import cache_folder
+    from squeeze_onnx.workflows.demo import LEFT_ALONE, prepare, run
 
     config = OptimizeConfig(method=method, keep=keep, exclude=LEFT_ALONE)
     track = progress_track(quiet=quiet)

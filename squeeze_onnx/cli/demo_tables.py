@@ -12,7 +12,7 @@ from rich.table import Table
 from squeeze_onnx.cli.console import readable_bytes
 from squeeze_onnx.cli.tables import analysis_table, optimization_table, size_table
 from squeeze_onnx.cli.validation_tables import fidelity_table, latency_table
-from squeeze_onnx.demo import DemoInputs, DemoReports
+from squeeze_onnx.workflows.demo import DemoInputs, DemoReports
 
 Report = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from squeeze_onnx.cli.options import PATH
 def doctor(json_path: Path | None, quiet: bool, verbose: bool) -> None:
     """Say what this machine has: versions, execution providers, and what is missing for what."""
     from squeeze_onnx.cli.writing import write_json
-    from squeeze_onnx.machine import examine
+    from squeeze_onnx.workflows.doctor import examine
 
     found = examine()
     if json_path is not None:

@@ -8,7 +8,7 @@ import click
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
 from squeeze_onnx.cli.options import PATH, SCHEDULER, floors_by_role, number_or_word, reading_options, spectrum_options
 from squeeze_onnx.cli.sections import SectionedCommand
-from squeeze_onnx.method_names import METHOD_HELP
+from squeeze_onnx.compress.method_names import METHOD_HELP
 
 SECTIONS = {
     "What MODEL is taken as": ("--dequantize", "--freeze-inputs"),
@@ -204,18 +204,18 @@ def optimize(
     MODEL is an .onnx file or a folder with model.onnx. OUT gets model.onnx, the tokenizer and configuration, plan.json,
     report.json and report.html. Exit status 1 says that no smaller model passes --max-drop; then nothing is written.
     """
-    from squeeze_onnx.calibration_source import TASK_PREFIX, CalibrationConfig
     from squeeze_onnx.cli.optimization_lines import optimization_lines
     from squeeze_onnx.cli.search_lines import grade_line
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json
-    from squeeze_onnx.config import OptimizeConfig
-    from squeeze_onnx.errors import OptionError
-    from squeeze_onnx.gate import GateConfig
+    from squeeze_onnx.compress.calibration_source import TASK_PREFIX, CalibrationConfig
+    from squeeze_onnx.compress.config import OptimizeConfig
+    from squeeze_onnx.compress.plan import read_plan
+    from squeeze_onnx.integrations.dask import workers
     from squeeze_onnx.learning.checkpoints import CheckpointConfig
-    from squeeze_onnx.pipeline import optimize as run
-    from squeeze_onnx.plan import read_plan
-    from squeeze_onnx.search import optimize_within
-    from squeeze_onnx.workers import workers
+    from squeeze_onnx.support.errors import OptionError
+    from squeeze_onnx.workflows.gate import GateConfig
+    from squeeze_onnx.workflows.optimize import optimize as run
+    from squeeze_onnx.workflows.search import optimize_within
 
     options = _with_target_latency(options, target_latency)
     _refuse_contradictions(options, max_drop=max_drop, plan=plan_path, checkpoint=checkpoint)
@@ -262,7 +262,7 @@ def optimize(
 
 def _with_target_latency(options: dict[str, Any], target: float | None) -> dict[str, Any]:
     """Return ``options`` with what ``--target-latency`` is short for."""
-    from squeeze_onnx.errors import OptionError
+    from squeeze_onnx.support.errors import OptionError
 
     if target is None:
         return options
@@ -275,8 +275,8 @@ def _refuse_contradictions(
     options: dict[str, Any], *, max_drop: float | None, plan: Path | None, checkpoint: Path | None
 ) -> None:
     """Raise OptionError for options of which one makes another pointless."""
-    from squeeze_onnx.config import DEFAULT_OBJECTIVE
-    from squeeze_onnx.errors import OptionError
+    from squeeze_onnx.compress.config import DEFAULT_OBJECTIVE
+    from squeeze_onnx.support.errors import OptionError
 
     if checkpoint is not None and options["distill"] is None:
         raise OptionError(

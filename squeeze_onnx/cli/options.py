@@ -40,8 +40,8 @@ def number_or_word(_: click.Context, __: click.Parameter, value: str | None) -> 
 
 def floors_by_role(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
     """Turn ``F`` and ``ROLE=F`` into floors by role; raises OptionError for anything else."""
-    from squeeze_onnx.config import ALL_ROLES
-    from squeeze_onnx.errors import OptionError
+    from squeeze_onnx.compress.config import ALL_ROLES
+    from squeeze_onnx.support.errors import OptionError
 
     floors: dict[str, float] = {}
     for value in values:

@@ -53,8 +53,8 @@ def package(
     tokenizers and numpy alone. Equal input gives equal bytes.
     """
     from squeeze_onnx.cli.bundle_tables import files_table
-    from squeeze_onnx.packaging.bundle import PackageConfig
-    from squeeze_onnx.packaging.bundle import package as run
+    from squeeze_onnx.workflows.packaging.bundle import PackageConfig
+    from squeeze_onnx.workflows.packaging.bundle import package as run
 
     config = PackageConfig(target=target, form=form, licence=licence, measured=measured, tokenizer=tokenizer)  # type: ignore[arg-type]
     bundle = run(model, out, config, force=force)

@@ -33,11 +33,11 @@ def run(
     """
     from squeeze_onnx.cli.validation_tables import print_validation
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json, write_text
-    from squeeze_onnx.errors import GateError, OptionError
-    from squeeze_onnx.recipe import read_recipe
-    from squeeze_onnx.recipe_run import run_recipe
+    from squeeze_onnx.integrations.dask import workers
     from squeeze_onnx.report.junit import GateOutcome, gates_of, junit_xml
-    from squeeze_onnx.workers import workers
+    from squeeze_onnx.support.errors import GateError, OptionError
+    from squeeze_onnx.workflows.recipe import read_recipe
+    from squeeze_onnx.workflows.recipe_run import run_recipe
 
     asked = read_recipe(recipe)
     if junit_path is not None and asked.search is None and (asked.validate is None or asked.validate.max_drop is None):

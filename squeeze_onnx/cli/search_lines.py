@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from squeeze_onnx.cli.console import readable_bytes
-from squeeze_onnx.frontier import FrontierPoint
-from squeeze_onnx.tasks.exam import Exam
+from squeeze_onnx.compress.frontier import FrontierPoint
+from squeeze_onnx.evaluate.evaluator import Exam
 
 
 def grade_line(exam: Exam, point: FrontierPoint) -> str:

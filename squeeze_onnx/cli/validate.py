@@ -81,11 +81,11 @@ def validate(
     """
     from squeeze_onnx.cli.validation_tables import print_validation
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports, write_text
-    from squeeze_onnx.errors import OptionError
+    from squeeze_onnx.evaluate.validation import ValidateConfig
+    from squeeze_onnx.evaluate.validation import validate as run
     from squeeze_onnx.report.html import render_validation
     from squeeze_onnx.report.junit import gates_of, junit_xml
-    from squeeze_onnx.validation import ValidateConfig
-    from squeeze_onnx.validation import validate as run
+    from squeeze_onnx.support.errors import OptionError
 
     config = ValidateConfig(
         task=task,

@@ -22,7 +22,7 @@ def verify(bundle: Path, sha256: str | None, into: Path | None, force: bool, qui
     Exit status 2 says that it is cut off, was tampered with or does not run. No code in BUNDLE is run.
     """
     from squeeze_onnx.cli.bundle_tables import files_table
-    from squeeze_onnx.packaging.verification import verify as run
+    from squeeze_onnx.workflows.packaging.verification import verify as run
 
     checked = run(bundle, sha256=sha256, into=into, force=force)
     console = output_console(quiet=quiet)

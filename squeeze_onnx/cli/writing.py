@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from squeeze_onnx.companions import COMPANIONS
-from squeeze_onnx.errors import OutputError
-from squeeze_onnx.graph.model import locate_model
-from squeeze_onnx.staging import staged_file
+from squeeze_onnx.data.companions import COMPANIONS
+from squeeze_onnx.graph.io.model import locate_model
+from squeeze_onnx.support.errors import OutputError
+from squeeze_onnx.support.staging import staged_file
 
 
 def refuse_overwriting_models(models: Iterable[Path], *targets: Path | None) -> None:

@@ -18,11 +18,11 @@ from olive.passes import Pass
 from olive.passes.pass_config import BasePassConfig, PassConfigParam
 from olive.search.search_parameter import Categorical
 
-from squeeze_onnx.calibration_source import CalibrationConfig
-from squeeze_onnx.companions import COMPANIONS
-from squeeze_onnx.config import OptimizeConfig
-from squeeze_onnx.method_names import AUTO_HELP
-from squeeze_onnx.pipeline import optimize
+from squeeze_onnx.compress.calibration_source import CalibrationConfig
+from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.method_names import AUTO_HELP
+from squeeze_onnx.data.companions import COMPANIONS
+from squeeze_onnx.workflows.optimize import optimize
 
 ENTRY = {
     "module_path": "squeeze_onnx.integrations.olive.SqueezeLowRank",
@@ -36,7 +36,7 @@ ENTRY = {
 
 
 class SqueezeLowRank(Pass):  # type: ignore[misc]
-    """Rewrite MatMuls as two thin ones; see `squeeze_onnx.pipeline.optimize`."""
+    """Rewrite MatMuls as two thin ones; see `squeeze_onnx.workflows.optimize.optimize`."""
 
     @classmethod
     def _default_config(cls, accelerator_spec: AcceleratorSpec) -> dict[str, PassConfigParam]:

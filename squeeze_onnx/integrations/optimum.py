@@ -9,13 +9,13 @@ import os
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
-from squeeze_onnx.calibration_source import CalibrationConfig
-from squeeze_onnx.config import OptimizeConfig
-from squeeze_onnx.errors import ModelError
-from squeeze_onnx.graph.model import locate_model
-from squeeze_onnx.pipeline import optimize
-from squeeze_onnx.plan import Plan
-from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.compress.calibration_source import CalibrationConfig
+from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.graph.io.model import locate_model
+from squeeze_onnx.support.errors import ModelError
+from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.workflows.optimize import optimize
 
 
 @runtime_checkable

@@ -10,8 +10,8 @@ from typing import Any
 
 from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
 
-from squeeze_onnx.errors import SqueezeError
-from squeeze_onnx.method_names import METHOD_HELP
+from squeeze_onnx.compress.method_names import METHOD_HELP
+from squeeze_onnx.support.errors import SqueezeError
 
 _CONFIG_OPTIONS = ("keep", "method", "fuse", "seed")
 
@@ -58,8 +58,8 @@ class SqueezeExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
             self.parser.exit(2, f"optimum-cli export squeeze: error: {' '.join(str(error).split())}\n")
 
     def _run(self) -> None:
-        from squeeze_onnx.calibration_source import CalibrationConfig  # noqa: PLC0415
-        from squeeze_onnx.config import OptimizeConfig  # noqa: PLC0415
+        from squeeze_onnx.compress.calibration_source import CalibrationConfig  # noqa: PLC0415
+        from squeeze_onnx.compress.config import OptimizeConfig  # noqa: PLC0415
         from squeeze_onnx.integrations.optimum import ORTSqueezer  # noqa: PLC0415
 
         given = {name: getattr(self.args, name) for name in _CONFIG_OPTIONS}

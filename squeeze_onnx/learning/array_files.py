@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from squeeze_onnx.errors import MachineError
-from squeeze_onnx.reservation import is_disk_full
+from squeeze_onnx.support.errors import MachineError
+from squeeze_onnx.support.reservation import is_disk_full
 
 
 class ArrayFiles:

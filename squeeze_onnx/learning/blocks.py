@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.graph.segments import Part, ancestors, cut, initializers_of
-from squeeze_onnx.graph.sites import find_sites
+from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.rewrite.segments import Part, ancestors, cut, initializers_of
 from squeeze_onnx.learning.array_files import ArrayFiles
 from squeeze_onnx.learning.losses import HiddenStateError, LossGraph, attach_losses
 from squeeze_onnx.learning.parameters import learnable_parameters
 from squeeze_onnx.learning.teacher import TaughtBatches
-from squeeze_onnx.part_run import PartRun, Values, alone, only
+from squeeze_onnx.runtime.part_run import PartRun, Values, alone, only
 
 
 @dataclass(frozen=True)

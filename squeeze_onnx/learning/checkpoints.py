@@ -8,8 +8,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from squeeze_onnx.errors import OptionError
-from squeeze_onnx.staging import staged_file
+from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.staging import staged_file
 
 FORMAT = 1
 

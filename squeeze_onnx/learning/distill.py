@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.errors import ModelError
+from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.batch_learner import Lessons, open_learner
 from squeeze_onnx.learning.blocks import Block, BlockLessons, BlockSearch, Prefix, block_graph, find_blocks
 from squeeze_onnx.learning.checkpoints import Checkpoint, CheckpointConfig
-from squeeze_onnx.learning.imitation import DistillConfig, Imitation, batches_to_learn_on
 from squeeze_onnx.learning.losses import HiddenStateError, LossGraph, LossHead, attach_losses
 from squeeze_onnx.learning.parameters import learnable_parameters, read_entries
 from squeeze_onnx.learning.parts import PartedText, in_parts
 from squeeze_onnx.learning.stages import Saving, Stage, learn_in_stages
 from squeeze_onnx.learning.teacher import TaughtBatches, teach
+from squeeze_onnx.learning.training_loop import DistillConfig, Imitation, batches_to_learn_on
 from squeeze_onnx.learning.vectors import as_vector
-from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.support.errors import ModelError
+from squeeze_onnx.support.progress import Track, silent
 
 AUTO_EPOCHS = 20
 AUTO_STEPS = (200, 2000)

@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.errors import ModelError
+from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.learning.losses import LossHead, pooled, row_dot
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.support.errors import ModelError
 
 
 class DrawnLoss(LossHead, Protocol):

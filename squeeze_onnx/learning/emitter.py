@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.names import free_name, names_in
+from squeeze_onnx.graph.match.names import free_name, names_in
 
 Shape = tuple[int, ...]
 

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.calibration import CalibrationBatch, session_showing
-from squeeze_onnx.errors import ModelError, OptionError
-from squeeze_onnx.fisher import Fisher
-from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of, product_scale, rows_of
-from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
+from squeeze_onnx.evaluate.heads import Head
+from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of, product_scale, rows_of
+from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.learning.draws import drawn_loss
 from squeeze_onnx.learning.fisher_sums import SUMS
 from squeeze_onnx.learning.gradients import GradientGraph, differentiate_by_values
 from squeeze_onnx.learning.losses import LOSS, MASK, attach_losses, full_mask
-from squeeze_onnx.progress import Track, silent
-from squeeze_onnx.tasks.heads import Head
+from squeeze_onnx.spectral.fisher_moments import Fisher
+from squeeze_onnx.support.errors import ModelError, OptionError
+from squeeze_onnx.support.progress import Track, silent
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
-from squeeze_onnx.fisher import ElementFisher, Fisher, OutputFisher, RowFisher
-from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
-from squeeze_onnx.graph.sites import MatMulSite
-from squeeze_onnx.moment_sums import GramSum
+from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.match.sites import MatMulSite
+from squeeze_onnx.spectral.fisher_moments import ElementFisher, Fisher, OutputFisher, RowFisher
+from squeeze_onnx.spectral.moment_sums import GramSum
 
 
 class FisherSum(Protocol):

@@ -12,13 +12,13 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from squeeze_onnx.errors import ModelError, OptionError
-from squeeze_onnx.graph.fused_layers import fuse_exact_gelu
-from squeeze_onnx.graph.insertion import Inserter
-from squeeze_onnx.graph.operators import data_operands, int_attribute, op_of
+from squeeze_onnx.graph.fused.fused_layers import fuse_exact_gelu
+from squeeze_onnx.graph.match.operators import data_operands, int_attribute, op_of
+from squeeze_onnx.graph.rewrite.insertion import Inserter
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.learning.rules import RULES, Adjoint
 from squeeze_onnx.learning.shapes import trace_shapes
+from squeeze_onnx.support.errors import ModelError, OptionError
 
 OLDEST_OPSET = 16
 """The first opset whose ScatterElements adds up."""

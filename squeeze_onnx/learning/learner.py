@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from squeeze_onnx.graph.model import save_model
+from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.learning.gradients import GradientGraph
 from squeeze_onnx.learning.vectors import as_vector, views
 from squeeze_onnx.runtime.bound_session import BoundSession

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.errors import OptionError
 from squeeze_onnx.learning.emitter import Emitter
+from squeeze_onnx.support.errors import OptionError
 
 LOSS = "loss"
 """The output that is minimized: the weighted sum of the heads' losses."""

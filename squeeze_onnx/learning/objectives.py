@@ -2,11 +2,7 @@
 
 import onnx_ir as ir
 
-from squeeze_onnx.errors import ModelError
-from squeeze_onnx.graph.dataflow import joins
-from squeeze_onnx.graph.operators import MIXERS, op_of
-from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence, LossHead
-from squeeze_onnx.tasks.heads import (
+from squeeze_onnx.evaluate.heads import (
     ClassLogits,
     Head,
     Logits,
@@ -15,6 +11,10 @@ from squeeze_onnx.tasks.heads import (
     TokenEmbeddings,
     TokenLogits,
 )
+from squeeze_onnx.graph.match.dataflow import joins
+from squeeze_onnx.graph.match.operators import MIXERS, op_of
+from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence, LossHead
+from squeeze_onnx.support.errors import ModelError
 
 HIDDEN_WEIGHT = 10.0
 """What hidden states count beside the answer, chosen on held-out train text: they say more of a sentence than the answer does."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.dataflow import data_inputs, upstream
-from squeeze_onnx.graph.operators import WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.match.dataflow import data_inputs, upstream
+from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of
 
 
 def learnable_parameters(model: ir.Model, values: Sequence[str]) -> tuple[str, ...]:

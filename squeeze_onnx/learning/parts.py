@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 
 import onnx_ir as ir
 
-from squeeze_onnx.calibration import CalibrationBatch
+from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.losses import full_mask
 
 MOST_TOKENS = 256

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.errors import OptionError
-from squeeze_onnx.graph.model import save_model
-from squeeze_onnx.graph.names import free_name, names_in
+from squeeze_onnx.graph.io.model import save_model
+from squeeze_onnx.graph.match.names import free_name, names_in
 from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.support.errors import OptionError
 
 
 def trace_shapes(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

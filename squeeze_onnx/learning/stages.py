@@ -8,10 +8,10 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.learning.checkpoints import Checkpoint
-from squeeze_onnx.learning.imitation import History, Imitation, evaluations_of
 from squeeze_onnx.learning.parameters import put_entries, read_entries
+from squeeze_onnx.learning.training_loop import History, Imitation, evaluations_of
 from squeeze_onnx.learning.vectors import as_vector, views
-from squeeze_onnx.progress import Track
+from squeeze_onnx.support.progress import Track
 
 
 @dataclass(frozen=True)

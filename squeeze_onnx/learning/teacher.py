@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.calibration import CalibrationBatch, session_showing
+from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.learning.array_files import ArrayFiles
 from squeeze_onnx.learning.losses import MASK, LossGraph, full_mask
-from squeeze_onnx.progress import Track, silent
+from squeeze_onnx.support.progress import Track, silent
 
 
 class TaughtBatches:

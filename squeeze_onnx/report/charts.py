@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from squeeze_onnx.graph.roles import Role
+from squeeze_onnx.graph.match.roles import Role
 
 NO_LAYER = "no layer"
 

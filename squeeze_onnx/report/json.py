@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from squeeze_onnx.config import AnalyzeConfig
-from squeeze_onnx.factoring import TruncationErrors
-from squeeze_onnx.graph.fusion import FusionCounts
-from squeeze_onnx.graph.sites import SkippedSite
-from squeeze_onnx.graph.size import ModelSize
-from squeeze_onnx.learning.soco.stages import StageRecord
-from squeeze_onnx.plan import Plan, PlannedSite
-from squeeze_onnx.report.environment import environment
-from squeeze_onnx.rmt.histogram import singular_value_histogram
-from squeeze_onnx.rmt.spectrum import Spectrum
-from squeeze_onnx.spectra import SiteSpectra
+from squeeze_onnx.compress.config import AnalyzeConfig
+from squeeze_onnx.compress.factoring import TruncationErrors
+from squeeze_onnx.compress.plan import Plan, PlannedSite
+from squeeze_onnx.compress.soco.stages import StageRecord
+from squeeze_onnx.compress.spectra import SiteSpectra
+from squeeze_onnx.graph.fused.fusion import FusionCounts
+from squeeze_onnx.graph.io.size import ModelSize
+from squeeze_onnx.graph.match.sites import SkippedSite
+from squeeze_onnx.spectral.rmt.histogram import singular_value_histogram
+from squeeze_onnx.spectral.rmt.spectrum import Spectrum
+from squeeze_onnx.support.environment import environment
 
 OPTIMIZATION_FORMAT = "squeeze-onnx/report/1"
 ANALYSIS_FORMAT = "squeeze-onnx/analysis/1"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from squeeze_onnx.errors import OptionError
+from squeeze_onnx.support.errors import OptionError
 
 Run = Callable[[], object]
 """Runs one model once, on inputs that it holds."""

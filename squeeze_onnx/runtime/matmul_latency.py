@@ -16,13 +16,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from squeeze_onnx.errors import DataError
-from squeeze_onnx.progress import Track, silent
 from squeeze_onnx.runtime.binding import bind_run
 from squeeze_onnx.runtime.latency import measure_latency
 from squeeze_onnx.runtime.providers import import_onnxruntime
 from squeeze_onnx.runtime.sessions import Feeds, open_session
-from squeeze_onnx.staging import staged_file
+from squeeze_onnx.support.errors import DataError
+from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.staging import staged_file
 
 STEP = 16
 """Ranks in between are not faster than the next multiple, so only these are worth having."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from squeeze_onnx.errors import MachineError, ModelError, SqueezeError
 from squeeze_onnx.runtime.providers import import_onnxruntime
 from squeeze_onnx.runtime.sessions import Feeds, open_session
+from squeeze_onnx.support.errors import MachineError, ModelError, SqueezeError
 
 _STATUS = Path("/proc/self/status")
 _RUNS = 2

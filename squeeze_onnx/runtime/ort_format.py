@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from squeeze_onnx.errors import MissingPackageError, ModelError
 from squeeze_onnx.runtime.providers import PROVIDERS, import_onnxruntime
 from squeeze_onnx.runtime.sessions import reported_errors
+from squeeze_onnx.support.errors import MissingPackageError, ModelError
 
 Operators = Mapping[tuple[str, int], frozenset[str]]
 """(domain, version of the operator set that last changed them) → operators; the default domain is ``ai.onnx``."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from squeeze_onnx.errors import MissingPackageError, OptionError, ProviderError
+from squeeze_onnx.support.errors import MissingPackageError, OptionError, ProviderError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Name on the command line → onnxruntime's name."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from squeeze_onnx.errors import MissingPackageError, ModelError
 from squeeze_onnx.runtime.providers import import_onnxruntime
 from squeeze_onnx.runtime.quantizers import quantize_int8, quietly
+from squeeze_onnx.support.errors import MissingPackageError, ModelError
 
 
 def fuse_dense(source: Path, target: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from squeeze_onnx.errors import ModelError, OptionError, ProviderError
 from squeeze_onnx.runtime.providers import PROVIDERS, import_onnxruntime, resolve_provider
+from squeeze_onnx.support.errors import ModelError, OptionError, ProviderError
 
 OptimizationLevel = Literal["disabled", "basic", "extended", "all"]
 Feeds = Mapping[str, np.ndarray]

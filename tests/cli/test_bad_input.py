@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from squeeze_onnx.plan import FORMAT
+from squeeze_onnx.compress.plan import FORMAT
 from tests.conftest import RunCli
 from tests.folders import snapshot
 from tests.text_models import write_tokenizer

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from squeeze_onnx import machine
+from squeeze_onnx.workflows import doctor as machine
 from tests.conftest import RunCli
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from squeeze_onnx.cli.console import readable_bytes, readable_seconds
 from squeeze_onnx.cli.sections import SectionedCommand
-from squeeze_onnx.method_names import METHOD_NAMES
-from squeeze_onnx.methods import METHODS
+from squeeze_onnx.compress.method_names import METHOD_NAMES
+from squeeze_onnx.compress.methods import METHODS
 from tests.conftest import RunCli
 
 COLOUR = re.compile(r"\x1b\[[\d;]*\b(3[0-7]|4[0-7]|9[0-7]|38|48)[;m]")

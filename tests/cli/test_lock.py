@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from squeeze_onnx.config import OptimizeConfig
-from squeeze_onnx.graph.model import load_model
-from squeeze_onnx.survey_cache import survey_key
+from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.survey_cache import survey_key
+from squeeze_onnx.graph.io.model import load_model
 from tests.cli.optimized import OPTIMIZED_FILES
 from tests.conftest import RunCli
 from tests.folders import snapshot
@@ -71,7 +71,7 @@ def test_a_recipe_holds_its_output_until_its_last_step(
     )
     seen = []
     monkeypatch.setattr(
-        "squeeze_onnx.recipe_run._package", lambda *_, **__: seen.append((tmp_path / ".out.lock").exists())
+        "squeeze_onnx.workflows.recipe_run._package", lambda *_, **__: seen.append((tmp_path / ".out.lock").exists())
     )
     assert call_cli("run", tmp_path / "squeeze.toml").returncode == 0
     assert seen == [True]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from squeeze_onnx import load_model, save_model
-from squeeze_onnx.survey_cache import survey_of
+from squeeze_onnx.compress.survey_cache import survey_of
 from tests.conftest import RunCli
 from tests.folders import snapshot
 from tests.tiny_encoder import WORDS
@@ -92,7 +92,7 @@ def test_a_data_file_that_fails_while_it_is_read(
 ) -> None:
     data = with_data_file / "model.onnx.data"
     whole = data.read_bytes()
-    monkeypatch.setattr("squeeze_onnx.pipeline.survey_of", losing(data, spoil))
+    monkeypatch.setattr("squeeze_onnx.workflows.optimize.survey_of", losing(data, spoil))
     done = call_cli("optimize", with_data_file, "-o", tmp_path / "out", *TO_HALF)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"model.onnx.data {said}" in done.stderr

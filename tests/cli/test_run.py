@@ -5,9 +5,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from squeeze_onnx import recipe_run
-from squeeze_onnx.errors import GateError
 from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.support.errors import GateError
+from squeeze_onnx.workflows import recipe_run
 from tests.conftest import RunCli
 from tests.folders import snapshot
 from tests.text_models import SPECIAL

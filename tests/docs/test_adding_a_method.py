@@ -7,10 +7,10 @@ import pytest
 
 from docs.examples.input_magnitude import ASVD, InputMagnitude
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, optimize
-from squeeze_onnx.decompositions import Exact
-from squeeze_onnx.methods import METHODS
-from squeeze_onnx.moments import SecondMoment
-from squeeze_onnx.weightings import Identity, Weighting
+from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.spectral.decompositions import Exact
+from squeeze_onnx.spectral.moments import SecondMoment
+from squeeze_onnx.spectral.weightings import Identity, Weighting
 from tests.tiny_encoder import ELIGIBLE_SITES, SENTENCES, write_model_folder
 
 WEIGHT = np.random.default_rng(0).standard_normal((12, 8))

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from squeeze_onnx import cli
+from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.integrations.optimum_command import SqueezeExportCommand
-from squeeze_onnx.methods import METHODS
 from tests.docs.pages import EXCUSES, PAGES, ROOT, Block, blocks, blocks_of
 from tests.docs.sandbox import lay_out
 

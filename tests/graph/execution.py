@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
-from squeeze_onnx.graph.rewrite import factor_site
-from squeeze_onnx.graph.sites import MatMulSite
+from squeeze_onnx.graph.match.sites import MatMulSite
+from squeeze_onnx.graph.rewrite.rewriter import factor_site
 
 Array = np.ndarray
 

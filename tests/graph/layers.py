@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.sites import find_sites
+from squeeze_onnx.graph.match.sites import find_sites
 from tests.graph.tiny_graphs import random_weight, tiny_model
 
 Placements = dict[str, tuple[str, int | None]]

@@ -9,8 +9,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.graph.rewrite import factor_site, replace_weight
-from squeeze_onnx.graph.sites import find_sites
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.rewrite.rewriter import factor_site, replace_weight
 from tests.architectures import EXPORTS, exported_models, padded_batch
 from tests.graph.execution import LEVELS, factor_fully, run, svd_factors
 

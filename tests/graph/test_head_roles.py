@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from squeeze_onnx.errors import ModelError
-from squeeze_onnx.graph.rewrite import factor_site
-from squeeze_onnx.graph.sites import find_sites
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.rewrite.rewriter import factor_site
+from squeeze_onnx.support.errors import ModelError
 from tests.graph.layers import (
     described,
     placed,

@@ -8,14 +8,14 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.errors import OptionError
-from squeeze_onnx.graph.feed_forward import find_feed_forwards
-from squeeze_onnx.graph.heads import find_query_keys
-from squeeze_onnx.graph.outlets import find_bias
-from squeeze_onnx.graph.rewrite import Rewriter, factor_site
-from squeeze_onnx.graph.sites import find_sites
-from tests.graph import test_heads
+from squeeze_onnx.graph.match.consumers import find_bias
+from squeeze_onnx.graph.match.feed_forward import find_feed_forwards
+from squeeze_onnx.graph.match.heads import find_query_keys
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.rewrite.rewriter import Rewriter, factor_site
+from squeeze_onnx.support.errors import OptionError
 from tests.graph.execution import run
+from tests.graph.match import test_heads
 from tests.graph.tiny_graphs import initializer_names, node_named, random_weight, tiny_model
 
 W, BIAS = random_weight(4, 6), random_weight(6, seed=2)

@@ -11,7 +11,7 @@ from typing import Any
 
 from optimum.commands import optimum_cli
 
-HEAVY = {"torch", "transformers", "onnxruntime", "onnx", "squeeze_onnx.pipeline"}
+HEAVY = {"torch", "transformers", "onnxruntime", "onnx", "squeeze_onnx.workflows.optimize"}
 WORDS = ["the", "film", "was", "good", "a", "very", "dull", "plot", "it", "is", "not", "bad", "but", "slow"]
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from squeeze_onnx import OptimizeConfig
-from squeeze_onnx.errors import ModelError, OutputError
 from squeeze_onnx.integrations.optimum import ORTSqueezer
+from squeeze_onnx.support.errors import ModelError, OutputError
 from tests.folders import snapshot
 from tests.tiny_encoder import write_model_folder
 

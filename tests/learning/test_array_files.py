@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from squeeze_onnx.errors import MachineError
 from squeeze_onnx.learning.array_files import ArrayFiles
+from squeeze_onnx.support.errors import MachineError
 
 
 def test_returns_what_was_written_by_any_name(tmp_path: Path) -> None:

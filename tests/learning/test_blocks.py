@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.calibration import session_showing
+from squeeze_onnx.data.calibration import session_showing
 from squeeze_onnx.learning.blocks import BlockSearch, Prefix, find_blocks
 from squeeze_onnx.learning.objectives import hidden_states
 from squeeze_onnx.learning.parameters import learnable_parameters, put_entries, read_entries

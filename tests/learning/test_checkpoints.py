@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from squeeze_onnx.errors import OptionError
 from squeeze_onnx.learning.checkpoints import Checkpoint, CheckpointConfig
+from squeeze_onnx.support.errors import OptionError
 
 
 def test_gives_back_what_was_saved_last(tmp_path: Path) -> None:

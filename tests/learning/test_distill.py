@@ -11,17 +11,17 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from scipy.special import softmax
 
-from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.errors import ModelError, OptionError
-from squeeze_onnx.graph.rewrite import factor_site
-from squeeze_onnx.graph.sites import find_sites
+from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.rewrite.rewriter import factor_site
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, distill
-from squeeze_onnx.learning.imitation import DistillConfig, held_out_batches
 from squeeze_onnx.learning.objectives import answer_loss, hidden_states, imitation_losses
-from squeeze_onnx.progress import Status, Track, no_status
+from squeeze_onnx.learning.training_loop import DistillConfig, held_out_batches
 from squeeze_onnx.runtime.sessions import open_session
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.support.errors import ModelError, OptionError
+from squeeze_onnx.support.progress import Status, Track, no_status
 from tests.graph.execution import svd_factors
 from tests.text_models import SPECIAL
 from tests.tiny_encoder import ELIGIBLE_SITES, VOCABULARY, encoder_model, weights_of

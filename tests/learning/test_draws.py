@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from squeeze_onnx.errors import ModelError
+from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
 from squeeze_onnx.learning.draws import DrawnClass, DrawnEmbedding, DrawnScore, drawn_loss
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.support.errors import ModelError
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
-from squeeze_onnx.calibration import CalibrationBatch
-from squeeze_onnx.errors import ModelError, OptionError
-from squeeze_onnx.fisher import ElementFisher, Fisher, OutputFisher, RowFisher
-from squeeze_onnx.graph.sites import MatMulSite, find_sites
+from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.learning.draws import drawn_loss
 from squeeze_onnx.learning.fisher import collect_fisher
 from squeeze_onnx.learning.gradients import differentiate
 from squeeze_onnx.learning.losses import LOSS, MASK, attach_losses
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.spectral.fisher_moments import ElementFisher, Fisher, OutputFisher, RowFisher
+from squeeze_onnx.support.errors import ModelError, OptionError
 from tests.graph.execution import run
 from tests.learning.differentiation import run_gradients
 from tests.tiny_encoder import HIDDEN, batch, encoder_model

@@ -7,12 +7,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.errors import ModelError, OptionError
-from squeeze_onnx.graph.model import load_model
+from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.learning.gradients import differentiate
 from squeeze_onnx.learning.parameters import learnable_parameters
 from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.support.errors import ModelError, OptionError
 from tests.architectures import ARCHITECTURES, exported_models, padded_batch
 from tests.graph.execution import run
 from tests.graph.tiny_graphs import random_weight, tiny_model

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from squeeze_onnx.errors import OptionError
 from squeeze_onnx.learning.losses import (
     LOSS,
     MASK,
@@ -18,6 +17,7 @@ from squeeze_onnx.learning.losses import (
     attach_losses,
     full_mask,
 )
+from squeeze_onnx.support.errors import OptionError
 from tests.graph.execution import run
 from tests.graph.tiny_graphs import initializer_names, random_weight, tiny_model
 

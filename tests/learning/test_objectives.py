@@ -3,9 +3,9 @@
 import onnx_ir as ir
 import pytest
 
+from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
 from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence
 from squeeze_onnx.learning.objectives import HIDDEN_WEIGHT, answer_loss, hidden_states, imitation_losses, learning_rate
-from squeeze_onnx.tasks.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
 from tests.tiny_encoder import LAYERS, encoder_model
 
 

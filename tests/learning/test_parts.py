@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeeze_onnx.calibration import CalibrationBatch
+from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.batch_learner import BatchLearner, open_learner
 from squeeze_onnx.learning.losses import attach_losses
 from squeeze_onnx.learning.objectives import answer_loss

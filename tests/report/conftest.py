@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from squeeze_onnx.calibration_source import CalibrationConfig
-from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.pipeline import analyze, optimize
-from squeeze_onnx.validation import ValidateConfig, validate
+from squeeze_onnx.compress.calibration_source import CalibrationConfig
+from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.evaluate.validation import ValidateConfig, validate
+from squeeze_onnx.workflows.optimize import analyze, optimize
 from tests.text_models import write_classifier
 from tests.tiny_encoder import SENTENCES, encoder_model, write_model_folder
 

@@ -11,7 +11,7 @@ import pytest
 
 from squeeze_onnx.report.charts import optimization_charts
 from squeeze_onnx.report.html import render_analysis, render_optimization
-from squeeze_onnx.rmt.histogram import BULK_BINS, MOST_BINS
+from squeeze_onnx.spectral.rmt.histogram import BULK_BINS, MOST_BINS
 from tests.report.conftest import Report
 from tests.tiny_encoder import ELIGIBLE_SITES
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.graph.model import load_model
-from squeeze_onnx.graph.sites import SkippedSite
-from squeeze_onnx.graph.size import ModelSize, measure_size
+from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.compress.squeezing import SqueezeResult, squeeze
+from squeeze_onnx.graph.io.model import load_model
+from squeeze_onnx.graph.io.size import ModelSize, measure_size
+from squeeze_onnx.graph.match.sites import SkippedSite
 from squeeze_onnx.report.json import analysis_report, optimization_report
-from squeeze_onnx.squeezing import SqueezeResult, squeeze
 from tests.tiny_encoder import ELIGIBLE_SITES, write_model_folder
 
 CONFIG = OptimizeConfig(method="svd", keep=0.5, exclude=("key",), simulations=1)

@@ -4,9 +4,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from squeeze_onnx.errors import ModelError
 from squeeze_onnx.runtime.binding import bind_run
 from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.support.errors import ModelError
 from tests.tiny_models import WEIGHT, matmul_model
 
 X = np.arange(16, dtype=np.float32).reshape(2, 8)

@@ -4,9 +4,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.errors import ModelError
 from squeeze_onnx.runtime.bound_session import BoundSession
 from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.support.errors import ModelError
 from tests.graph.tiny_graphs import tiny_model
 
 DOUBLER = "g (float[B] x, float[2] p) => (float[B] y, float total) { y = Mul(x, p) total = ReduceSum<keepdims=0>(y) }"

@@ -3,8 +3,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from squeeze_onnx.errors import OptionError
 from squeeze_onnx.runtime.latency import Latency, Run, measure_latency
+from squeeze_onnx.support.errors import OptionError
 
 
 @dataclass

@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import pytest
 
-from squeeze_onnx.errors import DataError
 from squeeze_onnx.runtime import matmul_latency
 from squeeze_onnx.runtime.matmul_latency import Lower, MatMulLatency, Setting, measure_matmuls
 from squeeze_onnx.runtime.sessions import Feeds
+from squeeze_onnx.support.errors import DataError
 
 SETTING = Setting(batch_size=1, sequence_length=4, threads=1)
 

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from squeeze_onnx.errors import MachineError, ModelError
 from squeeze_onnx.runtime import memory
 from squeeze_onnx.runtime.memory import measure_peak_memory
+from squeeze_onnx.support.errors import MachineError, ModelError
 from tests.tiny_models import matmul_model
 
 FEEDS = {"x": np.ones((1, 8), np.float32)}

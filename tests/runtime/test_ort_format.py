@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import helper
 
-from squeeze_onnx.errors import ModelError
 from squeeze_onnx.runtime.ort_format import operators_config, required_operators, write_ort
 from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.support.errors import ModelError
 from tests.tiny_encoder import batch, write_model_folder
 from tests.tiny_models import value
 

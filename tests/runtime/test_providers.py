@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from squeeze_onnx.errors import MissingPackageError, OptionError, ProviderError
 from squeeze_onnx.runtime.providers import import_onnxruntime, resolve_provider
+from squeeze_onnx.support.errors import MissingPackageError, OptionError, ProviderError
 
 
 @pytest.fixture

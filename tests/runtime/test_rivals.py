@@ -7,9 +7,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from squeeze_onnx.errors import MissingPackageError, ModelError
 from squeeze_onnx.runtime import rivals
 from squeeze_onnx.runtime.rivals import RIVALS, build_rival
+from squeeze_onnx.support.errors import MissingPackageError, ModelError
 from tests.folders import snapshot
 from tests.tiny_encoder import batch, outputs, write_model_folder
 

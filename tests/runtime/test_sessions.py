@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from squeeze_onnx.errors import ModelError, OptionError, ProviderError
 from squeeze_onnx.runtime.sessions import OptimizationLevel, ValueSpec, open_session
+from squeeze_onnx.support.errors import ModelError, OptionError, ProviderError
 
 WEIGHT = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
 

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from squeeze_onnx.errors import ModelError
-from squeeze_onnx.graph.operators import op_of
+from squeeze_onnx.graph.match.operators import op_of
 from squeeze_onnx.learning.emitter import Emitter
+from squeeze_onnx.support.errors import ModelError
 
 
 @dataclass(frozen=True)

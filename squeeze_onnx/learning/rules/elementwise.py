@@ -5,8 +5,8 @@ from math import log, pi, sqrt
 
 import onnx_ir as ir
 
-from squeeze_onnx.errors import ModelError
 from squeeze_onnx.learning.rules.base import Adjoint
+from squeeze_onnx.support.errors import ModelError
 
 
 def negate(adjoint: Adjoint) -> Mapping[int, ir.Value]:

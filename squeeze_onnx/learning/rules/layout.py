@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.operators import int_attribute
+from squeeze_onnx.graph.match.operators import int_attribute
 from squeeze_onnx.learning.rules.base import Adjoint
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from squeeze_onnx.errors import ModelError
-from squeeze_onnx.graph.operators import int_attribute
+from squeeze_onnx.graph.match.operators import int_attribute
 from squeeze_onnx.learning.rules.base import Adjoint
+from squeeze_onnx.support.errors import ModelError
 
 
 def matmul(adjoint: Adjoint) -> Mapping[int, ir.Value]:

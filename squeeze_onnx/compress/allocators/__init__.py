@@ -1,0 +1,44 @@
+"""Allocators: how many components each site keeps, given all sites at once and a budget.
+
+Selectors look at one spectrum and propose; an allocator sees every site and decides. A new allocator is one file here, one
+line in `ALLOCATORS` and one test file.
+"""
+
+from squeeze_onnx.compress.allocators.base import Allocator, Alternative, Candidate, Choice
+from squeeze_onnx.compress.allocators.edge_distance import EdgeDistance
+from squeeze_onnx.compress.allocators.effective_rank import EffectiveRankReduction
+from squeeze_onnx.compress.allocators.global_budget import GlobalBudget
+from squeeze_onnx.compress.allocators.independent import Independent
+from squeeze_onnx.compress.allocators.objective import PARAMETERS, Cost, Objective, ParameterCount
+from squeeze_onnx.compress.allocators.sharing import ShareChoice, Sharing
+from squeeze_onnx.compress.allocators.slicing import SliceChoice, Slicing
+from squeeze_onnx.compress.allocators.uniform import Uniform
+
+ALLOCATORS: dict[str, type[Allocator]] = {
+    "edge_distance": EdgeDistance,
+    "effective_rank": EffectiveRankReduction,
+    "global_budget": GlobalBudget,
+    "independent": Independent,
+    "uniform": Uniform,
+}
+
+__all__ = [
+    "ALLOCATORS",
+    "PARAMETERS",
+    "Allocator",
+    "Alternative",
+    "Candidate",
+    "Choice",
+    "Cost",
+    "EdgeDistance",
+    "EffectiveRankReduction",
+    "GlobalBudget",
+    "Independent",
+    "Objective",
+    "ParameterCount",
+    "ShareChoice",
+    "Sharing",
+    "SliceChoice",
+    "Slicing",
+    "Uniform",
+]

@@ -1,0 +1,81 @@
+"""Spend a budget on curves: one price for all of them splits the problem (Everett 1963, Operations Research 11, 399)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from squeeze_onnx.compress.allocators.covers import Cover, Curve, cheapest_curves
+
+BISECTIONS = 100
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Curves, and the index of what is chosen on each."""
+
+    curves: Sequence[Curve]
+    chosen: Sequence[int]
+
+    @property
+    def cost(self) -> float:
+        """What it costs."""
+        return _spent(self.curves, self.chosen)
+
+    @property
+    def error(self) -> float:
+        """What it loses."""
+        return sum(float(curve.error[index]) for curve, index in zip(self.curves, self.chosen, strict=True))
+
+
+def spend(covers: Sequence[Sequence[Cover]], budget: float) -> Allocation:
+    """Return the allocation of least error that ``budget`` can pay for; the cheapest there is if it can pay for none.
+
+    The price is found by bisection. Where a cover changes at that price there is a jump, so both sides of it are tried, each
+    at the price that it can pay; what a bisection leaves unspent goes to the best increments that still fit.
+    """
+    tried = [_allocate(cheapest_curves(covers, price), budget) for price in _bracket(covers, budget)]
+    return min(tried, key=lambda allocation: (max(allocation.cost, budget), allocation.error))
+
+
+def _bracket(covers: Sequence[Sequence[Cover]], budget: float) -> tuple[float, float]:
+    """Return the highest price at which the cheapest of ``covers`` cost more than ``budget``, and the lowest at which not."""
+    errors = {curve: float(np.max(curve.error)) for ways in covers for cover in ways for curve in cover}
+    cheapest = min((float(curve.costs[0]) for curve in errors), default=1.0)
+    low, high = 0.0, (sum(errors.values()) + 1.0) / min(cheapest, 1.0)  # whatever costs are counted in
+    for _ in range(BISECTIONS):
+        price = (low + high) / 2
+        spent = sum(float(curve.costs[curve.cheapest(price)]) for curve in cheapest_curves(covers, price))
+        low, high = (price, high) if spent > budget else (low, price)
+    return low, high
+
+
+def _allocate(curves: Sequence[Curve], budget: float) -> Allocation:
+    """Spend ``budget`` on all of ``curves``."""
+    _, price = _bracket([[(curve,)] for curve in curves], budget)
+    chosen = [curve.cheapest(price) for curve in curves]
+    _spend_the_rest(curves, chosen, budget - _spent(curves, chosen))
+    return Allocation(curves, chosen)
+
+
+def _spent(curves: Sequence[Curve], chosen: Sequence[int]) -> float:
+    return sum(float(curve.costs[index]) for curve, index in zip(curves, chosen, strict=True))
+
+
+def _spend_the_rest(curves: Sequence[Curve], chosen: list[int], left: float) -> None:
+    """Raise the choices in ``chosen`` by the best error per cost while something still fits in what is ``left``."""
+    while True:
+        best, best_gain = None, 0.0
+        for site, (curve, index) in enumerate(zip(curves, chosen, strict=True)):
+            extra = curve.costs[index + 1 :] - curve.costs[index]
+            affordable = int(np.searchsorted(extra, left, side="right"))
+            if affordable:
+                gains = (curve.error[index] - curve.error[index + 1 :][:affordable]) / extra[:affordable]
+                step = int(np.argmax(gains))
+                if gains[step] > best_gain:
+                    best, best_gain = (site, index + 1 + step), float(gains[step])
+        if best is None:
+            return
+        site, index = best
+        left -= float(curves[site].costs[index] - curves[site].costs[chosen[site]])
+        chosen[site] = index

@@ -1,0 +1,46 @@
+"""Another way to spend parameters: take whole columns out of a block of weights instead of lowering the rank of each."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from squeeze_onnx.compress.allocators.objective import Cost
+
+
+@dataclass(frozen=True)
+class SliceChoice:
+    """The shape (in, out) that stays of a weight, and why."""
+
+    shape: tuple[int, int]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """A block of sites around columns of which some can go, as an allocator sees it.
+
+    before: the sites that have them as columns, by name, with their in_features. after: those that have them as rows, with their
+    out_features. sizes: some numbers of columns that stay, descending from all of them. damage: what each does to the model's
+    output, in units of ``sensitivity`` · relative squared error.
+    """
+
+    before: tuple[tuple[str, int], ...]
+    after: tuple[tuple[str, int], ...]
+    sizes: np.ndarray
+    damage: np.ndarray
+    sizes_are_ranks = False
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The names of all sites of the block."""
+        return tuple(name for name, _ in (*self.before, *self.after))
+
+    def costs(self, cost: Cost) -> np.ndarray:
+        """What the whole block costs at each size."""
+        before = sum(cost.into(rows, self.sizes) for _, rows in self.before)
+        return np.asarray(before + sum(cost.out_of(self.sizes, columns) for _, columns in self.after))
+
+    def choices(self, columns: int, reason: str) -> dict[str, SliceChoice]:
+        """What it means for each site that so many ``columns`` stay."""
+        made = {name: SliceChoice((size, columns), reason) for name, size in self.before}
+        return made | {name: SliceChoice((columns, size), reason) for name, size in self.after}

@@ -1,0 +1,167 @@
+"""Where calibration data comes from: a text file, the train split of a task, or saved inputs. Labels are never read."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+from squeeze_onnx.data.batches import FeedBuilder, make_batches
+from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.glue import find_task
+from squeeze_onnx.data.model_config import ModelConfig, read_model_config
+from squeeze_onnx.data.readers import Texts, read_sentences, train_texts
+from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS, TokenSequence
+from squeeze_onnx.data.vocabulary import encoder_of
+from squeeze_onnx.evaluate.head_choice import choose_head
+from squeeze_onnx.graph.io.model import OnnxModel
+from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.support.errors import DataError, ModelError, OptionError
+
+TASK_PREFIX = "glue:"
+MASK = "attention_mask"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much text is read: at most so many sentences or pairs, and so many tokens of them, padding aside."""
+
+    rows: int
+    tokens: int | None = None
+
+    def within_tokens(self, sequences: Sequence[TokenSequence]) -> Sequence[TokenSequence]:
+        """Return the first of ``sequences``, as many as have no more tokens, but one at least."""
+        if self.tokens is None:
+            return sequences
+        ends = np.cumsum([len(sequence) for sequence in sequences])
+        return sequences[: max(int(np.searchsorted(ends, self.tokens, side="right")), 1)]
+
+
+TO_CALIBRATE = Amount(1024)
+"""What is read unless it is said."""
+
+TO_IMITATE = Amount(8192, tokens=1024 * DEFAULT_MAX_TOKENS)
+"""The same where weights learn on it, by distillation or `soco`: they gain more from more text than from more steps.
+
+See models/*/results/rows.json. The tokens are those of 1,024 long rows: memory and disk grow with them.
+"""
+
+
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """What to calibrate on.
+
+    ``source`` is a text file with a sentence a line, ``glue:TASK`` (the train split in ``data``) or an .npz of model inputs;
+    ``rows`` is how many sentences or pairs are drawn from it: None for `TO_CALIBRATE`, or `TO_IMITATE` where weights learn.
+    """
+
+    source: str
+    data: str | Path | None = None
+    rows: int | None = None
+    batch_size: int = 16
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    tokenizer: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for option, value in (("calibration-rows", self.rows), ("batch-size", self.batch_size)):
+            if value is not None and value < 1:
+                raise OptionError(f"--{option} is a positive integer; got {value}")
+        if self.source.startswith(TASK_PREFIX):
+            find_task(self.source.removeprefix(TASK_PREFIX))
+            if self.data is None:
+                raise OptionError(
+                    f"--calibration {self.source} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub"
+                )
+
+    def amount(self, usual: Amount = TO_CALIBRATE) -> Amount:
+        """Return how much is read: ``usual`` unless ``rows`` says it."""
+        return usual if self.rows is None else Amount(self.rows)
+
+
+def load_calibration(
+    model: OnnxModel, config: CalibrationConfig, usual: Amount = TO_CALIBRATE
+) -> tuple[CalibrationBatch, ...]:
+    """Read ``config.source``, ``usual`` of it unless ``config.rows`` says it, and make batches for ``model``, shortest first.
+
+    Raises DataError for a source that cannot be read, TokenizerError if ``model`` has no tokenizer for text.
+    """
+    if _is_archive(config):
+        return _saved_batches(Path(config.source), open_session(model.path), config.batch_size)
+    return text_batches(model, calibration_rows(config, usual), config, usual)
+
+
+def calibration_rows(config: CalibrationConfig, usual: Amount = TO_CALIBRATE) -> list[Texts]:
+    """Return the rows that `load_calibration` reads if there is room for their tokens.
+
+    There are none of an .npz, which does not say what its texts were.
+    """
+    if _is_archive(config):
+        return []
+    if config.source.startswith(TASK_PREFIX):
+        assert config.data is not None, "checked by CalibrationConfig"
+        task = find_task(config.source.removeprefix(TASK_PREFIX))
+        return train_texts(task, config.data, config.amount(usual).rows, seed=config.seed)
+    sentences = read_sentences(Path(config.source))
+    drawn = np.random.default_rng(config.seed).permutation(len(sentences))[: config.amount(usual).rows]
+    return [(sentences[index],) for index in drawn]
+
+
+def _is_archive(config: CalibrationConfig) -> bool:
+    return config.source.endswith(".npz")
+
+
+def text_batches(
+    model: OnnxModel, rows: Sequence[Texts], config: CalibrationConfig, usual: Amount = TO_CALIBRATE
+) -> tuple[CalibrationBatch, ...]:
+    """Tokenize ``rows`` as the head of ``model`` reads them, pairs together or each text on its own; shortest batches first.
+
+    Of a model whose answer is of no kind that is known, pairs are read together.
+    """
+    session = open_session(model.path)
+    settings = read_model_config(model.folder)
+    feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
+    encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)
+    amount = config.amount(usual)
+    texts = list(dict.fromkeys(_sequences(rows, session, settings)))[: amount.rows]
+    sequences = amount.within_tokens(encoder.encode(texts))
+    batches = make_batches(sequences, config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask)
+    return tuple(CalibrationBatch(feeder.feeds(batch), batch.mask) for batch in batches)
+
+
+def _sequences(rows: Sequence[Texts], session: Session, settings: ModelConfig) -> Sequence[Texts]:
+    try:
+        return choose_head(session, settings, None).sequences(rows)
+    except ModelError:
+        return rows
+
+
+def _saved_batches(path: Path, session: Session, batch_size: int) -> tuple[CalibrationBatch, ...]:
+    """Cut the arrays of an .npz, one a graph input with a sequence a row, into batches."""
+    try:
+        with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"--calibration {path} is not an .npz of arrays ({error}); save one with numpy.savez"
+        ) from error
+    wanted = [value.name for value in session.inputs]
+    if sorted(arrays) != sorted(wanted):
+        raise DataError(
+            f"--calibration {path} holds {', '.join(sorted(arrays)) or 'nothing'}; the model takes {', '.join(wanted)}"
+        )
+    lengths = {name: len(array) for name, array in arrays.items() if array.ndim}
+    if len(lengths) < len(arrays) or len(set(lengths.values())) != 1 or not min(lengths.values()):
+        raise DataError(
+            f"--calibration {path}: every array needs the same number of rows, one a sequence; got {lengths}"
+        )
+    return tuple(
+        CalibrationBatch(
+            {name: array[start : start + batch_size] for name, array in arrays.items()},
+            arrays[MASK][start : start + batch_size] if MASK in arrays else None,
+        )
+        for start in range(0, next(iter(lengths.values())), batch_size)
+    )

@@ -1,0 +1,180 @@
+"""What a user asks for: frozen, validated, JSON both ways."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self, get_args
+
+from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.compress.precision import PRECISIONS
+from squeeze_onnx.compress.presets import PRESETS
+from squeeze_onnx.graph.fused.fusion import FUSIONS
+from squeeze_onnx.graph.match.roles import Role
+from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
+from squeeze_onnx.support.errors import OptionError
+
+AboveBreakEven = Literal["leave", "denoise"]
+
+DEFAULT_ROLES = frozenset(
+    {
+        Role.QUERY,
+        Role.KEY,
+        Role.VALUE,
+        Role.QUERY_KEY_VALUE,
+        Role.ATTENTION_OUTPUT,
+        Role.FFN_IN,
+        Role.FFN_OUT,
+    }
+)
+"""Eligible without being asked for; the rest comes in by ``include``."""
+
+ALL_ROLES = "all"
+"""The key of the floor for every role that has none of its own."""
+
+Objectives = Literal["parameters", "size", "latency"]
+
+DEFAULT_OBJECTIVE: Objectives = "parameters"
+
+DEFAULT_KEEP = 0.75
+"""What stays when a method needs a budget and none is given."""
+
+
+class _JsonConfig:
+    """JSON both ways for a frozen dataclass of plain values."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, tuples as lists."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Build from plain values; raises OptionError for a key this configuration does not have."""
+        known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        for key in document:
+            if key not in known:
+                raise OptionError(f"unknown configuration key {key!r}; known keys are {', '.join(sorted(known))}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in document.items()})
+
+
+@dataclass(frozen=True)
+class AnalyzeConfig(_JsonConfig):
+    """How spectra are judged.
+
+    ``noise`` names the estimator of the noise level (`squeeze_onnx.spectral.rmt.noise.NOISE_ESTIMATORS`), ``probability`` the
+    Tracy–Widom quantile of the edge, ``simulations`` the draws behind each Kolmogorov–Smirnov p-value. ``dequantize`` turns
+    weights that are stored as integers into floats first, ``freeze_inputs`` makes constants of initializers that are graph
+    inputs too (`squeeze_onnx.compress.preparing`).
+    """
+
+    noise: str = "entries"
+    probability: float = 0.95
+    simulations: int = 99
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    seed: int = 0
+    dequantize: bool = False
+    freeze_inputs: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("noise", self.noise, NOISE_ESTIMATORS)
+        if not 0 < self.probability < 1:
+            raise OptionError(f"--probability is a float between 0 and 1, both excluded; got {self.probability}")
+        if self.simulations < 1:
+            raise OptionError(f"--simulations is a positive integer; got {self.simulations}")
+        for role in self.include:
+            _one_of("include", role, [str(role) for role in Role])
+
+
+@dataclass(frozen=True)
+class OptimizeConfig(AnalyzeConfig):
+    """How a model is squeezed.
+
+    ``keep`` is the fraction that stays of what ``objective`` counts: the parameters of all eligible weights, or of the whole
+    model its bytes, or its latency at ``batch_size`` × ``sequence_length`` tokens with so many ``threads`` (None: onnxruntime's
+    choice). ``floor`` is the least fraction of each weight's
+    own by role (`ALL_ROLES` for the others). ``above_break_even`` says what becomes of a
+    site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
+    ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks, ``thin_heads``
+    dimensions out of attention heads; ``joint_qkv`` lets query, key and value, or two of them, share
+    one left factor.
+    ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method has
+    it so. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
+    normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
+    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text, and ``distill_layers`` is
+    the part of the steps that goes through single layers first. ``precision`` is what the
+    weights are stored in (`squeeze_onnx.compress.precision.PRECISIONS`); None stands for that of the plan, fp32 without one.
+    """
+
+    method: str = "auto"
+    keep: float | None = None
+    floor: Mapping[str, float] = field(default_factory=dict)
+    preset: str | None = None
+    above_break_even: AboveBreakEven = "leave"
+    slice_neurons: bool = True
+    thin_heads: bool = True
+    joint_qkv: bool = True
+    refit: bool | None = None
+    external_data: bool = False
+    fuse: str | None = None
+    provider: str = "cpu"
+    distill: int | Literal["auto"] | None = None
+    distill_layers: float = 0.0
+    objective: Objectives = DEFAULT_OBJECTIVE
+    batch_size: int = 1
+    sequence_length: int = 128
+    threads: int | None = None
+    precision: str | None = None
+
+    @property
+    def sliced(self) -> tuple[str, ...]:
+        """What may lose columns, as `squeeze_onnx.compress.slicing.KINDS` names it."""
+        asked = {"neurons": self.slice_neurons, "heads": self.thin_heads}
+        return tuple(kind for kind, wanted in asked.items() if wanted)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("method", self.method, ["auto", *METHODS])
+        _one_of("above-break-even", self.above_break_even, get_args(AboveBreakEven))
+        self._check_distillation()
+        if self.keep is not None and not 0 < self.keep <= 1:
+            raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
+        for role, share in self.floor.items():
+            _one_of("floor", role, [ALL_ROLES, *map(str, Role)])
+            if not 0 <= share <= 1:
+                raise OptionError(f"--floor is a float from 0 to 1, alone or as ROLE=F; got {share} for {role}")
+        _one_of("objective", self.objective, get_args(Objectives))
+        for option, value in (("batch-size", self.batch_size), ("sequence-length", self.sequence_length)):
+            if value < 1:
+                raise OptionError(f"--{option} is a positive integer; got {value}")
+        if self.fuse is not None:
+            _one_of("fuse", self.fuse, FUSIONS)
+        if self.precision is not None:
+            self._check_precision(self.precision)
+        if self.preset is not None:
+            _one_of("preset", self.preset, PRESETS)
+            if self.keep is not None:
+                raise OptionError(f"--preset {self.preset} sets its own budget; leave out --keep")
+            if self.method not in ("auto", "squeeze"):
+                raise OptionError(f"--preset {self.preset} is a regime of --method squeeze, not of {self.method}")
+
+    def _check_distillation(self) -> None:
+        if self.distill not in (None, "auto") and not (isinstance(self.distill, int) and self.distill > 0):
+            raise OptionError(f"--distill is a positive number of steps, or auto; got {self.distill}")
+        if not 0 <= self.distill_layers <= 1:
+            raise OptionError(f"--distill-layers is a float from 0 to 1; got {self.distill_layers}")
+        if self.distill_layers and self.distill is None:
+            raise OptionError(
+                f"--distill-layers {self.distill_layers} is a part of the steps of --distill; add --distill, or leave it out"
+            )
+
+    def _check_precision(self, precision: str) -> None:
+        _one_of("precision", precision, PRECISIONS)
+        for option, provider in (("provider", self.provider), ("fuse", self.fuse)):
+            if provider in FUSIONS and provider not in PRECISIONS[precision].providers:
+                raise OptionError(
+                    f"--precision {precision} has no kernels on {provider}; leave out --{option} {provider}"
+                )
+
+
+def _one_of(option: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise OptionError(f"--{option} is one of {', '.join(known)}; got {value!r}")

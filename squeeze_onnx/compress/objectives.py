@@ -1,0 +1,169 @@
+"""What ``--objective`` names: what a budget is spent on, measured for one model on this machine."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from squeeze_onnx.compress.allocators import PARAMETERS, Cost, Objective
+from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.lowering import finish
+from squeeze_onnx.compress.plan import Plan, PlannedSite
+from squeeze_onnx.compress.precision import PRECISIONS, Evidence
+from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.benchmark import BenchConfig, bench
+from squeeze_onnx.graph.io.model import OnnxModel, save_model
+from squeeze_onnx.graph.io.size import measure_size
+from squeeze_onnx.graph.match.sites import MatMulSite
+from squeeze_onnx.runtime.matmul_latency import STEP, Lower, Setting, measure_matmuls
+from squeeze_onnx.runtime.sessions import Feeds
+from squeeze_onnx.support.downloads import cache_folder
+from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Whose objective is asked for: that of ``sites`` of ``model``, as ``config`` has them squeezed and written."""
+
+    model: OnnxModel
+    sites: Sequence[MatMulSite]
+    config: OptimizeConfig
+    calibration: Sequence[CalibrationBatch]
+    track: Track
+
+
+def objective_of(
+    model: OnnxModel,
+    sites: Sequence[MatMulSite],
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch] = (),
+    track: Track = silent,
+) -> Objective:
+    """Return what ``config.objective`` means for ``sites`` of ``model``; raises what opening and timing it raises."""
+    return OBJECTIVES[config.objective](_Request(model, sites, config, calibration, track))
+
+
+def setting_of(config: OptimizeConfig) -> Setting:
+    """Return what latency is measured on."""
+    precision = config.precision or "fp32"
+    return Setting(config.batch_size, config.sequence_length, config.provider, config.threads, precision)
+
+
+@contextmanager
+def written_alike(model: OnnxModel, config: OptimizeConfig, calibration: Sequence[CalibrationBatch]) -> Iterator[Path]:
+    """Give the path of the dense ``model``, fused and in the precision in which ``config`` has the squeezed one written."""
+    if config.fuse is None and config.precision in (None, "fp32"):
+        yield model.path
+        return
+    with TemporaryDirectory() as folder:
+        dense = OnnxModel(model.path, model.ir.clone())
+        finished = finish(dense, Plan("", {}, ()), config, calibration, clock=Stopwatch())
+        path = Path(folder) / "dense.onnx"
+        save_model(finished.model.ir, path)
+        yield path
+
+
+def latency_report(
+    model: OnnxModel,
+    squeezed: Path,
+    plan: Plan,
+    objective: Objective,
+    config: OptimizeConfig,
+    *,
+    calibration: Sequence[CalibrationBatch] = (),
+) -> dict[str, Any]:
+    """Time ``model`` and what is in the file ``squeezed`` in turns, and put what was predicted for ``plan`` beside it.
+
+    A ratio is the time of the squeezed model over that of the dense one, `written_alike`.
+    """
+    with written_alike(model, config, calibration) as path:
+        measured = bench([path, squeezed], _bench_config(setting_of(config)))
+    speedup = measured.speedup(1, 0)
+    dense, small = (latency.p50_ms for latency in measured.latencies[0])
+    return {
+        **asdict(setting_of(config)),
+        "baseline_p50_ms": dense,
+        "optimized_p50_ms": small,
+        "predicted_ratio": predicted_share(plan, objective),
+        "measured_ratio": 1 / speedup.ratio,
+        "measured_interval": [1 / speedup.interval.high, 1 / speedup.interval.low],
+    }
+
+
+def predicted_share(plan: Plan, objective: Objective) -> float:
+    """Return what ``plan`` leaves of ``objective``, as a fraction of the dense model's."""
+    dense = objective.fixed + sum(_dense_cost(site, objective.cost) for site in plan.sites)
+    return (objective.fixed + sum(_kept_cost(site, objective.cost) for site in plan.sites)) / dense
+
+
+def _dense_cost(site: PlannedSite, cost: Cost) -> float:
+    rows, columns = site.shape
+    return float(cost.into(rows, np.array([columns]))[0])
+
+
+def _kept_cost(site: PlannedSite, cost: Cost) -> float:
+    rows, columns = site.shape
+    if site.treatment == "sliced":
+        assert site.kept_shape is not None
+        height, width = site.kept_shape
+        kept = cost.into(rows, np.array([width])) if height == rows else cost.out_of(np.array([height]), columns)
+        return float(kept[0])
+    if site.treatment == "factored":
+        rank = np.array([site.rank])
+        left = float(cost.into(rows, rank)[0]) if site.left == site.name else 0.0
+        return left + float(cost.out_of(rank, columns)[0])
+    return _dense_cost(site, cost)
+
+
+def _parameters(asked: _Request) -> Objective:
+    return PARAMETERS
+
+
+def _size(asked: _Request) -> Objective:
+    """Bytes, in units of those of an eligible parameter: the rest of the model is fixed."""
+    eligible = sum(site.weight.stored_bytes for site in asked.sites)
+    entries = sum(site.parameters for site in asked.sites)
+    rest = max(measure_size(asked.model).bytes - eligible, 0)
+    return Objective("the bytes of the model", fixed=rest * entries / eligible)
+
+
+def _latency(asked: _Request) -> Objective:
+    """Nanoseconds of one run; what is not spent on the weights of the sites is fixed."""
+    setting = setting_of(asked.config)
+    shapes = [(site.in_features, site.out_features) for site in asked.sites]
+    cost = measure_matmuls(shapes, setting, _lowering(setting), cache_folder() / "latency", track=asked.track)
+    weights = sum(float(cost.into(rows, np.array([columns]))[0]) for rows, columns in shapes)
+    with written_alike(asked.model, asked.config, asked.calibration) as path:
+        [[whole]] = bench([path], _bench_config(setting)).latencies
+    return Objective("the latency of the model", cost, max(whole.p50_ms * 1e6 - weights, 0.0), STEP)
+
+
+def _lowering(setting: Setting) -> Lower:
+    """Write a graph as the precision of ``setting`` writes a model, and nothing in a higher one."""
+    precision = PRECISIONS[setting.precision]()
+
+    def lower(graph: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
+        evidence = Evidence((CalibrationBatch(feeds, None),), kept=(), provider=setting.provider)
+        return ir.to_proto(precision.lower(ir.from_proto(graph), evidence).model)
+
+    return lower
+
+
+def _bench_config(setting: Setting) -> BenchConfig:
+    return BenchConfig(
+        provider=setting.provider,
+        batch_sizes=(setting.batch_size,),
+        sequence_lengths=(setting.sequence_length,),
+        threads=setting.threads,
+        memory=False,
+    )
+
+
+OBJECTIVES: dict[str, Callable[[_Request], Objective]] = {"parameters": _parameters, "size": _size, "latency": _latency}

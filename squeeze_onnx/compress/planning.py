@@ -1,0 +1,123 @@
+"""The plan stage: spectra in, the fate of every eligible site out. A saved plan is checked against the model here."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from squeeze_onnx.compress.allocators import Allocator, Choice, ShareChoice, SliceChoice
+from squeeze_onnx.compress.config import AboveBreakEven
+from squeeze_onnx.compress.plan import Plan, PlannedSite
+from squeeze_onnx.compress.selectors import RankChoice
+from squeeze_onnx.compress.sharing import check_sharing
+from squeeze_onnx.compress.spectra import SiteSpectra
+from squeeze_onnx.graph.match.sites import MatMulSite, SkippedSite
+from squeeze_onnx.support.errors import OptionError
+
+
+def make_plan(
+    spectra: Sequence[SiteSpectra],
+    allocator: Allocator,
+    *,
+    method: str,
+    budget: Mapping[str, Any],
+    above_break_even: AboveBreakEven,
+    skipped: Sequence[SkippedSite],
+    refit: bool = False,
+) -> Plan:
+    """Let ``allocator`` choose the ranks and write down what follows for each site, in graph order.
+
+    Raises OptionError if ``budget`` keeps less than rank 1 everywhere takes.
+    """
+    _check_budget([measured.site for measured in spectra], budget)
+    choices = allocator.allocate([measured.candidate for measured in spectra])
+    sites = tuple(
+        replace(
+            _planned(measured, choices[measured.site.name], above_break_even),
+            sensitivity=measured.candidate.sensitivity,
+        )
+        for measured in spectra
+    )
+    left_alone = tuple({"name": site.name, "reason": site.reason} for site in skipped)
+    return Plan(method, budget, sites, left_alone, refit)
+
+
+def _check_budget(sites: Sequence[MatMulSite], budget: Mapping[str, Any]) -> None:
+    """Raise OptionError for a budget of parameters that no plan fits in; another objective is its allocator's to check."""
+    if "objective" in budget:
+        return
+    least = sum(site.in_features + site.out_features for site in sites) / sum(site.parameters for site in sites)
+    if budget.get("keep", 1) < least:
+        raise OptionError(
+            f"--keep {budget['keep']} is too little: rank 1 in every eligible weight takes {least:.4f} of their parameters"
+        )
+
+
+def _planned(measured: SiteSpectra, choice: Choice, above_break_even: AboveBreakEven) -> PlannedSite:
+    site = measured.site
+    if isinstance(choice, SliceChoice):
+        sliced = choice.shape != (site.in_features, site.out_features)
+        return replace(planned_site(site, None, choice.reason), kept_shape=choice.shape if sliced else None)
+    if isinstance(choice, ShareChoice):
+        return replace(planned_site(site, choice.rank, choice.reason), shares_left=choice.first)
+    return _truncated(measured, choice, above_break_even)
+
+
+def _truncated(measured: SiteSpectra, choice: RankChoice, above_break_even: AboveBreakEven) -> PlannedSite:
+    site = measured.site
+    rank = max(choice.rank + measured.candidate.extra_rank, 1)
+    if rank >= min(site.in_features, site.out_features):
+        return planned_site(site, None, f"{choice.reason}: nothing to drop")
+    if rank > site.break_even_rank:
+        if above_break_even == "denoise":
+            return planned_site(site, rank, f"{choice.reason}: rank {rank} written back as one dense matrix")
+        return planned_site(site, None, f"{choice.reason}: rank {rank} is above break-even ({site.break_even_rank})")
+    factor_bytes = rank * (site.in_features + site.out_features) * site.weight.dtype.itemsize
+    if factor_bytes >= site.weight.stored_bytes:
+        return planned_site(
+            site,
+            None,
+            f"{choice.reason}: stored in {site.weight.stored_bytes} bytes, rank {rank} would need {factor_bytes:.0f}",
+        )
+    return planned_site(site, rank, choice.reason)
+
+
+def planned_site(site: MatMulSite, rank: int | None, reason: str) -> PlannedSite:
+    """Write down ``rank`` for ``site``."""
+    return PlannedSite(
+        name=site.name,
+        layer=site.layer,
+        role=str(site.role),
+        shape=(site.in_features, site.out_features),
+        break_even_rank=site.break_even_rank,
+        rank=rank,
+        reason=reason,
+    )
+
+
+def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSite, ...]:
+    """Find the model's sites that ``plan`` speaks of, in the order of the plan.
+
+    Raises OptionError if there are none, and naming the first site that stands in the plan twice, that this model lacks, that
+    has another shape in it, or that cannot share a left factor as the plan says.
+    """
+    if not plan.sites:
+        raise OptionError("the plan names no site; give the plan.json of an earlier run")
+    by_name = {site.name: site for site in sites}
+    uses = Counter(planned.name for planned in plan.sites)
+    for planned in plan.sites:
+        if uses[planned.name] > 1:
+            raise OptionError(f"the plan names the site {planned.name} {uses[planned.name]} times; keep one of them")
+        site = by_name.get(planned.name)
+        if site is None:
+            raise OptionError(
+                f"the plan names the site {planned.name}, which this model does not have; `analyze` lists its sites"
+            )
+        if (site.in_features, site.out_features) != planned.shape:
+            raise OptionError(
+                f"the plan has {planned.shape[0]} × {planned.shape[1]} for site {planned.name}, this model has "
+                f"{site.in_features} × {site.out_features}; a plan fits models of the same architecture only"
+            )
+    found = tuple(by_name[planned.name] for planned in plan.sites)
+    check_sharing(found, plan)
+    return found

@@ -1,0 +1,29 @@
+"""Precisions: how the weights of a squeezed model are stored and multiplied.
+
+A new precision is one file here, one line in `PRECISIONS` and one test file.
+"""
+
+from squeeze_onnx.compress.precision.base import Evidence, KeptSite, Lowered, Precision
+from squeeze_onnx.compress.precision.fp16 import Float16
+from squeeze_onnx.compress.precision.fp32 import Float32
+from squeeze_onnx.compress.precision.int4 import Int4
+from squeeze_onnx.compress.precision.int8 import DynamicInt8, Int8Int4Tables, StaticInt8
+
+PRECISIONS: dict[str, type[Precision]] = {
+    precision.name: precision for precision in (Float32, Float16, DynamicInt8, StaticInt8, Int8Int4Tables, Int4)
+}
+"""Name on the command line and in JSON → class."""
+
+__all__ = [
+    "PRECISIONS",
+    "DynamicInt8",
+    "Evidence",
+    "Float16",
+    "Float32",
+    "Int4",
+    "Int8Int4Tables",
+    "KeptSite",
+    "Lowered",
+    "Precision",
+    "StaticInt8",
+]

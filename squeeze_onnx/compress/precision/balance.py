@@ -1,0 +1,71 @@
+"""Factors that quantize well: W = L R = (L T)(T⁻¹ R) for any invertible T, and rounding does not see them alike.
+
+With one scale a column, rounding L does not see a diagonal T, but R does: its columns run over the rank. And the product h = x L
+between the two is rounded with one step for all of its channels, so those should be about as wide as each other. Scaling the
+channels as SmoothQuant does (Xiao et al. 2023, arXiv 2211.10438) trades one against the other; a rotation (QuaRot, Ashkboos et
+al. 2024, arXiv 2404.00456) spreads outliers of both over all channels. What is best is not guessed: every candidate is
+rounded and refitted, and that of least error counts, the factors as they came among them.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from squeeze_onnx.compress.precision.rounding import round_columns
+from squeeze_onnx.spectral.decompositions import Factors
+from squeeze_onnx.spectral.moments import Moments
+
+EXPONENTS = (0.0, 0.5, 1.0)
+"""How much of the channels' width goes from h into R: 0 gives the rows of R equal maxima, 1 the channels of h equal widths."""
+
+ACTIVATION_STEPS = 255
+RANGE = 8.0
+"""The range of a tensor, in standard deviations of its widest channel: ±4."""
+
+_SEED = 0
+
+
+def quantizable(factors: Factors, moments: Moments) -> Factors:
+    """Return the factors (in, r), (r, out) whose int8 rounding keeps x L R best; the left one is rounded already.
+
+    ``moments`` are those of x; the right factor is that of `refit_right`, not rounded.
+    """
+    candidates = [_refitted(each, factors, moments) for each in _candidates(factors, moments)]
+    return min(candidates, key=lambda each: rounding_error(each, factors, moments))
+
+
+def refit_right(left: np.ndarray, target: Factors, moments: Moments) -> np.ndarray:
+    """Return the R̂ (r, out) of least ‖X(L̂ R̂ − L R)‖ behind the given L̂ = ``left`` (in, r): ordinary least squares."""
+    seen = moments.weigh(left)
+    widths = np.linalg.norm(seen, axis=0)
+    widths[widths == 0] = 1
+    solution, *_ = np.linalg.lstsq(seen / widths, moments.weigh(target.left) @ target.right, rcond=None)
+    refitted: np.ndarray = solution / widths[:, None]
+    return refitted
+
+
+def rounding_error(factors: Factors, target: Factors, moments: Moments) -> float:
+    """Return the mean squared error of x L̂ R̂ against the target's, both factors and the product between them in int8."""
+    left, right = round_columns(factors.left), round_columns(factors.right)
+    products = moments.weigh(left)
+    missed = products @ right - moments.weigh(target.left) @ target.right
+    step = RANGE * float(np.linalg.norm(products, axis=0).max()) / ACTIVATION_STEPS
+    return float(np.square(missed).sum() + step**2 / 12 * np.square(right).sum())
+
+
+def _refitted(factors: Factors, target: Factors, moments: Moments) -> Factors:
+    left = round_columns(factors.left)
+    return Factors(left, refit_right(left, target, moments))
+
+
+def _candidates(factors: Factors, moments: Moments) -> Iterator[Factors]:
+    yield factors
+    widths = np.linalg.norm(moments.weigh(factors.left), axis=0)
+    largest = np.abs(factors.right).max(axis=1)
+    if widths.all() and largest.all():
+        for exponent in EXPONENTS:
+            scale = largest ** (1 - exponent) / widths**exponent
+            yield Factors(factors.left * scale, factors.right / scale[:, None])
+    rank = len(widths)
+    rotation, _ = np.linalg.qr(np.random.default_rng(_SEED).standard_normal((rank, rank)))
+    yield Factors(factors.left @ rotation, rotation.T @ factors.right)

@@ -1,0 +1,82 @@
+"""The one-method protocol of a precision, what it may look at, and what it returns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
+from squeeze_onnx.graph.match.sites import MatMulSite
+from squeeze_onnx.spectral.moments import Moments, SecondMoment
+from squeeze_onnx.support.progress import Track, silent
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a choice may go by: calibration data, and what a plan has decided already.
+
+    ``kept`` are the names of sites (nodes for fp16) that a plan keeps in a higher precision; None lets them be chosen.
+    """
+
+    batches: Sequence[CalibrationBatch] = ()
+    kept: tuple[str, ...] | None = None
+    provider: str = "cpu"
+    track: Track = silent
+
+    def moments(self, model: ir.Model, sites: Sequence[MatMulSite]) -> Mapping[str, Moments]:
+        """Return what ``sites`` meet on the calibration data; without data every direction counts alike."""
+        if self.batches and sites:
+            return collect_moments(model, sites, self.batches, provider=self.provider, track=self.track)
+        return {site.name: SecondMoment(np.eye(site.in_features), 1) for site in sites}
+
+
+@dataclass(frozen=True)
+class KeptSite:
+    """A weight or node that stays in a higher precision; ``reason`` is a sentence about it."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A model in another precision.
+
+    ``lowered`` are the sites in that precision, in graph order, ``kept`` the others. ``damage`` is how far each site alone moves
+    the outputs, as `DamageMeter` measures, ``total`` how far all that are lowered do; empty and None if it was not measured.
+    """
+
+    model: ir.Model
+    lowered: tuple[str, ...] = ()
+    kept: tuple[KeptSite, ...] = ()
+    damage: Mapping[str, float] = field(default_factory=dict)
+    total: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, for `report.json`."""
+        return {
+            "sites": [{"name": name, "damage": self.damage.get(name)} for name in self.lowered],
+            "kept": [
+                {"name": site.name, "reason": site.reason, "damage": self.damage.get(site.name)} for site in self.kept
+            ],
+            "damage": self.total,
+            "notes": list(self.notes),
+        }
+
+
+class Precision(Protocol):
+    """A way to store and compute the weights of a squeezed model, called ``name`` on the command line.
+
+    ``weights_apart`` says that no weight may lie inside a fused operator, ``providers`` where such a model runs.
+    """
+
+    name: ClassVar[str]
+    weights_apart: ClassVar[bool]
+    providers: ClassVar[tuple[str, ...]]
+
+    def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
+        """Return ``model``, whose graph may change on the way, in this precision. Raises OptionError if data is missing."""
+        ...

@@ -1,0 +1,104 @@
+"""Which sites stay in a higher precision: measured, one site at a time, on the calibration data."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.compress.precision.base import Evidence, KeptSite
+from squeeze_onnx.compress.precision.through_files import opened
+from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
+from squeeze_onnx.graph.rewrite.both_ways import both_ways
+from squeeze_onnx.support.errors import OptionError
+
+Group = tuple[str, ...]
+"""Names of sites that are quantized together or not at all, such as two factors made for each other."""
+
+MOST_DAMAGE = 0.02
+"""How far the outputs may move in all, as a share of their variance; more sites stay as they are until it is no more."""
+
+UNMEASURED = "Without calibration data no damage was measured: every site is quantized."
+AS_PLANNED = "The plan says which sites stay as they are; no damage was measured."
+
+
+@dataclass(frozen=True)
+class Islands:
+    """The sites that stay, the damage of each group alone by site, and of all the others together."""
+
+    kept: tuple[KeptSite, ...] = ()
+    damage: Mapping[str, float] | None = None
+    total: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def choose_islands(
+    model: ir.Model,
+    groups: Sequence[Group],
+    rounded: Mapping[str, np.ndarray],
+    evidence: Evidence,
+    *,
+    round_rows: bool,
+    most_damage: float = MOST_DAMAGE,
+) -> Islands:
+    """Choose the sites of ``model`` that stay as they are, where ``rounded`` has the other weights (in, out) by name.
+
+    Groups are ranked by the damage of each alone for each byte that it saves, on every other batch of the calibration data.
+    On the batches in between the worst then stay, one more at a time, until the others together do at most ``most_damage``.
+    """
+    if evidence.kept is not None:
+        return Islands(_planned(evidence.kept, groups), notes=(AS_PLANNED,))
+    if not evidence.batches:
+        return Islands(notes=(UNMEASURED,))
+    with _switchboards(model, rounded, evidence, round_rows=round_rows) as (ranking, checking):
+        damage = {group: ranking.damage([group]) for group in evidence.track(groups, "Damage")}
+        size = {group: sum(rounded[name].size for name in group) for group in groups}
+        order = sorted(groups, key=lambda group: damage[group] / size[group], reverse=True)
+        count, total = 0, checking.damage(groups)
+        while total > most_damage and count < len(order):
+            count += 1
+            total = checking.damage(order[count:])
+    kept = tuple(
+        KeptSite(name, f"alone it would move the outputs by {damage[group]:.2g} of their variance")
+        for group in order[:count]
+        for name in group
+    )
+    return Islands(kept, {name: damage[group] for group in groups for name in group}, total)
+
+
+def _planned(kept: Sequence[str], groups: Sequence[Group]) -> tuple[KeptSite, ...]:
+    known = {name for group in groups for name in group}
+    for name in kept:
+        if name not in known:
+            raise OptionError(
+                f"the plan keeps {name!r} in a higher precision, but the model has no such weight to quantize"
+            )
+    return tuple(KeptSite(name, "as the plan says") for group in groups if {*group} & {*kept} for name in group)
+
+
+class _Switchboard:
+    """A model whose sites can be switched to their rounded weights."""
+
+    def __init__(self, meter: DamageMeter, switches: Mapping[str, str]) -> None:
+        self._meter = meter
+        self._switches = switches
+
+    def damage(self, groups: Sequence[Group]) -> float:
+        return self._meter.damage({self._switches[name]: np.array(True) for group in groups for name in group})
+
+
+@contextmanager
+def _switchboards(
+    model: ir.Model, rounded: Mapping[str, np.ndarray], evidence: Evidence, *, round_rows: bool
+) -> Iterator[tuple[_Switchboard, _Switchboard]]:
+    """Open one session; the first board runs on every other batch, the second on those in between."""
+    switchable = both_ways(model, rounded, round_rows=round_rows)
+    still = {name: np.array(False) for name in switchable.switches.values()}
+    halves: list[Sequence[CalibrationBatch]] = [evidence.batches[0::2], evidence.batches[1::2] or evidence.batches]
+    with opened(switchable.model, evidence.provider) as session:
+        first, second = (
+            _Switchboard(DamageMeter(session, probe_batches(half), still), switchable.switches) for half in halves
+        )
+        yield first, second

@@ -1,0 +1,82 @@
+"""fp16: half the bytes, for devices that compute in float16; what would overflow there stays in an island of float32."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.compress.precision.base import Evidence, KeptSite, Lowered
+from squeeze_onnx.compress.precision.through_files import opened, through_files
+from squeeze_onnx.data.calibration import session_showing
+from squeeze_onnx.graph.quantized.casts import skip_narrow_casts
+from squeeze_onnx.graph.quantized.ranges import computed_values, limit_constants, returning_magnitudes
+from squeeze_onnx.graph.rewrite.plain_weights import plain_weight_sites
+from squeeze_onnx.runtime.quantizers import convert_fp16
+from squeeze_onnx.support.errors import OptionError
+
+HEADROOM = 2.0
+"""How many times as far as on the calibration data a value may go: other text will."""
+
+LIMIT = float(np.finfo(np.float16).max) / HEADROOM
+
+MASK = 1e4
+"""Constants beyond this stand for infinity, as in attention masks; a score of −10⁴ is as impossible, and leaves room."""
+
+UNCHECKED = "Without calibration data no range was checked: every node computes in float16."
+
+
+@dataclass(frozen=True)
+class Float16:
+    """Everything in float16 but graph inputs and outputs, and nodes that read or return what float16 cannot hold."""
+
+    name: ClassVar[str] = "fp16"
+    weights_apart: ClassVar[bool] = False
+    providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+
+    def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
+        """Convert ``model``, whose constants change on the way."""
+        sites = plain_weight_sites(model)
+        limit_constants(model, MASK)
+        kept = self._kept(model, evidence)
+        tool = partial(convert_fp16, keep=[site.name for site in kept])
+        islands = {site.name for site in kept}
+        converted = through_files(model, tool, f"--precision {self.name}")
+        skip_narrow_casts(converted)
+        return Lowered(
+            converted,
+            tuple(site.name for site in sites if site.name not in islands),
+            kept,
+            notes=() if evidence.batches or evidence.kept is not None else (UNCHECKED,),
+        )
+
+    def _kept(self, model: ir.Model, evidence: Evidence) -> tuple[KeptSite, ...]:
+        nodes = {str(node.name): node for node in model.graph}
+        if evidence.kept is not None:
+            for name in evidence.kept:
+                if name not in nodes:
+                    raise OptionError(f"the plan keeps {name!r} in float32, but the model has no such node")
+            return tuple(KeptSite(name, "as the plan says") for name in evidence.kept)
+        magnitudes = _magnitudes(model, evidence)
+        kept = []
+        for name, node in nodes.items():
+            met = [str(value.name) for value in (*node.inputs, *node.outputs) if value is not None]
+            largest = max((magnitudes.get(value, 0.0) for value in met), default=0.0)
+            if not largest <= LIMIT:
+                kept.append(KeptSite(name, f"meets {largest:.3g}, with headroom more than float16 holds"))
+        return tuple(kept)
+
+
+def _magnitudes(model: ir.Model, evidence: Evidence) -> dict[str, float]:
+    """Return the largest |entry| of every float value of ``model`` on the calibration data, by name."""
+    if not evidence.batches:
+        return {}
+    names = [str(value.name) for value in computed_values(model.graph)]
+    with session_showing(model, names, evidence.provider) as session:
+        floats = [output.name for output in session.outputs if output.type == "tensor(float)"]
+    largest = np.zeros(len(floats))
+    with opened(returning_magnitudes(model, floats), evidence.provider) as session:
+        for batch in evidence.track(evidence.batches, "Ranges"):
+            largest = np.maximum(largest, np.array(session.run(None, batch.feeds), dtype=np.float64))
+    return dict(zip(floats, largest.tolist(), strict=True))

@@ -1,0 +1,21 @@
+"""fp32: the squeezed model as it is."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from squeeze_onnx.compress.precision.base import Evidence, Lowered
+
+
+@dataclass(frozen=True)
+class Float32:
+    """Leaves everything alone."""
+
+    name: ClassVar[str] = "fp32"
+    weights_apart: ClassVar[bool] = False
+    providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+
+    def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
+        """Return ``model``."""
+        return Lowered(model)

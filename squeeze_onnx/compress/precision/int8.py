@@ -1,0 +1,175 @@
+"""int8: weights with one scale a column, rows in uint8 with one scale for the tensor; the products are those of integers.
+
+Factors are balanced, and the right one is fitted to the rounded left one (`precision.balance`); tables get a scale for each
+column, or four bits in blocks of a row (`precision.tables`); the products are written by onnxruntime's quantizer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.compress.precision.balance import quantizable
+from squeeze_onnx.compress.precision.base import Evidence, Lowered
+from squeeze_onnx.compress.precision.excluded_operators import Group, choose_islands
+from squeeze_onnx.compress.precision.rounding import round_columns
+from squeeze_onnx.compress.precision.tables import Int4Rows, Int8Columns, TableForm, fits_blocks
+from squeeze_onnx.compress.precision.through_files import through_files
+from squeeze_onnx.compress.weights import read_weight
+from squeeze_onnx.graph.fused.fused_layers import keep_sums_apart
+from squeeze_onnx.graph.match.factor_pairs import FactorPair, find_factor_pairs
+from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
+from squeeze_onnx.graph.quantized.few_bits import is_lookup
+from squeeze_onnx.graph.rewrite.insertion import Inserter
+from squeeze_onnx.graph.rewrite.plain_weights import plain_weight_sites
+from squeeze_onnx.graph.rewrite.rewriter import Rewriter
+from squeeze_onnx.runtime.quantizers import quantize_int8, quantize_static_int8
+from squeeze_onnx.spectral.decompositions import Factors
+from squeeze_onnx.support.errors import ModelError, OptionError
+
+_SCALES_ALONG_AN_AXIS = 13
+"""The first opset whose DequantizeLinear has them."""
+
+_LEAST_SHARE = 0.1
+"""Of the entries of all tables: positions and token types hold less, so four bits gain nothing, and they are in every row."""
+
+_Tool = Callable[[Path, Path], None]
+
+
+@dataclass(frozen=True)
+class DynamicInt8:
+    """The range of every tensor of rows is that of the tensor itself, found as the model runs."""
+
+    name: ClassVar[str] = "int8"
+    weights_apart: ClassVar[bool] = True
+    providers: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
+        """Quantize every product and table of ``model``, whose graph changes on the way, but for sites that hurt."""
+        return _lower(model, evidence, _dynamic, self.name)
+
+
+@dataclass(frozen=True)
+class Int8Int4Tables:
+    """Products as in `DynamicInt8`, the large tables in four bits: if they hurt, or rows are no whole blocks, in eight."""
+
+    name: ClassVar[str] = "int8-int4"
+    weights_apart: ClassVar[bool] = True
+    providers: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
+        """Quantize every product and table of ``model``, whose graph changes on the way, but for products that hurt."""
+        return _lower(model, evidence, _dynamic, self.name, four_bit_tables=True)
+
+
+@dataclass(frozen=True)
+class StaticInt8:
+    """The range of every tensor of rows is that seen on the calibration data, written into the graph."""
+
+    name: ClassVar[str] = "int8-static"
+    weights_apart: ClassVar[bool] = True
+    providers: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
+        """Quantize as `DynamicInt8` does. Raises OptionError without calibration data."""
+        if not evidence.batches:
+            raise OptionError(
+                f"--precision {self.name} takes ranges from data; give --calibration a text file, glue:TASK (with --data) or "
+                "an .npz, or use --precision int8"
+            )
+        feeds = (batch.feeds for batch in evidence.batches)
+        return _lower(
+            model,
+            evidence,
+            lambda nodes: partial(quantize_static_int8, feeds=feeds, nodes=nodes),
+            self.name,
+        )
+
+
+def _dynamic(nodes: Sequence[str]) -> _Tool:
+    return partial(quantize_int8, nodes=nodes)
+
+
+def _lower(
+    model: ir.Model,
+    evidence: Evidence,
+    tool_for: Callable[[Sequence[str]], _Tool],
+    name: str,
+    *,
+    four_bit_tables: bool = False,
+) -> Lowered:
+    opset = model.opset_imports[""]
+    if opset < _SCALES_ALONG_AN_AXIS:
+        raise ModelError(
+            f"--precision {name} takes a model of opset {_SCALES_ALONG_AN_AXIS} or later, not {opset}: export it again"
+        )
+    sites = plain_weight_sites(model)
+    pairs = find_factor_pairs(sites)
+    weights = {site.name: read_weight(site) for site in sites} | _balanced(model, pairs, evidence)
+    tables = _table_forms(sites, four_bits=four_bit_tables)
+    rounded = {name: (tables[name].round if name in tables else round_columns)(each) for name, each in weights.items()}
+    groups = _groups(sites, pairs)
+    islands = choose_islands(model, groups, rounded, evidence, round_rows=True)
+    kept = {site.name for site in islands.kept}
+    lowered = tuple(site.name for site in sites if site.name not in kept)
+    products = [site for site in sites if site.name in lowered and site.name not in tables]
+    rewriter = Rewriter(model)
+    for site in products:
+        rewriter.replace(site, rounded[site.name])
+    keep_sums_apart(Inserter(model))
+    nodes = [str(node.name) for site in products for node in site.nodes]
+    quantized = through_files(model, tool_for(nodes), f"--precision {name}") if nodes else model
+    stored = {
+        name: Int8Columns() if name in kept else form
+        for name, form in tables.items()
+        if four_bit_tables or name not in kept
+    }
+    _store_tables(quantized, stored)
+    return Lowered(
+        quantized,
+        lowered,
+        tuple(
+            replace(site, reason=f"eight bits: {site.reason}") if site.name in stored else site for site in islands.kept
+        ),
+        islands.damage or {},
+        islands.total,
+        islands.notes,
+    )
+
+
+def _balanced(model: ir.Model, pairs: Sequence[FactorPair], evidence: Evidence) -> dict[str, np.ndarray]:
+    """Return factors for every pair that quantize well, by site."""
+    moments = evidence.moments(model, [pair.left for pair in pairs])
+    weights: dict[str, np.ndarray] = {}
+    for pair in pairs:
+        factors = Factors(read_weight(pair.left), read_weight(pair.right))
+        balanced = quantizable(factors, moments[pair.left.name])
+        weights |= {pair.left.name: balanced.left, pair.right.name: balanced.right}
+    return weights
+
+
+def _groups(sites: Sequence[MatMulSite], pairs: Sequence[FactorPair]) -> list[Group]:
+    """Return the names of all sites, those of a pair together."""
+    paired = [(pair.left.name, pair.right.name) for pair in pairs]
+    members = {name for pair in paired for name in pair}
+    return [*paired, *((site.name,) for site in sites if site.name not in members)]
+
+
+def _table_forms(sites: Sequence[MatMulSite], *, four_bits: bool) -> dict[str, TableForm]:
+    """Return how the tables among ``sites`` are stored, by site."""
+    tables = [site for site in sites if is_lookup(site)]
+    worth_it = _LEAST_SHARE * sum(site.parameters for site in tables)
+    fit = {site.name for site in tables if four_bits and fits_blocks(site) and site.parameters >= worth_it}
+    return {site.name: Int4Rows() if site.name in fit else Int8Columns() for site in tables}
+
+
+def _store_tables(model: ir.Model, forms: Mapping[str, TableForm]) -> None:
+    """Store tables, by site: after the products, whose quantizer misreads what a table decodes to."""
+    inserter = Inserter(model)
+    for site in find_sites(model).sites:
+        if site.name in forms:
+            forms[site.name].store(inserter, site)

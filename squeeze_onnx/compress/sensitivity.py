@@ -1,0 +1,159 @@
+"""How much each site matters: truncate it alone, run the model, and see how far its outputs move.
+
+No gradient and no label is needed. A site's damage D at its probe rank, over the relative squared error e of its own output
+there, is its sensitivity: to second order the damage of any other rank is sensitivity · e(rank), and damages add up.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.compress.allocators import Uniform
+from squeeze_onnx.compress.factoring import truncate_weighted
+from squeeze_onnx.compress.spectra import SiteSpectra, SiteView
+from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
+from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
+from squeeze_onnx.graph.io.model import save_model
+from squeeze_onnx.graph.match.operators import rows_of
+from squeeze_onnx.graph.match.sites import MatMulSite
+from squeeze_onnx.graph.rewrite.perturbation import perturbable
+from squeeze_onnx.graph.rewrite.segments import Part, cut, extract
+from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.spectral.decompositions import Exact
+
+PROBE_KEEP = 0.5
+"""The fraction of its parameters that a probed site keeps."""
+
+
+def probe_sensitivity(prober: "Prober", view: SiteView, spectra: SiteSpectra, probe: Uniform) -> SiteSpectra:
+    """Return ``spectra`` with the sensitivity of the candidate, measured at the rank that ``probe`` gives it.
+
+    A site that loses nothing at its probe rank has sensitivity 0: it can be cut there for free.
+    """
+    candidate = spectra.candidate
+    rank = probe.allocate([candidate])[candidate.name].rank
+    factors, errors = truncate_weighted(view.weight, view.weighted, max(rank + candidate.extra_rank, 1), Exact())
+    error = errors.weighted_error**2
+    damage = prober.damage(view.site.name, factors.product() - view.weight) if error > 0 else 0.0
+    return replace(spectra, candidate=replace(candidate, sensitivity=damage / error if error > 0 else 0.0))
+
+
+@contextmanager
+def open_prober(
+    model: ir.Model, sites: Sequence[MatMulSite], batches: Sequence[CalibrationBatch], provider: str = "cpu"
+) -> Iterator["Prober"]:
+    """Make ready to disturb ``sites`` of ``model``, which stays as it is; a few of ``batches`` are enough."""
+    with TemporaryDirectory() as folder:
+        yield Prober(model, sites, probe_batches(batches), provider, Path(folder))
+
+
+class Prober:
+    """Disturbs a weight and sees the outputs move; only what lies behind the layer of that weight is run.
+
+    The rest of the model is opened once a layer, so ask layer by layer.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        sites: Sequence[MatMulSite],
+        batches: Sequence[CalibrationBatch],
+        provider: str,
+        folder: Path,
+    ) -> None:
+        self._model = model
+        self._provider = provider
+        self._folder = folder
+        self._starts = {name: start for start in _starts(model, sites) for name in start.sites}
+        self._batches = _run_to(self._starts.values(), model, batches, provider)
+        self._rest: _Rest | None = None
+
+    @property
+    def layers(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the sites that are disturbed in the same opened part, part by part."""
+        return tuple(dict.fromkeys(start.sites for start in self._starts.values()))
+
+    def damage(self, site: str, change: np.ndarray) -> float:
+        """Return the damage (see `DamageMeter`) if ``change`` (in, out) is added to the weight of ``site``."""
+        start = self._starts[site]
+        if self._rest is None or self._rest.start is not start:
+            self._rest = None  # one open at a time
+            self._rest = _Rest(self._model, start, self._batches, self._provider, self._folder)
+        return self._rest.damage(site, change)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a run can start: the sites behind it that are disturbed from here, and the part of the graph that is left to run."""
+
+    sites: tuple[str, ...]
+    part: Part
+
+
+def _starts(model: ir.Model, sites: Sequence[MatMulSite]) -> Iterator[_Start]:
+    """Yield a start a layer, before the first node that one of its sites has in the graph."""
+    order = {node: index for index, node in enumerate(model.graph)}
+
+    def first(site: MatMulSite) -> int:
+        return min(order[node] for node in site.nodes)
+
+    outputs = [str(value.name) for value in model.graph.outputs]
+    for _, layer in groupby(sorted(sites, key=first), key=lambda site: site.layer):
+        group = tuple(layer)
+        node = min(group[0].nodes, key=order.__getitem__)
+        _, rest = cut(model.graph, [[str(rows_of(node).name)], outputs])
+        yield _Start(tuple(site.name for site in group), rest)
+
+
+def _run_to(
+    starts: Iterable[_Start], model: ir.Model, batches: Sequence[CalibrationBatch], provider: str
+) -> list[CalibrationBatch]:
+    """Return ``batches`` with the values from which ``starts`` go on beside the inputs of the model."""
+    inputs = {str(value.name) for value in model.graph.inputs}
+    names = sorted({name for start in starts for name in start.part.inputs} - inputs)
+    if not names:
+        return list(batches)
+    with session_showing(model, names, provider) as session:
+        return [
+            CalibrationBatch(
+                {**batch.feeds, **dict(zip(names, session.run(names, batch.feeds), strict=True))}, batch.mask
+            )
+            for batch in batches
+        ]
+
+
+class _Rest:
+    """What lies behind a start, open, with its undisturbed outputs."""
+
+    def __init__(
+        self,
+        model: ir.Model,
+        start: _Start,
+        batches: Sequence[CalibrationBatch],
+        provider: str,
+        folder: Path,
+    ) -> None:
+        opened = perturbable(model, start.sites)
+        types = {name: ir.DataType.from_numpy(batches[0].feeds[name].dtype) for name in start.part.inputs}
+        types |= {opened.inputs[site]: dtype for site, dtype in opened.dtypes.items()}
+        path = folder / "rest.onnx"
+        save_model(extract(opened.model, replace(start.part, inputs=tuple(types)), types), path)
+        self.start = start
+        self._opened = opened
+        read = [
+            CalibrationBatch({name: batch.feeds[name] for name in start.part.inputs}, batch.mask) for batch in batches
+        ]
+        still = {opened.inputs[site]: np.zeros((1, 1), dtype=dtype.numpy()) for site, dtype in opened.dtypes.items()}
+        self._meter = DamageMeter(open_session(path, provider), read, still)
+        self._share = len(start.part.outputs) / len(model.graph.outputs)
+
+    def damage(self, site: str, change: np.ndarray) -> float:
+        """See `Prober.damage`; an output that does not lie behind the start does not move."""
+        disturbance = {self._opened.inputs[site]: change.astype(self._opened.dtypes[site].numpy())}
+        return self._share * self._meter.damage(disturbance)

@@ -1,0 +1,10 @@
+"""Slicing: take whole columns out of a block of weights instead of lowering the rank of each; no product is added.
+
+A kind of block is one file here and one line in `stage.KINDS`: the neurons of feed-forward blocks, the dimensions of query and
+key, and of value and output, in the heads of an attention.
+"""
+
+from squeeze_onnx.compress.slicing.base import Block, Kind, Measurement, Seen
+from squeeze_onnx.compress.slicing.stage import KINDS, measure_blocks, slice_sites, slicings_of
+
+__all__ = ["KINDS", "Block", "Kind", "Measurement", "Seen", "measure_blocks", "slice_sites", "slicings_of"]

@@ -1,0 +1,209 @@
+"""The dimensions of attention heads: measured for the allocator, and taken out of the weights on both sides."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from squeeze_onnx.compress.allocators import Candidate, Slicing
+from squeeze_onnx.compress.factoring import TruncationErrors, replacement_errors
+from squeeze_onnx.compress.sensitivity import Prober
+from squeeze_onnx.compress.slicing.base import Kind, Seen
+from squeeze_onnx.compress.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
+from squeeze_onnx.compress.weights import read_weight
+from squeeze_onnx.graph.match.consumers import find_bias
+from squeeze_onnx.graph.match.heads import Projected, QueryKey, ValueOutput, find_query_keys, find_value_outputs
+from squeeze_onnx.graph.rewrite.rewriter import Rewriter
+from squeeze_onnx.spectral.decompositions import singular_values
+from squeeze_onnx.spectral.elimination import damped
+from squeeze_onnx.spectral.head_bases import ScoreBases, context_bases, context_errors, score_bases, thin_weight
+from squeeze_onnx.spectral.moments import SecondMoment
+
+STEPS = ((32, 8), (8, 4), (1, 1))
+"""(width of a head, what a smaller width is a multiple of): matrix kernels like 8, but a narrow head needs a choice."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Query and key of one attention: their shapes, the bases in which dimensions can go, and what scores do to the model.
+
+    sensitivity: the damage to the model's output per relative squared error of the scores, as that of a site is. halved: what
+    added to the weight of the key, (in, out), has the effect of half the dimensions gone.
+    """
+
+    before: tuple[tuple[str, int], ...]
+    bases: ScoreBases
+    halved: np.ndarray
+    sensitivity: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """The width of a head."""
+        return len(self.bases.lost) - 1
+
+    def probed(self, prober: Prober) -> Self:
+        """Return it with the sensitivity measured: heads of half the width, alone, in an otherwise whole model."""
+        error = float(self.bases.lost[self.width // 2])
+        damage = prober.damage(self.before[-1][0], self.halved) if error > 0 else 0.0
+        return replace(self, sensitivity=damage / error if error > 0 else 0.0)
+
+    def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
+        """Return the block as an allocator sees it."""
+        widths = possible_widths(self.width)
+        return Slicing(self.before, (), len(self.bases.query) * widths, self.sensitivity * self.bases.lost[widths])
+
+
+def measure_scores(block: QueryKey, seen: Seen) -> Scores:
+    """Measure query and key of one attention."""
+    query, key = block.before
+    bases = score_bases(
+        _head_blocks(_output_moment(query, seen.moments[query.site.name]), block.heads),
+        _head_blocks(_output_covariance(key, seen.moments[key.site.name]), block.heads),
+    )
+    weight = read_weight(key.site)
+    before = tuple((each.site.name, each.site.in_features) for each in block.before)
+    return Scores(before, bases, _apply(weight, _projections(bases, query.width // 2).swapaxes(-1, -2)) - weight)
+
+
+def thin_scores(
+    rewriter: Rewriter, block: QueryKey, measured: Scores, columns: int, *, shift_biases: bool
+) -> dict[str, TruncationErrors]:
+    """Keep so many columns of query and key; they have no bias behind them."""
+    width, bases = columns // block.heads, measured.bases
+    # Where the model computes the scale from the width, the query makes up for that.
+    thin = {
+        "query": block.scale_correction(width) * bases.query[..., :width],
+        "key": bases.key[..., :width],
+    }
+    projections = _projections(bases, width)
+    weights: dict[str, np.ndarray] = {}
+    biases: dict[str, np.ndarray] = {}
+    errors: dict[str, TruncationErrors] = {}
+    for each, basis, seen in zip(block.before, thin.values(), (projections, projections.swapaxes(-1, -2)), strict=True):
+        weight = read_weight(each.site)
+        weights[each.site.name], biases[each.site.name] = _apply(weight, basis), _apply(_bias(each), basis)
+        spectrum = singular_values(weights[each.site.name])
+        lost = float(bases.lost[width])
+        errors[each.site.name] = replacement_errors(weight, _apply(weight, seen), lost, 1.0, spectrum)
+    rewriter.narrow(block, columns, weights, biases)
+    return errors
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Value and output of one attention: their shapes, the second moment between them, and the bases in which dimensions can go.
+
+    errors: the squared error of the attention's output, as a mean over tokens, if 0 … all dimensions of a head stay.
+    """
+
+    before: tuple[str, int]
+    after: tuple[str, int]
+    moment: SecondMoment
+    bases: np.ndarray
+    errors: np.ndarray
+
+    def probed(self, prober: Prober) -> Self:
+        """Return it as it is: what contexts do to the model is what the site does that reads them."""
+        return self
+
+    def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
+        """Return the block as an allocator sees it."""
+        widths = possible_widths(self.bases.shape[-1])
+        damage = relative_damage(self.errors, candidates[self.after[0]])[widths]
+        damage[0] = 0.0  # as they are, whatever rounding says
+        return Slicing((self.before,), (self.after,), len(self.bases) * widths, damage)
+
+
+def measure_contexts(block: ValueOutput, seen: Seen) -> Contexts:
+    """Measure value and output of one attention."""
+    (value,), (output,) = block.before, block.after
+    weight, moment = seen.weight(output), seen.moments[output.name]
+    rows = damped(seen_moment(moment, find_bias(output)))
+    bases = context_bases(_head_blocks(rows, block.heads), weight.reshape(block.heads, value.width, -1))
+    return Contexts(
+        (value.site.name, value.site.in_features),
+        (output.name, output.out_features),
+        moment,
+        bases,
+        context_errors(rows, weight, bases),
+    )
+
+
+def thin_contexts(
+    rewriter: Rewriter, block: ValueOutput, measured: Contexts, columns: int, *, shift_biases: bool
+) -> dict[str, TruncationErrors]:
+    """Keep so many columns of value, and rows of output."""
+    (value,), (output,) = block.before, block.after
+    weight, bias = read_weight(output), find_bias(output)
+    seen = seen_moment(measured.moment, bias)
+    bases = measured.bases[..., : columns // block.heads]
+    after = thin_weight(damped(seen), weight, bases)
+    whole = _widened(after, bases)
+    before = read_weight(value.site)
+    weights = {value.site.name: _apply(before, bases), output.name: after}
+    errors = {
+        value.site.name: dropped_columns_errors(before, _apply(before, bases @ np.linalg.pinv(bases))),
+        output.name: output_errors(weight, whole, seen),
+    }
+    rewriter.narrow(block, columns, weights, {value.site.name: _apply(_bias(value), bases)})
+    if shift_biases and bias is not None:
+        rewriter.shift_bias(output, bias, measured.moment.mean @ (weight - whole))
+    return errors
+
+
+def possible_widths(width: int) -> np.ndarray:
+    """Return the widths that heads of ``width`` may have, descending from it."""
+    step = next(step for least, step in STEPS if width >= least)
+    return np.array([width, *range((width - 1) // step * step, 0, -step)])
+
+
+def _output_moment(projected: Projected, moment: SecondMoment) -> np.ndarray:
+    """Second moment (out, out) of what a site returns, bias and all."""
+    mean = moment.mean @ read_weight(projected.site) + _bias(projected)
+    found: np.ndarray = _output_covariance(projected, moment) + np.outer(mean, mean)
+    return found
+
+
+def _output_covariance(projected: Projected, moment: SecondMoment) -> np.ndarray:
+    weight = read_weight(projected.site)
+    covariance: np.ndarray = weight.T @ moment.covariance @ weight
+    return covariance
+
+
+def _bias(projected: Projected) -> np.ndarray:
+    if projected.bias is None:
+        return np.zeros(projected.site.out_features)
+    entries: np.ndarray = projected.bias.tensor.numpy().astype(np.float64)
+    return entries
+
+
+def _head_blocks(matrix: np.ndarray, heads: int) -> np.ndarray:
+    """The blocks on the diagonal: (heads·d, heads·d) → (heads, d, d)."""
+    width = len(matrix) // heads
+    blocks: np.ndarray = np.einsum("hihj->hij", matrix.reshape(heads, width, heads, width))
+    return blocks
+
+
+def _apply(columns: np.ndarray, bases: np.ndarray) -> np.ndarray:
+    """Change the basis of each head: columns (…, heads·d), bases (heads, d, r) → (…, heads·r)."""
+    split = columns.reshape(*columns.shape[:-1], len(bases), -1)
+    changed: np.ndarray = np.einsum("...hd,hdr->...hr", split, bases)
+    return changed.reshape(*columns.shape[:-1], -1)
+
+
+def _widened(thin: np.ndarray, bases: np.ndarray) -> np.ndarray:
+    """Return what a ``thin`` weight (heads·r, out) behind ``bases`` (heads, d, r) is for whole heads, (heads·d, out)."""
+    split = thin.reshape(len(bases), bases.shape[-1], -1)
+    widened: np.ndarray = bases @ split
+    return widened.reshape(-1, thin.shape[-1])
+
+
+def _projections(bases: ScoreBases, width: int) -> np.ndarray:
+    """Return P (heads, d, d) with which q P kᵀ are the scores of heads of ``width``."""
+    projections: np.ndarray = bases.query[..., :width] @ bases.key[..., :width].swapaxes(-1, -2)
+    return projections
+
+
+SCORES = Kind(find_query_keys, measure_scores, thin_scores)
+CONTEXTS = Kind(find_value_outputs, measure_contexts, thin_contexts)

@@ -1,0 +1,73 @@
+"""The neurons of feed-forward blocks: measured for the allocator, and taken out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from squeeze_onnx.compress.allocators import Candidate, Slicing
+from squeeze_onnx.compress.factoring import TruncationErrors
+from squeeze_onnx.compress.sensitivity import Prober
+from squeeze_onnx.compress.slicing.base import Kind, Seen
+from squeeze_onnx.compress.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
+from squeeze_onnx.compress.weights import read_weight
+from squeeze_onnx.graph.match.consumers import find_bias
+from squeeze_onnx.graph.match.feed_forward import FeedForward, find_feed_forwards
+from squeeze_onnx.graph.rewrite.rewriter import Rewriter
+from squeeze_onnx.spectral.elimination import Elimination, compensate, eliminate
+from squeeze_onnx.spectral.moments import SecondMoment
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """The neurons of one block: its shapes, their second moment, and the order in which they can go."""
+
+    before: tuple[tuple[str, int], ...]
+    after: tuple[str, int]
+    moment: SecondMoment
+    elimination: Elimination
+
+    def probed(self, prober: Prober) -> Self:
+        """Return it as it is: what neurons do to the model is what the site does that reads them."""
+        return self
+
+    def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
+        """Return the block as an allocator sees it."""
+        damage = relative_damage(self.elimination.errors, candidates[self.after[0]])
+        return Slicing(self.before, (self.after,), self.elimination.sizes, damage)
+
+
+def measure_neurons(block: FeedForward, seen: Seen) -> Neurons:
+    """Measure one block."""
+    after = block.after
+    moment = seen.moments[after.name]
+    elimination = eliminate(seen_moment(moment, find_bias(after)), seen.weight(after))
+    before = tuple((site.name, site.in_features) for site in block.before)
+    return Neurons(before, (after.name, after.out_features), moment, elimination)
+
+
+def slice_neurons(
+    rewriter: Rewriter, block: FeedForward, measured: Neurons, columns: int, *, shift_biases: bool
+) -> dict[str, TruncationErrors]:
+    """Keep so many neurons of ``block``."""
+    kept = measured.elimination.kept(columns)
+    weight, bias = read_weight(block.after), find_bias(block.after)
+    seen = seen_moment(measured.moment, bias)
+    after = compensate(seen, weight, kept)
+    whole = np.zeros_like(weight)
+    whole[kept] = after
+    errors: dict[str, TruncationErrors] = {}
+    for site in block.before:
+        old = read_weight(site)
+        sliced = np.zeros_like(old)
+        sliced[:, kept] = old[:, kept]
+        errors[site.name] = dropped_columns_errors(old, sliced)
+    errors[block.after.name] = output_errors(weight, whole, seen)
+    rewriter.slice(block, kept, after)
+    if shift_biases and bias is not None:
+        rewriter.shift_bias(block.after, bias, measured.moment.mean @ (weight - whole))
+    return errors
+
+
+NEURONS = Kind(find_feed_forwards, measure_neurons, slice_neurons)

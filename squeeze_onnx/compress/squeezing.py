@@ -1,0 +1,279 @@
+"""Squeezing a loaded model: survey → plan → rewritten model → distillation → certificate. Nothing is written to disk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import onnx_ir as ir
+
+from squeeze_onnx.compress.allocators import Allocator, Alternative, GlobalBudget, Independent
+from squeeze_onnx.compress.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
+from squeeze_onnx.compress.factoring import TruncationErrors, rewrite_sites
+from squeeze_onnx.compress.floors import with_floors
+from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.planning import make_plan, planned_sites_of
+from squeeze_onnx.compress.preparing import prepare
+from squeeze_onnx.compress.presets import PRESETS
+from squeeze_onnx.compress.refit import refit_sites
+from squeeze_onnx.compress.selectors import TracyWidomEdge
+from squeeze_onnx.compress.slicing import slice_sites, slicings_of
+from squeeze_onnx.compress.soco.stages import StageRecord
+from squeeze_onnx.compress.spectra import SiteSpectra
+from squeeze_onnx.compress.survey import Survey, take_survey
+from squeeze_onnx.compress.validation_text import distillation_of, text_to_learn_on
+from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.answers import Answers, read_answers
+from squeeze_onnx.evaluate.certificate import Certificate
+from squeeze_onnx.evaluate.certifying import certify
+from squeeze_onnx.evaluate.model_head import head_of
+from squeeze_onnx.graph.io.model import OnnxModel
+from squeeze_onnx.graph.io.size import measure_size
+from squeeze_onnx.graph.io.spilling import Store, in_memory
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.learning.checkpoints import CheckpointConfig
+from squeeze_onnx.learning.distill import Distillation, distill
+from squeeze_onnx.learning.objectives import imitation_losses, learning_rate
+from squeeze_onnx.spectral.decompositions import Exact
+from squeeze_onnx.spectral.regression import RIDGE
+from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
+from squeeze_onnx.support.errors import ModelError, OptionError
+from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.stopwatch import Stopwatch
+
+FORECAST_BUDGETS = tuple(step / 10 for step in range(1, 10))
+"""What other budgets would do is predicted at keep 0.1, 0.2 … 0.9."""
+
+
+@dataclass(frozen=True)
+class SqueezeResult:
+    """A squeezed model, the plan that was carried out, the spectra behind it, and what each rewritten site lost.
+
+    ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name, as they were before ``distillation``.
+    ``stages`` are those of a method that learns. Without calibration data there is no ``certificate``.
+    """
+
+    model: OnnxModel
+    plan: Plan
+    spectra: tuple[SiteSpectra, ...]
+    errors: Mapping[str, TruncationErrors]
+    timing: Mapping[str, float]
+    stages: tuple[StageRecord, ...] = ()
+    distillation: Distillation | None = None
+    certificate: Certificate | None = None
+
+
+def squeeze(
+    model: OnnxModel,
+    config: OptimizeConfig | None = None,
+    calibration: Sequence[CalibrationBatch] = (),
+    *,
+    plan: Plan | None = None,
+    checkpoint: CheckpointConfig | None = None,
+    track: Track = silent,
+) -> SqueezeResult:
+    """Squeeze ``model``, whose graph changes in place.
+
+    >>> import squeeze_onnx as so
+    >>> model = so.load_model("bert/")  # doctest: +SKIP
+    >>> calibration = so.load_calibration(model, so.CalibrationConfig("sentences.txt"))  # doctest: +SKIP
+    >>> result = so.squeeze(model, so.OptimizeConfig(keep=0.5), calibration)  # doctest: +SKIP
+    >>> result.plan.kept_parameters / result.plan.eligible_parameters  # doctest: +SKIP
+    0.4999
+    >>> so.save_model(model.ir, "small.onnx")  # doctest: +SKIP
+
+    ``calibration`` is what the model will read in use, without labels (see `load_calibration`); methods that look at
+    activations need it. A ``plan`` is re-applied as it stands: its method and ranks count, not those of ``config``. Distillation
+    keeps its state in ``checkpoint``.
+
+    Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
+    """
+    config = config or OptimizeConfig()
+    prepare(model.ir, config)
+    dense = OnnxModel(model.path, model.ir.clone())
+    survey = take_survey(model, config, calibration, plan=plan, track=track)
+    result = squeeze_surveyed(model, survey, config, calibration, plan=plan, checkpoint=checkpoint, track=track)
+    if not calibration:
+        return result
+    clock = Stopwatch()
+    with clock.stage("certificate"):
+        certificate = certificate_of(
+            dense, model.ir, calibration, answers=survey.answers, provider=config.provider, track=track
+        )
+    return replace(result, certificate=certificate, timing={**result.timing, **clock.seconds})
+
+
+def squeeze_surveyed(
+    model: OnnxModel,
+    survey: Survey,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch] = (),
+    *,
+    plan: Plan | None = None,
+    checkpoint: CheckpointConfig | None = None,
+    store: Store = in_memory,
+    track: Track = silent,
+) -> SqueezeResult:
+    """Squeeze ``model``, whose graph changes in place, by what ``survey`` found in it; no certificate, else see `squeeze`.
+
+    New weights go to ``store``.
+    """
+    if config.distill and not calibration:
+        raise OptionError(
+            "--distill learns from text; give --calibration a text file, glue:TASK (with --data) or an .npz"
+        )
+    dense = model.ir.clone()
+    plan = plan or plan_for(model, survey, config)
+    fitted = text_to_learn_on(calibration, config)
+    result = carry_out(model, plan, survey, fitted, provider=config.provider, store=store, track=track)
+    if config.distill:
+        result = distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
+    return result
+
+
+def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
+    """Spend the budget of ``config`` on what ``survey`` found in ``model``; the survey may serve several budgets."""
+    return make_plan(
+        with_floors(survey.spectra, config.floor),
+        _allocator(config, survey, model),
+        method=survey.method,
+        budget=_budget(config, survey.method),
+        above_break_even=config.above_break_even,
+        skipped=survey.skipped,
+        refit=METHODS[survey.method].refits if config.refit is None else config.refit,
+    )
+
+
+def frontier_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> dict[str, Any] | None:
+    """Predict what the budget of ``config`` and others do to ``model``, as plain values; None if the method predicts nothing."""
+    allocator = _allocator(config, survey, model)
+    if not isinstance(allocator, GlobalBudget):
+        return None
+    candidates = [measured.candidate for measured in with_floors(survey.spectra, config.floor)]
+    points = allocator.forecast(candidates, sorted({*FORECAST_BUDGETS, allocator.keep}))
+    return {"of": allocator.objective.name, "keep": allocator.keep, "points": [asdict(point) for point in points]}
+
+
+def carry_out(
+    model: OnnxModel,
+    plan: Plan,
+    survey: Survey,
+    calibration: Sequence[CalibrationBatch] = (),
+    *,
+    ridge: float = RIDGE,
+    provider: str = "cpu",
+    store: Store = in_memory,
+    track: Track = silent,
+) -> SqueezeResult:
+    """Rewrite ``model``, which changes in place, as ``plan`` says; ``survey`` may be that of another copy of it.
+
+    New weights go to ``store``, and can be read as long as it is open.
+    A plan with ``refit`` runs the model on ``calibration``. Raises OptionError if there is none.
+    """
+    clock = Stopwatch()
+    with clock.stage("rewrite"):
+        sites = planned_sites_of(plan, find_sites(model.ir).sites)
+        dense = model.ir.clone()
+        errors = slice_sites(model.ir, sites, plan.sites, survey.blocks, shift_biases=not plan.refit, store=store)
+        left = {site.name: site for site in find_sites(model.ir).sites}
+        sites = tuple(left[planned.name] for planned in plan.sites)
+        weighting_of, decomposer = survey.weighting_of, Exact()
+        if plan.refit:
+            errors |= refit_sites(
+                model.ir,
+                dense,
+                sites,
+                plan.sites,
+                _required(calibration),
+                weighting_of=weighting_of,
+                decomposer=decomposer,
+                ridge=ridge,
+                fisher=survey.fisher,
+                provider=provider,
+                store=store,
+                track=track,
+            )
+        else:
+            errors |= rewrite_sites(
+                model.ir, sites, plan.sites, weighting_of, decomposer=decomposer, store=store, track=track
+            )
+    return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds}, survey.stages)
+
+
+def distilled(
+    result: SqueezeResult,
+    dense: ir.Model,
+    config: OptimizeConfig,
+    calibration: Sequence[CalibrationBatch],
+    *,
+    checkpoint: CheckpointConfig | None = None,
+    track: Track = silent,
+) -> SqueezeResult:
+    """Let the squeezed model, whose weights change in place, learn to imitate the ``dense`` one for ``config.distill`` steps."""
+    clock = Stopwatch()
+    head = head_of(result.model)
+    with clock.stage("distillation"):
+        outcome = distill(
+            result.model.ir,
+            dense,
+            imitation_losses(dense, head),
+            calibration,
+            replace(distillation_of(config), rate=learning_rate(head)),
+            provider=config.provider,
+            checkpoint=checkpoint,
+            track=track,
+        )
+    return replace(result, distillation=outcome, timing={**result.timing, **clock.seconds})
+
+
+def certificate_of(
+    dense: OnnxModel,
+    squeezed: ir.Model,
+    calibration: Sequence[CalibrationBatch],
+    *,
+    answers: Answers | None = None,
+    provider: str = "cpu",
+    track: Track = silent,
+) -> Certificate:
+    """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear.
+
+    ``answers`` are those of ``dense``, if they are known already. Raises ModelError if an answer is NaN or infinite.
+    """
+    try:
+        head = head_of(dense)
+    except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
+        texts = sum(len(next(iter(batch.feeds.values()))) for batch in calibration)
+        return Certificate(texts, (f"Nothing was measured: {error}.",))
+    expected = answers or read_answers(dense.ir, head, calibration, provider=provider, track=track)
+    return certify(expected, read_answers(squeezed, head, calibration, provider=provider, track=track), head)
+
+
+def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:
+    if config.preset:
+        return PRESETS[config.preset]().allocator(survey.sites, measure_size(model).bytes)
+    if config.keep is None and survey.method == "squeeze":
+        return Independent(TracyWidomEdge(config.probability, NOISE_ESTIMATORS[config.noise]()))
+    alternatives: tuple[Alternative, ...] = slicings_of(survey.spectra, survey.blocks)
+    if config.joint_qkv:
+        alternatives += survey.sharings
+    return METHODS[survey.method].spend(config.keep or DEFAULT_KEEP, alternatives, survey.objective)
+
+
+def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
+    """What was asked for, as the plan records it."""
+    if config.preset:
+        return {"preset": config.preset}
+    if config.keep is None and method == "squeeze":
+        return {"probability": config.probability, "noise": config.noise}
+    floors = {"floor": dict(config.floor)} if config.floor else {}
+    objective = {"objective": config.objective} if config.objective != DEFAULT_OBJECTIVE else {}
+    return {"keep": config.keep or DEFAULT_KEEP, **objective, **floors}
+
+
+def _required(calibration: Sequence[CalibrationBatch]) -> Sequence[CalibrationBatch]:
+    if not calibration:
+        raise OptionError(
+            "refitting runs the model on data; give --calibration a text file, glue:TASK (with --data) or an .npz, "
+            "or leave it out with --no-refit"
+        )
+    return calibration

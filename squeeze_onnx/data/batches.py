@@ -1,0 +1,89 @@
+"""Token sequences to the arrays a graph takes: length-bucketed batches, padded no further than they must be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from squeeze_onnx.data.tokenization import TokenSequence
+from squeeze_onnx.runtime.sessions import Session, ValueSpec
+from squeeze_onnx.support.errors import ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Padded sequences: ``rows`` are their numbers, the arrays int64 of shape (sequences, tokens); mask 1 = token."""
+
+    rows: np.ndarray
+    ids: np.ndarray
+    type_ids: np.ndarray
+    mask: np.ndarray
+
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+_DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
+
+@dataclass(frozen=True)
+class FeedBuilder:
+    """Makes a graph's inputs of a batch, by their names and types; ``first_position`` is that of the first token."""
+
+    inputs: tuple[ValueSpec, ...]
+    first_position: int = 0
+
+    @classmethod
+    def for_session(cls, session: Session, *, first_position: int = 0) -> "FeedBuilder":
+        """Raise ModelError for an input that text does not determine, or one of an unexpected type."""
+        for value in session.inputs:
+            if value.name not in _INPUTS:
+                raise ModelError(
+                    f"{session.label} has an input {value.name!r}; a text model is fed {', '.join(_INPUTS)} only"
+                )
+            if value.type not in _DTYPES:
+                raise ModelError(f"{session.label}: input {value.name!r} is a {value.type}, not {' or '.join(_DTYPES)}")
+        return cls(session.inputs, first_position)
+
+    @property
+    def takes_mask(self) -> bool:
+        """Say whether the graph can tell padding from text."""
+        return any(value.name == "attention_mask" for value in self.inputs)
+
+    def feeds(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Return the arrays to run the graph on."""
+        positions = np.broadcast_to(self.first_position + np.arange(batch.ids.shape[1]), batch.ids.shape)
+        arrays = dict(zip(_INPUTS, (batch.ids, batch.mask, batch.type_ids, positions), strict=True))
+        return {value.name: arrays[value.name].astype(_DTYPES[value.type]) for value in self.inputs}
+
+
+def make_batches(
+    sequences: Sequence[TokenSequence], batch_size: int, *, pad_id: int, may_pad: bool = True
+) -> list[Batch]:
+    """Put sequences of like length together, shortest first, at most ``batch_size`` at a time.
+
+    With ``may_pad`` False (a graph without attention mask would read the padding) only equal lengths share a batch.
+    """
+
+    def length(row: int) -> int:
+        return len(sequences[row])
+
+    by_length = sorted(range(len(sequences)), key=length)
+    groups = [by_length] if may_pad else [list(rows) for _, rows in groupby(by_length, key=length)]
+    return [
+        _pad(group[start : start + batch_size], sequences, pad_id)
+        for group in groups
+        for start in range(0, len(group), batch_size)
+    ]
+
+
+def _pad(rows: Sequence[int], sequences: Sequence[TokenSequence], pad_id: int) -> Batch:
+    shape = (len(rows), max(len(sequences[row]) for row in rows))
+    batch = Batch(
+        np.array(rows), np.full(shape, pad_id, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    )
+    for index, row in enumerate(rows):
+        length = len(sequences[row])
+        batch.ids[index, :length] = sequences[row].ids
+        batch.type_ids[index, :length] = sequences[row].type_ids
+        batch.mask[index, :length] = 1
+    return batch

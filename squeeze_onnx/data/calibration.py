@@ -1,0 +1,174 @@
+"""Run the graph on calibration data and stream what every weight meets into its second moment."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial, reduce
+from operator import add
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol, cast
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.graph.io.model import save_model
+from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of, rows_of
+from squeeze_onnx.graph.match.sites import MatMulSite
+from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.spectral.moment_sums import GramSum, Heard, Kind, LookupCount, ValueSums
+from squeeze_onnx.spectral.moments import Moments
+from squeeze_onnx.support.errors import ModelError
+from squeeze_onnx.support.progress import Track, silent
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationBatch:
+    """Inputs of the graph by name, and which of the (sequences, tokens) positions are text (None: all of them)."""
+
+    feeds: Mapping[str, np.ndarray]
+    mask: np.ndarray | None
+
+
+class Listener(Protocol):
+    """Hears some values of the graph while the model runs over the calibration data."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The values it wants to hear."""
+        ...
+
+    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
+        """Take in these values of one batch, and which of its (sequences, tokens) positions are text (None: all)."""
+        ...
+
+
+def run_over(
+    model: ir.Model,
+    batches: Sequence[CalibrationBatch],
+    listeners: Sequence[Listener],
+    *,
+    provider: str = "cpu",
+    track: Track = silent,
+    label: str,
+    shown: Sequence[str] = (),
+) -> None:
+    """Run ``model`` once over ``batches``, and let all ``listeners`` hear; ``label`` is what the user reads meanwhile.
+
+    What else is ``shown`` nobody hears, but ONNX Runtime leaves the values of its fusions unshown: the same graph is run, to the
+    last bit, whoever listens to which part of the same values.
+    """
+    names = tuple(dict.fromkeys(name for listener in listeners for name in listener.names))
+    with session_showing(model, tuple(shown) or names, provider) as session:
+        for batch in track(batches, label):
+            found = dict(zip(names, session.run(names, batch.feeds), strict=True))
+            for listener in listeners:
+                listener.hear([found[name] for name in listener.names], batch.mask)
+
+
+class _Recording:
+    """Keeps some values of the graph as they are, batch by batch."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.values: list[Sequence[np.ndarray]] = []
+
+    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
+        self.values.append(values)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one pass over the data sums up, and what it keeps."""
+
+    kinds: Mapping[str, Kind]
+    kept: tuple[str, ...]
+
+
+class _Inputs:
+    """What ``sites`` meet.
+
+    Sites that read the same value (query, key and value) share one sum; a tied site has the sum over its uses.
+    """
+
+    def __init__(self, sites: Sequence[MatMulSite]) -> None:
+        self._inputs = {site.name: tuple(str(rows_of(node).name) for node in site.nodes) for site in sites}
+        self.kinds: dict[str, Kind] = {}
+        for site in sites:
+            lookup = WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup
+            kind = Kind(LookupCount if lookup else GramSum, site.in_features)
+            self.kinds |= dict.fromkeys(self._inputs[site.name], kind)
+
+    def moments(self, heard: Heard) -> dict[str, Moments]:
+        """Return the moments by site name; raises ModelError for one that is NaN or infinite."""
+        met = {
+            site: cast(Moments, reduce(add, (heard[name] for name in names))) for site, names in self._inputs.items()
+        }
+        for name, moment in met.items():
+            if not np.isfinite(moment.diagonal).all():
+                raise ModelError(
+                    f"what node {name} reads is NaN or infinite on the calibration data: check the weights before it"
+                )
+        return met
+
+
+def collect_moments(
+    model: ir.Model,
+    sites: Sequence[MatMulSite],
+    batches: Sequence[CalibrationBatch],
+    *,
+    others: Sequence[Listener] = (),
+    provider: str = "cpu",
+    track: Track = silent,
+) -> dict[str, Moments]:
+    """Return the second moments of what ``sites`` meet on ``batches``, by site name; ``others`` hear the same run.
+
+    Here that is one pass over the data. A ``track`` with several hands cuts it by values, not by batches: each runs the whole
+    model and sums up its part of the values, in the order of the data. So the sums are the same to the last bit, and no machine
+    holds more than its part of them; but no number of hands is faster than the model alone.
+    """
+    inputs = _Inputs(sites)
+    kept = tuple(dict.fromkeys(name for listener in others for name in listener.names))
+    if track.hands() == 1:
+        sums = ValueSums(inputs.kinds)
+        run_over(model, batches, [sums, *others], provider=provider, track=track, label="Calibration")
+        return inputs.moments(sums.heard())
+    shown = tuple(dict.fromkeys((*inputs.kinds, *kept)))
+    hear = partial(_hear_part, model=model, batches=batches, shown=shown, provider=provider)
+    heard: Heard = {}
+    for part, (sums_of_part, values) in track.map(hear, _parts(inputs.kinds, kept, track.hands()), "Calibration"):
+        heard |= sums_of_part
+        for batch, seen in zip(batches, values, strict=True):
+            of_name = dict(zip(part.kept, seen, strict=True))
+            for listener in others if part.kept else ():
+                listener.hear([of_name[name] for name in listener.names], batch.mask)
+    return inputs.moments(heard)
+
+
+def _parts(kinds: Mapping[str, Kind], kept: tuple[str, ...], count: int) -> list[_Part]:
+    """Cut ``kinds`` into at most ``count`` parts that cost about the same, the first of which has what is ``kept``."""
+    parts: list[dict[str, Kind]] = [{} for _ in range(min(count, len(kinds)))]
+    for name, kind in sorted(kinds.items(), key=lambda entry: -entry[1].cost):
+        min(parts, key=lambda part: sum(each.cost for each in part.values()))[name] = kind
+    return [_Part(part, () if index else kept) for index, part in enumerate(parts)]
+
+
+def _hear_part(
+    part: _Part, model: ir.Model, batches: Sequence[CalibrationBatch], shown: Sequence[str], provider: str
+) -> tuple[_Part, tuple[Heard, list[Sequence[np.ndarray]]]]:
+    sums, recording = ValueSums(part.kinds), _Recording(part.kept)
+    run_over(model, batches, [sums, recording], provider=provider, label="Calibration", shown=shown)
+    return part, (sums.heard(), recording.values)
+
+
+@contextmanager
+def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> Iterator[Session]:
+    """Open a session on a copy of ``model`` whose outputs are ``values``."""
+    probe = model.clone()
+    computed = (value for node in probe.graph for value in node.outputs)
+    known = {value.name: value for value in (*probe.graph.inputs, *probe.graph.initializers.values(), *computed)}
+    probe.graph.outputs[:] = [known[name] for name in values]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "probe.onnx"
+        save_model(probe, path)
+        yield open_session(path, provider)

@@ -1,0 +1,1 @@
+"""What models answer and how much of it is left: heads, metrics, fidelity, robustness, certificates, latency."""

@@ -1,0 +1,53 @@
+"""Hold the answers of what became of a model against those of the dense one, and bound how far they can have moved."""
+
+from squeeze_onnx.evaluate.answers import Answers
+from squeeze_onnx.evaluate.certificate import (
+    BoundedMeasure,
+    Certificate,
+    ClassProbabilities,
+    CosineDistance,
+    Measure,
+    Score,
+    Spread,
+    bound_deviation,
+    notes_on,
+)
+from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, TokenLogits, WordLogits
+
+_NO_LOGITS = (
+    "The model answers with embeddings: there are no class probabilities to bound, the distance is measured only."
+)
+_TOKENS = "The model answers for every token, which counts as a text here: changes are measured, not bounded."
+_WORDS = "The model answers with words: the one at the middle token of each text is compared; nothing is bounded."
+_NO_LINEAR_HEAD = (
+    "The logits are not one weight times the features before it, so there is a measured deviation, but no bound."
+)
+
+
+def certify(dense: Answers, squeezed: Answers, head: Head) -> Certificate:
+    """Compare what ``head`` read from both models, and bound their distance where there is a bound."""
+    match head:
+        case ClassLogits():
+            return _certify_logits(dense, squeezed, ClassProbabilities())
+        case Regression():
+            return _certify_logits(dense, squeezed, Score())
+        case TokenLogits():
+            return _measure(dense, squeezed, ClassProbabilities(), _TOKENS)
+        case WordLogits():
+            return _measure(dense, squeezed, ClassProbabilities(), _WORDS)
+        case _:
+            return _measure(dense, squeezed, CosineDistance(), _NO_LOGITS)
+
+
+def _certify_logits(dense: Answers, squeezed: Answers, measure: BoundedMeasure) -> Certificate:
+    expected, found = dense.head, squeezed.head
+    if expected is None or found is None or expected.features.shape != found.features.shape:
+        return _measure(dense, squeezed, measure, _NO_LINEAR_HEAD)
+    bound = bound_deviation(expected, found, measure)
+    measured = Spread.of(measure.deviation(expected.logits, found.logits))
+    return Certificate(len(found.logits), notes_on(bound, measure), measure.name, measured, bound)
+
+
+def _measure(dense: Answers, squeezed: Answers, measure: Measure, note: str) -> Certificate:
+    deviation = measure.deviation(dense.values, squeezed.values)
+    return Certificate(len(deviation), (note,), measure.name, Spread.of(deviation))

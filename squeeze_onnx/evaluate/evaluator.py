@@ -1,0 +1,77 @@
+"""One baseline, many candidates: labelled rows that the baseline answers once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from squeeze_onnx.data.glue import Task
+from squeeze_onnx.data.model_config import ModelConfig
+from squeeze_onnx.data.readers import LabelledRows
+from squeeze_onnx.data.tokenization import TextEncoder
+from squeeze_onnx.evaluate.bootstrap import Interval, drop_interval
+from squeeze_onnx.evaluate.metrics import METRICS, drop_points
+from squeeze_onnx.evaluate.open_model import OpenModel
+from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.support.progress import Track, silent
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The primary metric of a candidate, as a fraction, its drop in points, and the drop's 95 % interval."""
+
+    metric: float
+    drop_points: float
+    drop_interval: Interval
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """How models are asked about ``task``: what config.json says of them, their tokenizer, and where they run."""
+
+    task: Task
+    settings: ModelConfig
+    encoder: TextEncoder
+    provider: str = "cpu"
+    batch_size: int = 32
+    seed: int = 0
+
+    def predictions(self, model: Path, name: str, rows: LabelledRows, track: Track = silent) -> np.ndarray:
+        """Return the prediction of ``model``, an .onnx file, for each row; raises as `OpenModel` and `open_session` do."""
+        opened = OpenModel.of(name, open_session(model, self.provider), self.settings, self.task)
+        return opened.predictions(rows.texts, self.encoder, batch_size=self.batch_size, track=track)
+
+    def score(self, predictions: np.ndarray, rows: LabelledRows) -> float:
+        """Return the primary metric."""
+        return float(METRICS[self.task.primary_metric](rows.labels, predictions))
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """Rows with what the baseline answers to them, shape (rows,)."""
+
+    examiner: Examiner
+    rows: LabelledRows
+    baseline: np.ndarray
+
+    @classmethod
+    def of(cls, examiner: Examiner, rows: LabelledRows, baseline: Path, track: Track = silent) -> Self:
+        """Ask ``baseline``, an .onnx file."""
+        return cls(examiner, rows, examiner.predictions(baseline, "baseline", rows, track))
+
+    @property
+    def baseline_metric(self) -> float:
+        """The primary metric of the baseline."""
+        return self.examiner.score(self.baseline, self.rows)
+
+    def grade(self, candidate: Path, track: Track = silent) -> Grade:
+        """Ask ``candidate``, an .onnx file with the inputs and outputs of the baseline."""
+        examiner, labels = self.examiner, self.rows.labels
+        answers = examiner.predictions(candidate, "candidate", self.rows, track)
+        metric = examiner.score(answers, self.rows)
+        return Grade(
+            metric,
+            drop_points(self.baseline_metric, metric),
+            drop_interval(METRICS[examiner.task.primary_metric], labels, self.baseline, answers, seed=examiner.seed),
+        )

@@ -1,0 +1,142 @@
+"""Which head a model has: from its graph outputs and its config.json, for a task or without one."""
+
+import re
+from collections.abc import Sequence
+
+from squeeze_onnx.data.glue import Task, plain
+from squeeze_onnx.data.model_config import ModelConfig
+from squeeze_onnx.evaluate.heads import (
+    ClassLogits,
+    Head,
+    Regression,
+    SentenceEmbedding,
+    TokenEmbeddings,
+    TokenLogits,
+    WordLogits,
+)
+from squeeze_onnx.runtime.sessions import Session, ValueSpec
+from squeeze_onnx.support.errors import ModelError, OptionError
+
+_FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+_POOLED = ("sentence_embedding", "sentence_embeddings")
+_TOKENS = ("last_hidden_state", "token_embeddings")
+# The pooler of BERT is trained to tell whether two texts follow each other; its output is no sentence embedding.
+_NOT_AN_EMBEDDING = ("pooler_output",)
+
+_MOST_TOKEN_CLASSES = 1000
+"""More are words of a vocabulary: the answers of a language model."""
+
+_OTHER_NAMES = {
+    "neg": "negative",
+    "pos": "positive",
+    "notparaphrase": "notequivalent",
+    "paraphrase": "equivalent",
+    "nonentailment": "notentailment",
+    "nonduplicate": "notduplicate",
+}
+"""Plain label names seen in model configs → plain names of the data set."""
+
+
+def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Head:
+    """Return the head to score ``task`` with, or to compare models with if ``task`` is None.
+
+    1. An output called logits, or the two-dimensional one of a model saved for sequence classification: class logits,
+       or regression if it has one column; class logits of every token if it has three dimensions.
+    2. An output called sentence_embedding: embeddings pooled in the graph.
+    3. A three-dimensional output: token embeddings, to be mean-pooled outside.
+    4. A lone two-dimensional output other than the pooler's: embeddings pooled in the graph.
+
+    Only outputs of floats count; some exporters hand the token ids through.
+
+    Raises ModelError if there is none of these, OptionError if the task asks for another head or other labels.
+    """
+    outputs = [value for value in session.outputs if value.type in _FLOATS]
+    logits = _logits(outputs, config)
+    if logits is not None:
+        return _sequence_head(session, logits, config, task)
+    head = _embedding_head(session, outputs)
+    if task is not None and (task.labels or len(task.columns) != 2):
+        raise OptionError(
+            f"--task {task.name} needs a model with a class head, but {session.label} gives embeddings "
+            f"({head.output}), which can be scored on stsb only"
+        )
+    return head
+
+
+def _logits(outputs: Sequence[ValueSpec], config: ModelConfig) -> ValueSpec | None:
+    named = [value for value in outputs if value.name == "logits"]
+    if not named and config.classifies_sequences:
+        named = [value for value in outputs if len(value.shape) == 2]
+    return named[0] if named else None
+
+
+def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, task: Task | None) -> Head:
+    if len(logits.shape) == 3:
+        return _token_head(session, logits, task)
+    if len(logits.shape) != 2:
+        raise ModelError(
+            f"{session.label}: output {logits.name!r} has {len(logits.shape)} dimensions; logits have two, those of tokens three"
+        )
+    classes = logits.shape[1] if isinstance(logits.shape[1], int) else len(config.labels)
+    if not classes:
+        raise ModelError(
+            f"{session.label}: neither output {logits.name!r} nor a config.json says how many labels there are"
+        )
+    if task is not None and classes != (expected := max(1, len(task.labels))):
+        raise OptionError(
+            f"--task {task.name} has {_counted(task.labels, expected)}, but {session.label} has "
+            f"{_counted(config.labels, classes)}"
+        )
+    if classes == 1:
+        return Regression(logits.name)
+    return ClassLogits(logits.name, tuple(range(classes)) if task is None else _label_order(session, config, task))
+
+
+def _token_head(session: Session, logits: ValueSpec, task: Task | None) -> TokenLogits | WordLogits:
+    if task is not None:
+        raise OptionError(
+            f"--task {task.name} asks about whole texts, but {session.label} answers for every token; leave out --task to "
+            "compare the answers to sentences"
+        )
+    classes = logits.shape[2]
+    if isinstance(classes, int) and classes > _MOST_TOKEN_CLASSES:
+        return WordLogits(logits.name)
+    return TokenLogits(logits.name)
+
+
+def _label_order(session: Session, config: ModelConfig, task: Task) -> tuple[int, ...]:
+    """Find each label of the task among the model's; names such as LABEL_0 say nothing: then it is the task's order."""
+    if not config.labels or all(re.fullmatch(r"(label)?\d+", plain(name)) for name in config.labels):
+        return tuple(range(len(task.labels)))
+    names = [_OTHER_NAMES.get(plain(name), plain(name)) for name in config.labels]
+    wanted = [plain(name) for name in task.labels]
+    if sorted(names) != sorted(wanted):
+        raise OptionError(
+            f"--task {task.name} has the labels {', '.join(task.labels)}, but those of {session.label} are, says "
+            f"{config.path}, {', '.join(config.labels)}"
+        )
+    return tuple(names.index(name) for name in wanted)
+
+
+def _embedding_head(session: Session, outputs: Sequence[ValueSpec]) -> SentenceEmbedding:
+    pooled = [v for v in outputs if len(v.shape) == 2 and v.name not in _NOT_AN_EMBEDDING]
+    tokens = [v for v in outputs if len(v.shape) == 3]
+    named_pooled = [v for v in pooled if v.name in _POOLED]
+    named_tokens = [v for v in tokens if v.name in _TOKENS]
+    if named_pooled:
+        return SentenceEmbedding(named_pooled[0].name)
+    if tokens:
+        return TokenEmbeddings((named_tokens or tokens)[0].name)
+    if len(pooled) == 1:
+        return SentenceEmbedding(pooled[0].name)
+    raise ModelError(
+        f"{session.label} has neither class logits nor embeddings among its outputs: "
+        + ", ".join(f"{value.name} {list(value.shape)}" for value in session.outputs)
+    )
+
+
+def _counted(names: Sequence[str], count: int) -> str:
+    """Say ``2 labels (negative, positive)``, or ``a score`` for one output."""
+    if count == 1:
+        return "a score"
+    return f"{count} labels" + (f" ({', '.join(names)})" if len(names) == count else "")

@@ -1,0 +1,191 @@
+"""What comes out of a model and how an answer is read from it: one type per kind of head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from squeeze_onnx.data.readers import Texts
+from squeeze_onnx.evaluate.fidelity import Fidelity, class_fidelity, cosine, embedding_fidelity, score_fidelity
+from squeeze_onnx.support.errors import ModelError
+
+
+class Head(Protocol):
+    """One kind of model output.
+
+    A row of data goes in as one or more sequences, a sequence comes out as one answer, a vector of float64, or as one a token;
+    the answers to a row's sequences make its prediction: a class number or a score.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Name the head in reports."""
+        ...
+
+    @property
+    def output(self) -> str:
+        """Name the graph output it reads."""
+        ...
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Return what is read at once: pairs together, or every text on its own; rows in order."""
+        ...
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Map a batch of the graph's output and the mask (sequences, tokens) to answers (answers, features)."""
+        ...
+
+    def owners(self, mask: np.ndarray) -> np.ndarray:
+        """Return the number of the sequence that each answer to a batch is about, (answers,)."""
+        ...
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Map the answers to all sequences, in order, to one prediction a row, shape (rows,), or a token."""
+        ...
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare the answers of two models."""
+        ...
+
+
+class _OneAnswer:
+    """What heads do unless they say otherwise: read a row at once, and answer it as a whole."""
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Read pairs together."""
+        return list(rows)
+
+    def owners(self, mask: np.ndarray) -> np.ndarray:
+        """Return the sequences in order."""
+        return np.arange(len(mask))
+
+
+class Logits(_OneAnswer):
+    """Heads whose answers are logits of classes."""
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return the likeliest class of each answer."""
+        return np.asarray(np.argmax(answers, axis=1))
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare logits, classes and class probabilities."""
+        return class_fidelity(baseline, candidate)
+
+
+@dataclass(frozen=True)
+class ClassLogits(Logits):
+    """Logits of classes, output (sequences, classes); class ``k`` of the data is number ``order[k]`` of the model."""
+
+    output: str
+    order: tuple[int, ...]
+    kind = "class_logits"
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Put the logits in the order of the data; raises ModelError if there are not as many as labels."""
+        if output.shape != (len(mask), len(self.order)):
+            raise ModelError(
+                f"output {self.output!r} has shape {list(output.shape)} for {len(mask)} texts and {len(self.order)} labels; "
+                "correct id2label in config.json, or export the model again"
+            )
+        logits: np.ndarray = output.astype(np.float64)[:, self.order]
+        return logits
+
+
+@dataclass(frozen=True)
+class TokenLogits(Logits):
+    """Logits of classes of every token, output (sequences, tokens, classes): names of things, parts of speech.
+
+    An answer is about a token; padding has none, the tokens that the tokenizer adds have.
+    """
+
+    output: str
+    kind = "token_logits"
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the logits of the tokens, sequence by sequence."""
+        logits: np.ndarray = output[mask.astype(bool)].astype(np.float64)
+        return logits
+
+    def owners(self, mask: np.ndarray) -> np.ndarray:
+        """Return the sequence of each token."""
+        return np.nonzero(mask)[0]
+
+
+@dataclass(frozen=True)
+class WordLogits(Logits):
+    """Logits of a vocabulary at every token, output (sequences, tokens, words), as language models have them.
+
+    The answer is the word at the middle token of a text: those at all tokens of a thousand texts are gigabytes.
+    """
+
+    output: str
+    kind = "word_logits"
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the logits at the middle of the tokens that are text."""
+        text_first = np.argsort(mask == 0, axis=1, kind="stable")
+        sequences = np.arange(len(mask))
+        logits: np.ndarray = output[sequences, text_first[sequences, np.count_nonzero(mask, axis=1) // 2]]
+        return logits.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Regression(_OneAnswer):
+    """One score a sequence, output (sequences, 1)."""
+
+    output: str
+    kind = "regression"
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the scores as a column."""
+        return output.astype(np.float64).reshape(len(mask), 1)
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return the score."""
+        return answers[:, 0]
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare scores."""
+        return score_fidelity(baseline, candidate)
+
+
+@dataclass(frozen=True)
+class SentenceEmbedding(_OneAnswer):
+    """An embedding pooled in the graph, output (sequences, features); a pair's score is the cosine of its two."""
+
+    output: str
+    kind = "sentence_embedding"
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Read every text on its own."""
+        return [(text,) for row in rows for text in row]
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the embeddings."""
+        return output.astype(np.float64)
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return the cosine of the two embeddings of a pair."""
+        return cosine(answers[0::2], answers[1::2])
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare embeddings."""
+        return embedding_fidelity(baseline, candidate)
+
+
+@dataclass(frozen=True)
+class TokenEmbeddings(SentenceEmbedding):
+    """Embeddings of tokens, output (sequences, tokens, features); their mean without padding is the sentence embedding.
+
+    This is the pooling of sentence-transformers' all-MiniLM-L6-v2 and all-mpnet-base-v2 (Reimers & Gurevych 2019,
+    arXiv 1908.10084, MEAN).
+    """
+
+    kind = "token_embeddings"
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the means over the tokens of each sequence."""
+        summed = np.einsum("stf,st->sf", output.astype(np.float64), mask.astype(np.float64))
+        means: np.ndarray = summed / np.sum(mask, axis=1, keepdims=True)
+        return means

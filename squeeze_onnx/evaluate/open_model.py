@@ -1,0 +1,59 @@
+"""A model that is open and knows its head: texts in, answers and predictions out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from squeeze_onnx.data.batches import FeedBuilder, make_batches
+from squeeze_onnx.data.glue import Task
+from squeeze_onnx.data.model_config import ModelConfig
+from squeeze_onnx.data.readers import Texts
+from squeeze_onnx.data.tokenization import TextEncoder, TokenSequence
+from squeeze_onnx.evaluate.head_choice import choose_head
+from squeeze_onnx.evaluate.heads import Head
+from squeeze_onnx.runtime.sessions import Session
+from squeeze_onnx.support.errors import ModelError
+from squeeze_onnx.support.progress import Track, silent
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model ready to be asked; ``name`` is what progress calls it."""
+
+    name: str
+    session: Session
+    head: Head
+    feeder: FeedBuilder
+
+    @classmethod
+    def of(cls, name: str, session: Session, config: ModelConfig, task: Task | None) -> Self:
+        """Choose the head for ``task``; raises as `choose_head` and `FeedBuilder.for_session` do."""
+        feeder = FeedBuilder.for_session(session, first_position=config.first_position)
+        return cls(name, session, choose_head(session, config, task), feeder)
+
+    def answers(
+        self, sequences: Sequence[TokenSequence], *, pad_id: int, batch_size: int, track: Track = silent
+    ) -> np.ndarray:
+        """Return the answers to all sequences, in order, shape (answers, features); ModelError for NaN or infinity."""
+        batches = make_batches(sequences, batch_size, pad_id=pad_id, may_pad=self.feeder.takes_mask)
+        found, owners = [], []
+        for batch in track(batches, f"Running the {self.name} on {self.session.provider}"):
+            [output] = self.session.run([self.head.output], self.feeder.feeds(batch))
+            found.append(self.head.answers(output, batch.mask))
+            owners.append(batch.rows[self.head.owners(batch.mask)])
+        answers = np.concatenate(found)
+        if not np.all(np.isfinite(answers)):
+            raise ModelError(
+                f"{self.session.label} returns NaN or infinity in {self.head.output!r} on {self.session.provider}"
+            )
+        in_order: np.ndarray = answers[np.argsort(np.concatenate(owners), kind="stable")]
+        return in_order
+
+    def predictions(
+        self, rows: Sequence[Texts], encoder: TextEncoder, *, batch_size: int, track: Track = silent
+    ) -> np.ndarray:
+        """Return one prediction a row, a class number or a score, shape (rows,)."""
+        sequences = encoder.encode(self.head.sequences(rows))
+        return self.head.predictions(self.answers(sequences, pad_id=encoder.pad_id, batch_size=batch_size, track=track))

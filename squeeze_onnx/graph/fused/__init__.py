@@ -1,0 +1,1 @@
+"""ONNX Runtime's fused operators: found, written and taken apart."""

@@ -1,0 +1,1 @@
+"""Models read from files and written to them."""

@@ -1,0 +1,111 @@
+"""What a part of a graph computes, found by computing it on small arrays with ONNX's reference implementation.
+
+Exporters spell the same mathematics in many ways. Whoever wants to know whether some nodes are an attention or a Gelu does
+not have to know the spellings: cut the part out, run it, compare.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from squeeze_onnx.graph.match.operators import op_of
+
+_FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
+"""What the reference implementation raises on operands that do not fit and on operators that it lacks."""
+
+
+_OPEN_SIZES = (2, 3)
+"""Batch and tokens to compute with where a graph leaves them open: small, and not the same."""
+
+
+class UncomputableError(Exception):
+    """The part of the graph needs more than what was given, or does not run on it."""
+
+
+def compute(
+    outputs: Sequence[ir.Value], given: Mapping[ir.Value, np.ndarray], *, shape_beyond: tuple[int, ...] = ()
+) -> list[np.ndarray]:
+    """Compute ``outputs`` from the ``given`` values and from constants.
+
+    ``shape_beyond`` is the shape to tell of values that lie beyond the given ones and whose shape alone is read.
+
+    Raises UncomputableError.
+    """
+    entries = _collect(outputs, set(given), through_shapes=False)
+    shaped = {value for node in entries.nodes if op_of(node) == "Shape" for value in node.inputs if value is not None}
+    beyond = {
+        value: np.zeros(shape_beyond, np.float32)
+        for value in shaped - given.keys()
+        if value.producer() not in entries.nodes
+    }
+    part = _collect(outputs, {*given, *beyond}, through_shapes=True)
+    arrays = {str(value.name): array for value, array in {**given, **beyond}.items()}
+    first = outputs[0].producer()
+    if first is None or not isinstance(first.graph, ir.Graph):
+        raise UncomputableError(f"{outputs[0].name} is computed by no node of a graph")
+    proto = onnx.helper.make_graph(
+        [ir.serde.serialize_node(node) for node in first.graph if node in part.nodes],
+        "part",
+        [onnx.helper.make_empty_tensor_value_info(name) for name in arrays],
+        [onnx.helper.make_empty_tensor_value_info(str(value.name)) for value in outputs],
+        [_initializer(value) for value in part.constants],
+    )
+    imports = [onnx.helper.make_opsetid(domain, version) for domain, version in first.graph.opset_imports.items()]
+    try:
+        evaluator = ReferenceEvaluator(onnx.helper.make_model(proto, opset_imports=imports))
+        results: list[np.ndarray] = evaluator.run(None, arrays)
+    except _FAILURES as error:
+        raise UncomputableError(str(error)) from error
+    return results
+
+
+def small_shape(value: ir.Value) -> tuple[int, ...]:
+    """Return the shape of a graph input, with small sizes where it leaves them open."""
+    sizes = _OPEN_SIZES if value.shape is None else value.shape.dims
+    return tuple(size if isinstance(size, int) else _OPEN_SIZES[min(axis, 1)] for axis, size in enumerate(sizes))
+
+
+def batch_and_tokens(graph: ir.Graph) -> tuple[int, int]:
+    """Return the two sizes that ``graph`` runs with, small ones where it leaves them open."""
+    for shape in map(small_shape, graph.inputs):
+        if len(shape) > 1:
+            return shape[0], shape[1]
+    return _OPEN_SIZES
+
+
+class _Part:
+    """Nodes and the stored constants that they read."""
+
+    def __init__(self) -> None:
+        self.nodes: set[ir.Node] = set()
+        self.constants: set[ir.Value] = set()
+
+
+def _collect(outputs: Sequence[ir.Value], given: set[ir.Value], *, through_shapes: bool) -> _Part:
+    """Return what ``outputs`` are computed by, back to ``given``; Shape nodes end the walk unless ``through_shapes``."""
+    part = _Part()
+    pending = list(outputs)
+    while pending:
+        value = pending.pop()
+        node = value.producer()
+        if value in given or node in part.nodes:
+            continue
+        if node is not None:
+            part.nodes.add(node)
+            if through_shapes or op_of(node) != "Shape":
+                pending.extend(operand for operand in node.inputs if operand is not None)
+        elif value.const_value is None or value.is_graph_input():
+            raise UncomputableError(f"{value.name} is not given")
+        else:
+            part.constants.add(value)
+    return part
+
+
+def _initializer(value: ir.Value) -> onnx.TensorProto:
+    assert value.const_value is not None
+    proto = ir.serde.serialize_tensor(value.const_value)
+    proto.name = str(value.name)
+    return proto

@@ -1,0 +1,85 @@
+"""What happens to the product of a weight: the bias that is added to it, and the residual stream that it joins.
+
+x ─► MatMul(W) ─► Add(bias) ─► Add(residual) ─► …
+x ─► Gemm(W, bias) ─► Dropout ─► Add(residual) ─► …
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from squeeze_onnx.graph.match.constants import constant_vector, is_constant
+from squeeze_onnx.graph.match.dataflow import data_inputs
+from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.match.sites import MatMulSite
+
+_PASSES_ON = frozenset({"Dropout", "Identity"})
+
+
+@dataclass(frozen=True)
+class Bias:
+    """A constant vector (out,) that ``node`` adds to the product of a weight, as its operand ``operand``."""
+
+    node: ir.Node
+    operand: int
+    tensor: ir.TensorProtocol
+
+
+def find_bias(site: MatMulSite) -> Bias | None:
+    """Return the bias of ``site``, which only one node uses; None too if its operator scales the product or the bias."""
+    (node,) = site.nodes
+    operator = WEIGHT_OPERATORS[op_of(node)]
+    if _scales(node):
+        return None
+    inside = None if operator.bias is None else _bias(node, operator.bias, site.out_features)
+    return inside or _added_bias(node.outputs[0], site.out_features)
+
+
+def find_residual(site: MatMulSite, joins: Container[ir.Node]) -> ir.Value | None:
+    """Return the stream that the product of ``site``, which only one node uses, joins with its bias and nothing else.
+
+    ``joins`` are the additions to a residual stream. None if the operator scales the product.
+    """
+    (node,) = site.nodes
+    if _scales(node):
+        return None
+    bias = find_bias(site)
+    return _joined_stream(node.outputs[0] if bias is None else bias.node.outputs[0], joins)
+
+
+def _scales(node: ir.Node) -> bool:
+    scales = (node.attributes.get(name) for name in WEIGHT_OPERATORS[op_of(node)].scales)
+    return any(scale is not None and scale.as_float() != 1.0 for scale in scales)
+
+
+def _added_bias(product: ir.Value, size: int) -> Bias | None:
+    node = _only_reader(product)
+    if node is None or op_of(node) != "Add":
+        return None
+    return next((bias for index in (0, 1) if (bias := _bias(node, index, size)) is not None), None)
+
+
+def _bias(node: ir.Node, operand: int, size: int) -> Bias | None:
+    tensor = constant_vector(node.inputs[operand]) if operand < len(node.inputs) else None
+    return None if tensor is None or tensor.size != size else Bias(node, operand, tensor)
+
+
+def _joined_stream(value: ir.Value, joins: Container[ir.Node]) -> ir.Value | None:
+    node = _only_reader(value)
+    while node is not None and op_of(node) in _PASSES_ON:
+        value = node.outputs[0]
+        node = _only_reader(value)
+    if node is None or node not in joins:
+        return None
+    streams = [
+        other
+        for other in data_inputs(node)
+        if other is not value and not is_constant(other) and constant_vector(other) is None
+    ]
+    return streams[0] if len(streams) == 1 else None
+
+
+def _only_reader(value: ir.Value) -> ir.Node | None:
+    readers = {node for node, _ in value.uses()}
+    return readers.pop() if len(readers) == 1 and not value.is_graph_output() else None

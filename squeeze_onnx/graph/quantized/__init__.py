@@ -1,0 +1,1 @@
+"""Weights stored as integers: read as floats, written in few bits."""

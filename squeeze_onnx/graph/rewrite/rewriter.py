@@ -1,0 +1,291 @@
+"""The only place that changes a graph: a weight becomes two factors, or another weight of the same or of a smaller shape.
+
+    before                          after `factor_site`
+
+    x ─► Gemm(W, bias) ─► y         x ─► MatMul(left) ─► h ─► Gemm(right, bias) ─► y
+    ids ─► Gather(table) ─► y       ids ─► Gather(left) ─► h ─► MatMul(right) ─► y
+
+Several weights that read the same x may share left, and h. A product keeps its node, with its name, attributes and output; the
+new MatMul goes before it. A lookup has to stay first, so there the new MatMul follows it and takes over its name and its
+output. Where nothing else needs the old weight, it is removed with the Identity, Transpose, Cast and DequantizeLinear nodes
+around it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.graph.io.spilling import Store, in_memory
+from squeeze_onnx.graph.match.constants import constant_tensor, constant_vector, views_of
+from squeeze_onnx.graph.match.consumers import Bias
+from squeeze_onnx.graph.match.feed_forward import FeedForward
+from squeeze_onnx.graph.match.heads import INFERRED, HeadBlock
+from squeeze_onnx.graph.match.names import free_name, names_in
+from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.match.sites import MatMulSite
+from squeeze_onnx.support.errors import OptionError
+
+INITIALIZERS_OF_THEIR_OWN = 4
+"""The first IR version with initializers that are no graph inputs."""
+
+
+def factor_site(model: ir.Model, site: MatMulSite, left: np.ndarray, right: np.ndarray) -> None:
+    """Replace the weight of one site by two factors: see `Rewriter.factor`."""
+    Rewriter(model).factor(site, left, right)
+
+
+def replace_weight(model: ir.Model, site: MatMulSite, weight: np.ndarray) -> None:
+    """Replace the weight of one site by another one: see `Rewriter.replace`."""
+    Rewriter(model).replace(site, weight)
+
+
+class Rewriter:
+    """Rewrites sites of one model, each at most once; it knows the names that are taken, so many sites cost one search.
+
+    New tensors lie where ``store`` puts them.
+    """
+
+    def __init__(self, model: ir.Model, store: Store = in_memory) -> None:
+        model.ir_version = max(model.ir_version, INITIALIZERS_OF_THEIR_OWN)
+        self._graph = model.graph
+        self._store = store
+        self._taken = names_in(model)
+
+    def factor(self, site: MatMulSite, left: np.ndarray, right: np.ndarray) -> None:
+        """Replace the weight of ``site`` by ``left`` (in, r) @ ``right`` (r, out), each cast once to the weight's type.
+
+        Tied nodes share the two factors, and the first product too where they share their input. The factors of a
+        quantized weight are float, of the type that its consumer sees.
+
+        Raises OptionError if the shapes do not fit, if r is 0 (rank-1 factors of zeros say the same and are valid ONNX),
+        or if an entry is not finite in the weight's type. The model is unchanged then.
+        """
+        self.factor_jointly([site], left, [right])
+
+    def factor_jointly(self, sites: Sequence[MatMulSite], left: np.ndarray, rights: Sequence[np.ndarray]) -> None:
+        """Replace the weight of each of ``sites`` by ``left`` (in, r), which is stored once, @ its own right (r, out).
+
+        The first product is shared where sites share their input. Otherwise, and in what it raises, as `factor`.
+        """
+        rank = left.shape[-1]
+        for site, right in zip(sites, rights, strict=True):
+            if rank == 0 or left.shape != (site.in_features, rank) or right.shape != (rank, site.out_features):
+                raise OptionError(
+                    f"site {site.name!r} needs factors of shapes ({site.in_features}, r) and (r, {site.out_features}) "
+                    f"with r > 0, not {left.shape} and {right.shape}"
+                )
+        first = sites[0]
+        left_tensor = _cast(first, left)
+        right_tensors = [_cast(site, right) for site, right in zip(sites, rights, strict=True)]
+        left_value = self._initializer(first, "left", left_tensor)
+        right_values: dict[ir.Node, ir.Value] = {}
+        for site, tensor in zip(sites, right_tensors, strict=True):
+            right_values |= dict.fromkeys(site.nodes, self._initializer(site, "right", tensor))
+        position = {node: index for index, node in enumerate(self._graph)}
+        first_products: dict[ir.Value | None, ir.Value] = {}
+        for node in sorted(right_values, key=position.__getitem__):
+            operator = WEIGHT_OPERATORS[op_of(node)]
+            if operator.lookup:
+                self._multiply_after(first, node, left_value, right_values[node])
+                continue
+            rows = node.inputs[operator.rows]
+            if rows not in first_products:
+                first_products[rows] = self._multiply_before(first, node, rows, left_value)
+            node.replace_input_with(operator.rows, first_products[rows])
+            _set_weight(node, right_values[node])
+        for site in sites:
+            _remove_old_weight(site)
+
+    def replace(self, site: MatMulSite, weight: np.ndarray) -> None:
+        """Replace the weight of ``site`` by ``weight`` (in, out), cast once to the weight's type.
+
+        The new weight is a plain initializer; a quantized weight becomes float and takes more bytes.
+
+        Raises OptionError if the shape does not fit or an entry is not finite in the weight's type. The model is
+        unchanged then.
+        """
+        if weight.shape != (site.in_features, site.out_features):
+            expected = (site.in_features, site.out_features)
+            raise OptionError(f"site {site.name!r} needs a weight of shape {expected}, not {weight.shape}")
+        self._put(site, weight)
+
+    def slice(self, block: FeedForward, kept: np.ndarray, after: np.ndarray) -> None:
+        """Keep the neurons ``kept`` (indices) of ``block`` only; ``after`` (kept, out) is the weight that reads them.
+
+        The sites of the block are out of date then. Raises OptionError if the shape does not fit or an entry is not finite in
+        the weight's type. The model is unchanged then.
+        """
+        expected = (len(kept), block.after.out_features)
+        if after.shape != expected:
+            raise OptionError(f"site {block.after.name!r} needs a weight of shape {expected}, not {after.shape}")
+        self._put(block.after, after)
+        for site in block.before:
+            self._put(site, site.weight.numpy()[:, kept])
+        for index, (node, operand) in enumerate(block.vectors):
+            old = node.inputs[operand]
+            tensor = constant_tensor(old)
+            assert old is not None and tensor is not None, "found by find_feed_forwards"
+            entries = ir.Tensor(np.ascontiguousarray(tensor.numpy()[kept]), dtype=tensor.dtype)
+            _exchange(node, operand, self._initializer(block.after, f"vector.{index}", entries))
+        for value in block.values:
+            if value.shape is not None:
+                value.shape = ir.Shape([*value.shape.dims[:-1], len(kept)])
+
+    def narrow(
+        self,
+        block: HeadBlock,
+        columns: int,
+        weights: Mapping[str, np.ndarray],
+        biases: Mapping[str, np.ndarray],
+    ) -> None:
+        """Give the sites of ``block`` heads of ``columns`` columns together, by ``weights`` and ``biases`` of these shapes.
+
+        Reshapes that share a constant with others get one of their own. The sites of the block are out of date then. Raises
+        OptionError if a shape does not fit or an entry is not finite in the weight's type. The model is unchanged then.
+        """
+        for name, shape in block.shapes(columns).items():
+            if weights[name].shape != shape:
+                raise OptionError(f"site {name!r} needs a weight of shape {shape}, not {weights[name].shape}")
+        weight_tensors = [(site, _cast(site, weights[site.name])) for site in block.sites]
+        bias_tensors = [
+            (each.site, each.bias, _cast(each.site, biases[each.site.name], each.bias.tensor.dtype))
+            for each in block.before
+            if each.bias is not None
+        ]
+        for site, bias, tensor in bias_tensors:
+            self._put_bias(site, bias, tensor)
+        for site, tensor in weight_tensors:
+            self._put_tensor(site, tensor)
+        for reshape, size in block.reshapes(columns):
+            self._set_last_size(block.sites[0], reshape, size)
+        for value in block.values:
+            value.shape = None
+
+    def shift_bias(self, site: MatMulSite, bias: Bias, shift: np.ndarray) -> None:
+        """Add ``shift`` (out,) to the ``bias`` of ``site``; other nodes that read the same vector keep it as it was.
+
+        Raises OptionError if an entry is not finite in the type of the bias. The model is unchanged then.
+        """
+        entries = bias.tensor.numpy().astype(np.float64) + shift
+        self._put_bias(site, bias, _cast(site, entries, bias.tensor.dtype))
+
+    def _put_bias(self, site: MatMulSite, bias: Bias, tensor: ir.Tensor[np.ndarray]) -> None:
+        _exchange(bias.node, bias.operand, self._initializer(site, "bias", tensor))
+
+    def _put(self, site: MatMulSite, weight: np.ndarray) -> None:
+        self._put_tensor(site, _cast(site, weight))
+
+    def _put_tensor(self, site: MatMulSite, tensor: ir.Tensor[np.ndarray]) -> None:
+        value = self._initializer(site, "weight", tensor)
+        for node in site.nodes:
+            _set_weight(node, value)
+        _remove_old_weight(site)
+
+    def _set_last_size(self, site: MatMulSite, reshape: ir.Node, size: int) -> None:
+        """Let the shape that ``reshape`` gives end with ``size``, unless it is inferred; see `graph.heads`."""
+        shape = reshape.inputs[1]
+        concat = None if shape is None else shape.producer()
+        pieces = [shape] if concat is None or op_of(concat) != "Concat" else list(concat.inputs)
+        tensor = constant_vector(pieces[-1])
+        assert tensor is not None, "found by graph.heads"
+        entries = tensor.numpy().copy()
+        if entries[-1] == INFERRED:
+            return
+        entries[-1] = size
+        new = self._initializer(site, "shape", ir.Tensor(entries, dtype=tensor.dtype))
+        if len(pieces) > 1:
+            assert concat is not None
+            name = self._free_name(site, "joined_shape")
+            joined = ir.Node("", "Concat", [*pieces[:-1], new], concat.attributes.values(), name=name)
+            joined.outputs[0].name, joined.outputs[0].type = name, ir.TensorType(tensor.dtype)
+            self._graph.insert_before(reshape, joined)
+            new = joined.outputs[0]
+        _exchange(reshape, 1, new)
+
+    def _multiply_before(self, site: MatMulSite, node: ir.Node, rows: ir.Value | None, left: ir.Value) -> ir.Value:
+        """Insert rows @ left before ``node`` and return the product."""
+        name = self._free_name(site, "left_product")
+        shape = node.outputs[0].shape or (None if rows is None else rows.shape)
+        product = ir.Value(name=name, type=left.type, shape=_with_last_size(shape, left))
+        self._graph.insert_before(node, ir.Node("", "MatMul", [rows, left], outputs=[product], name=name))
+        return product
+
+    def _multiply_after(self, site: MatMulSite, lookup: ir.Node, left: ir.Value, right: ir.Value) -> None:
+        """Let ``lookup`` read ``left``; insert the product with ``right``, which takes over its name and its output."""
+        looked_up = lookup.outputs[0]
+        product = ir.Value(name=looked_up.name, type=looked_up.type, shape=looked_up.shape)
+        looked_up.replace_all_uses_with(product, replace_graph_outputs=True)
+        multiply = ir.Node("", "MatMul", [looked_up, right], outputs=[product], name=lookup.name)
+        self._graph.insert_after(lookup, multiply)
+        lookup.name = looked_up.name = self._free_name(site, "left_lookup")
+        looked_up.shape = _with_last_size(looked_up.shape, left)
+        _set_weight(lookup, left)
+
+    def _initializer(self, site: MatMulSite, suffix: str, tensor: ir.Tensor[np.ndarray]) -> ir.Value:
+        name = self._free_name(site, suffix)
+        tensor.name = name
+        stored = self._store(tensor)
+        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=stored)
+        self._graph.register_initializer(value)
+        return value
+
+    def _free_name(self, site: MatMulSite, suffix: str) -> str:
+        name = free_name(f"{site.name}/{suffix}", self._taken)
+        self._taken.add(name)
+        return name
+
+
+def _cast(site: MatMulSite, entries: np.ndarray, dtype: ir.DataType | None = None) -> ir.Tensor[np.ndarray]:
+    """Return ``entries`` in ``dtype``, or in the type of the weight of ``site``."""
+    dtype = dtype or site.weight.dtype
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(entries.astype(dtype.numpy(), copy=False))
+    if not np.isfinite(cast).all():
+        raise OptionError(
+            f"site {site.name!r} would get entries that are not finite in {dtype.name}: exclude it, "
+            "or convert the model to FLOAT first"
+        )
+    return ir.Tensor(cast, dtype=dtype)
+
+
+def _exchange(node: ir.Node, operand: int, value: ir.Value) -> None:
+    """Let ``node`` read ``value`` as its ``operand``, and remove what it read if nothing else needs it."""
+    old = node.inputs[operand]
+    node.replace_input_with(operand, value)
+    if old is not None:
+        _remove_unused(old)
+
+
+def _set_weight(node: ir.Node, value: ir.Value) -> None:
+    """Give ``node`` the constant ``value`` (in, out) as its weight."""
+    operator = WEIGHT_OPERATORS[op_of(node)]
+    node.replace_input_with(operator.weight, value)
+    if operator.transpose is not None:
+        node.attributes.pop(operator.transpose, None)
+
+
+def _with_last_size(shape: ir.Shape | None, left: ir.Value) -> ir.Shape | None:
+    """Return ``shape`` with the rank of ``left`` as its last size."""
+    if shape is None or left.shape is None:
+        return None
+    return ir.Shape([*shape.dims[:-1], left.shape[1]])
+
+
+def _remove_old_weight(site: MatMulSite) -> None:
+    """Remove what the weight of ``site`` was stored in and read through, as far as nothing needs it."""
+    for view in reversed(list(views_of(site.weight.source))):
+        _remove_unused(view)
+
+
+def _remove_unused(value: ir.Value) -> None:
+    node, graph = value.producer(), value.graph
+    if graph is None or value.uses() or value.is_graph_output():
+        return  # removed before, or needed
+    if node is None:
+        del graph.initializers[str(value.name)]
+        return
+    operands = [operand for operand in node.inputs if operand is not None]
+    graph.remove(node, safe=True)
+    for operand in operands:  # a scale or a zero point, if this was their last use
+        _remove_unused(operand)

@@ -1,0 +1,133 @@
+"""Second moments of values of the graph, summed up while the model runs, and token frequencies."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy.linalg.blas import dsyrk
+
+from squeeze_onnx.spectral.moments import SecondMoment, TokenFrequency
+
+
+class Accumulator(Protocol):
+    """Sums up one value."""
+
+    def rows(self, value: np.ndarray) -> np.ndarray:
+        """Flatten a value of the graph to one row a token."""
+        ...
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take in some rows."""
+        ...
+
+    def moments(self) -> SecondMoment | TokenFrequency:
+        """Return the moments of all rows taken in, at the end."""
+        ...
+
+
+CHUNK = 512
+"""So many tokens are gathered before their products are summed: a sum reads and writes the whole matrix."""
+
+
+class GramSum:
+    """XᵀX of activations, summed in float64."""
+
+    def __init__(self, features: int) -> None:
+        # Only one triangle is added to; Fortran order is BLAS's own.
+        self._triangle = np.zeros((features, features), order="F")
+        self._total = np.zeros(features)
+        self._tokens = 0
+        self._waiting: list[np.ndarray] = []
+
+    def rows(self, value: np.ndarray) -> np.ndarray:
+        """Flatten (…, features) to (tokens, features)."""
+        return value.reshape(-1, value.shape[-1])
+
+    def add(self, rows: np.ndarray) -> None:
+        """Keep some rows until there are enough to multiply."""
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= CHUNK:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        exact = np.concatenate(self._waiting, dtype=np.float64)
+        self._triangle = dsyrk(1.0, exact.T, beta=1.0, c=self._triangle, overwrite_c=True)
+        self._total += exact.sum(axis=0)
+        self._tokens += len(exact)
+        self._waiting.clear()
+
+    def moments(self) -> SecondMoment:
+        """Return the moments of all rows, at the end."""
+        if self._waiting:
+            self._sum_up()
+        self._triangle += np.triu(self._triangle, 1).T
+        return SecondMoment(self._triangle, self._tokens, self._total)
+
+
+class LookupCount:
+    """How often each row of a table is looked up."""
+
+    def __init__(self, table_rows: int) -> None:
+        self._counts = np.zeros(table_rows)
+
+    def rows(self, value: np.ndarray) -> np.ndarray:
+        """Flatten indices."""
+        return value.reshape(-1)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Count some indices."""
+        # Gather counts negative indices from the end.
+        self._counts += np.bincount(rows % len(self._counts), minlength=len(self._counts))
+
+    def moments(self) -> TokenFrequency:
+        """Return the counts."""
+        return TokenFrequency(self._counts)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a value is summed up."""
+
+    accumulator: Callable[[int], Accumulator]
+    features: int
+
+    @property
+    def cost(self) -> int:
+        """Products for each token."""
+        return self.features**2 if self.accumulator is GramSum else 1
+
+
+Heard = dict[str, SecondMoment | TokenFrequency]
+"""Moments by the name of the value that they are of."""
+
+
+class ValueSums:
+    """Sums up the moments of some values of the graph, padding excluded."""
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self._sums = {name: kind.accumulator(kind.features) for name, kind in kinds.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The values."""
+        return tuple(self._sums)
+
+    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
+        """Add one batch."""
+        for accumulator, value in zip(self._sums.values(), values, strict=True):
+            accumulator.add(without_padding(accumulator.rows(value), mask))
+
+    def heard(self) -> Heard:
+        """Return the moments at the end."""
+        return {name: accumulator.moments() for name, accumulator in self._sums.items()}
+
+
+def without_padding(rows: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Return the rows that ``mask`` calls text.
+
+    What does not run over all positions (a pooler's input) has no padding: all its rows count.
+    """
+    if mask is None or len(rows) != mask.size:
+        return rows
+    return rows[mask.reshape(-1) > 0]

@@ -1,0 +1,90 @@
+"""The gate: how much of a task's metric may be lost, and which rows have a say in it.
+
+Three sets of rows, so that nothing is tuned on what it is judged by: calibration reads texts of the train split without their
+labels, budgets are searched on labelled rows of the train split that calibration did not read, and the gate itself stands on the
+dev set.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_rows
+from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.data.glue import Task, find_task
+from squeeze_onnx.data.model_config import read_model_config
+from squeeze_onnx.data.readers import LabelledRows, read_train, read_validation
+from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS
+from squeeze_onnx.data.vocabulary import encoder_of
+from squeeze_onnx.evaluate.evaluator import Exam, Examiner
+from squeeze_onnx.graph.io.model import OnnxModel
+from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.progress import Track, silent
+
+FEWEST_ROWS = 100
+"""Rows it takes for one of them to be a point of accuracy or less."""
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """How much may be lost, in points of the primary metric of ``task``, and how that is measured.
+
+    ``data`` is a folder of GLUE splits or a hub name; ``rows`` of its train split are drawn to search on.
+    """
+
+    max_drop: float
+    task: str | None
+    data: str | Path | None
+    rows: int = 1024
+    batch_size: int = 32
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    tokenizer: Path | None = None
+
+    def __post_init__(self) -> None:
+        # The comparison is turned so that NaN is refused too.
+        if not self.max_drop >= 0:
+            raise OptionError(f"--max-drop is a number of points, 0 or more; got {self.max_drop}")
+        if self.task is None:
+            raise OptionError("--max-drop is in points of a task's metric; name the task with --task")
+        find_task(self.task)
+        if self.data is None:
+            raise OptionError(f"--task {self.task} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub")
+
+
+def set_exams(
+    model: OnnxModel,
+    gate: GateConfig,
+    config: OptimizeConfig,
+    calibration: CalibrationConfig | None,
+    track: Track = silent,
+) -> tuple[Exam, Exam]:
+    """Return what budgets are searched on and what the gate looks at; one and the same if the data has no train split.
+
+    Of a task with two dev sets (mnli) the first one counts. Raises as `read_train`, `read_validation` and `Exam.of` do, and
+    OptionError if calibration leaves fewer than `FEWEST_ROWS`.
+    """
+    assert gate.task is not None and gate.data is not None, "checked by GateConfig"
+    task = find_task(gate.task)
+    settings = read_model_config(model.folder)
+    encoder = encoder_of(model, settings, gate.tokenizer, max_tokens=gate.max_tokens)
+    examiner = Examiner(task, settings, encoder, config.provider, gate.batch_size, config.seed)
+    final = Exam.of(examiner, read_validation(task, gate.data)[0], model.path, track)
+    train = read_train(task, gate.data)
+    if train is None:
+        return final, final
+    return Exam.of(examiner, _held_out(train, task, gate, calibration, config.seed), model.path, track), final
+
+
+def _held_out(
+    train: LabelledRows, task: Task, gate: GateConfig, calibration: CalibrationConfig | None, seed: int
+) -> LabelledRows:
+    """Draw rows of the train split none of whose texts calibration reads."""
+    read = {text for texts in (calibration_rows(calibration) if calibration else ()) for text in texts}
+    free = np.array([number for number, texts in enumerate(train.texts) if read.isdisjoint(texts)])
+    if len(free) < FEWEST_ROWS:
+        raise OptionError(
+            f"the {train.split.name} split of {task.name} has {len(free)} rows that calibration does not read, and a point "
+            f"cannot be told on fewer than {FEWEST_ROWS}: lower --calibration-rows, or give --data more rows"
+        )
+    return train.pick(np.random.default_rng(seed).permutation(free)[: gate.rows])

@@ -1,0 +1,167 @@
+"""Package: a model's folder → a bundle for a device, complete and checked."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, get_args
+
+from squeeze_onnx.data.companions import LICENCES
+from squeeze_onnx.data.model_config import read_model_config
+from squeeze_onnx.data.vocabulary import encoder_of
+from squeeze_onnx.graph.io.model import OnnxModel, load_model, refuse_overwriting_input
+from squeeze_onnx.graph.io.size import measure_size
+from squeeze_onnx.runtime.ort_format import operators_config, required_operators, write_ort
+from squeeze_onnx.support.environment import environment
+from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.reservation import reserved
+from squeeze_onnx.support.staging import staged_file, staged_folder
+from squeeze_onnx.workflows.packaging.archive import is_archive, write_archive
+from squeeze_onnx.workflows.packaging.manifest import Manifest
+from squeeze_onnx.workflows.packaging.measured import read_measured
+from squeeze_onnx.workflows.packaging.smoke_test import LONGEST, Answer, ask, example
+from squeeze_onnx.workflows.packaging.verification import Bundle
+
+Target = Literal["edge"]
+Form = Literal["both", "onnx", "ort"]
+
+ONNX, ORT = "model.onnx", "model.ort"
+CONFIG = "required_operators.config"
+_SETTINGS = ("config.json", "tokenizer_config.json", *LICENCES)
+
+
+@dataclass(frozen=True)
+class PackageConfig:
+    """What goes into a bundle.
+
+    ``form`` is which files of the model: ONNX, ONNX Runtime's own, or both. ``licence`` is that of the source model; None reads
+    it from the model card (README.md) beside the model, where there is one. ``measured`` are JSON reports of `optimize`,
+    `validate` and `bench` on this very model. ``tokenizer`` overrides the tokenizer.json beside it.
+    """
+
+    target: Target = "edge"
+    form: Form = "both"
+    licence: str | None = None
+    measured: tuple[Path, ...] = ()
+    tokenizer: Path | None = None
+
+    def __post_init__(self) -> None:
+        for option, value, known in (("target", self.target, Target), ("form", self.form, Form)):
+            if value not in get_args(known):
+                raise OptionError(f"--{option} is one of {', '.join(get_args(known))}; got {value!r}")
+
+
+def package(path: str | Path, out: str | Path, config: PackageConfig | None = None, *, force: bool = False) -> Bundle:
+    """Write the model at ``path`` with all it needs to ``out``: an archive if that ends in .zip, else a folder.
+
+    It appears whole or not at all; equal input and packages give equal bytes. Every form of the model has answered a
+    question, alike, before anything appears. Raises a SqueezeError subclass for what is wrong with model, tokenizer, options or
+    output.
+    """
+    config = config or PackageConfig()
+    out = Path(out)
+    model = load_model(path)
+    refuse_overwriting_input(model, out)
+    with _staged(out, force=force) as folder:
+        models = _copy_model(model, folder, config.form)
+        settings = read_model_config(model.folder)
+        encoder = encoder_of(model, settings, config.tokenizer, max_tokens=LONGEST)
+        shutil.copyfile(encoder.path, folder / "tokenizer.json")
+        for name in _SETTINGS:
+            if (model.folder / name).is_file():
+                shutil.copyfile(model.folder / name, folder / name)
+        template = files("squeeze_onnx.workflows.packaging") / "templates" / "run.py.txt"
+        (folder / "run.py").write_bytes(template.read_bytes())
+        answers = ask(folder, models)
+        document = {
+            "target": config.target,
+            "made_by": environment()["packages"],
+            "models": models,
+            "model": _described(model),
+            "text": {
+                "head": answers[0].head,
+                "output": answers[0].output,
+                "labels": _labels(settings.labels, answers[0]),
+                "max_tokens": encoder.max_tokens,
+                "first_position": settings.first_position,
+                "example": example(),
+            },
+            "licence": config.licence or _licence_of_card(model.folder),
+            "measured": _measured(model, config.measured),
+        }
+        manifest = Manifest.describing(folder, document)
+        manifest.write(folder)
+        return Bundle.of(out, folder, manifest, answers)
+
+
+@contextmanager
+def _staged(out: Path, *, force: bool) -> Iterator[Path]:
+    """Yield an empty folder to fill, which becomes the folder or the archive ``out`` if the block succeeds."""
+    if not is_archive(out):
+        with staged_folder(out, force=force) as folder:
+            yield folder
+        return
+    with (
+        reserved(out),
+        staged_file(out, force=force) as partial,
+        TemporaryDirectory(dir=partial.parent, prefix=f".{out.name}.partial-") as folder_name,
+    ):
+        yield Path(folder_name)
+        write_archive(Path(folder_name), partial)
+
+
+def _copy_model(model: OnnxModel, folder: Path, form: Form) -> list[str]:
+    """Put the model into ``folder``; return the names of its forms, the one that is quickest to open first."""
+    models = []
+    if form != "onnx":
+        write_ort(model.path, folder / ORT)
+        (folder / CONFIG).write_text(operators_config(required_operators(folder / ORT)), encoding="utf-8", newline="\n")
+        models.append(ORT)
+    if form != "ort":
+        shutil.copyfile(model.path, folder / ONNX)
+        for file in model.data_files:
+            target = folder / file.relative_to(model.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        models.append(ONNX)
+    return models
+
+
+def _described(model: OnnxModel) -> dict[str, Any]:
+    graphs = (model.ir.graph, *model.ir.graph.subgraphs())
+    operators = sorted({(node.domain or "ai.onnx", node.op_type) for graph in graphs for node in graph})
+    domains = sorted({domain for domain, _ in operators})
+    size = measure_size(model)
+    return {
+        "opset": {domain or "ai.onnx": version for domain, version in sorted(model.ir.graph.opset_imports.items())},
+        "operators": {domain: [name for found, name in operators if found == domain] for domain in domains},
+        "parameters": size.parameters,
+        "bytes": size.bytes,
+        "sha256": dict(size.sha256),
+    }
+
+
+def _labels(names: tuple[str, ...], answer: Answer) -> list[str]:
+    """Return the class names of a classifier, by number where its config.json has none; no others have labels."""
+    if answer.head not in ("class_logits", "token_logits"):
+        return []
+    return list(names) or [str(number) for number in range(answer.values.shape[1])]
+
+
+def _licence_of_card(folder: Path) -> str | None:
+    """Return the licence that the front matter of a model card names."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    front_matter = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
+    named = re.search(r"^license:[ \t]*(\S+)", front_matter[1], re.MULTILINE) if front_matter else None
+    return named[1] if named else None
+
+
+def _measured(model: OnnxModel, reports: tuple[Path, ...]) -> dict[str, Any]:
+    digests = measure_size(model).sha256.values()
+    return dict(read_measured(path, digests) for path in reports)

@@ -1,0 +1,211 @@
+"""Search: the smallest model whose task metric drops by at most so many points.
+
+Budgets are bisected on rows that the gate does not look at (see `squeeze_onnx.workflows.gate`); the model found is then held
+against the dev set. Only if it fails there is a larger one asked, in doubling steps, and the report lists every such look.
+"""
+
+import shutil
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from squeeze_onnx.compress.calibration_source import CalibrationConfig, load_calibration
+from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
+from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.compress.preparing import open_model
+from squeeze_onnx.compress.squeezing import carry_out, plan_for
+from squeeze_onnx.compress.survey import Survey
+from squeeze_onnx.compress.survey_cache import check_cache, survey_of
+from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.evaluator import Exam
+from squeeze_onnx.graph.io.model import OnnxModel, refuse_overwriting_input
+from squeeze_onnx.graph.io.size import ModelSize, measure_size
+from squeeze_onnx.graph.io.spilling import spill_file
+from squeeze_onnx.runtime.providers import resolve_provider
+from squeeze_onnx.support.errors import GateError, OptionError
+from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.staging import staged_folder
+from squeeze_onnx.support.stopwatch import Stopwatch
+from squeeze_onnx.workflows.gate import GateConfig, set_exams
+from squeeze_onnx.workflows.optimize import examine_written, write_folder, write_report
+
+Tell = Callable[[Exam, FrontierPoint], None]
+"""Hears of every model as soon as it is graded."""
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A model of the frontier, complete in a folder of its own."""
+
+    keep: float
+    folder: Path
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Workshop:
+    """Makes candidates of one survey, each from a fresh copy of the model."""
+
+    model: Path
+    survey: Survey
+    calibration: Sequence[CalibrationBatch]
+    config: OptimizeConfig
+    before: ModelSize
+    folder: Path
+    track: Track
+
+    def make(self, keep: float) -> _Candidate:
+        """Write the candidate of budget ``keep`` into a new folder."""
+        model = open_model(self.model, self.config)
+        config = replace(self.config, keep=keep)
+        plan = plan_for(model, self.survey, config)
+        folder = self.folder / f"keep-{keep}"
+        folder.mkdir(parents=True)
+        with spill_file(folder) as store:
+            result = carry_out(
+                model, plan, self.survey, self.calibration, provider=config.provider, store=store, track=self.track
+            )
+            report = write_folder(
+                result, folder, config, self.before, Stopwatch(), batches=self.calibration, track=self.track
+            )
+        return _Candidate(keep, folder, report)
+
+
+def optimize_within(
+    path: str | Path,
+    out: str | Path,
+    gate: GateConfig,
+    config: OptimizeConfig | None = None,
+    *,
+    calibration: CalibrationConfig | None = None,
+    cache: Path | None = None,
+    force: bool = False,
+    tell: Tell = lambda exam, point: None,
+    track: Track = silent,
+) -> dict[str, Any]:
+    """Squeeze the model at ``path`` into the folder ``out`` as far as ``gate`` allows; ``out`` appears whole or not at all.
+
+    Returns the content of ``report.json``, with all that was tried under ``search``. Where ``gate.data`` has no train split the
+    dev set is searched itself, and ``search`` says so.
+
+    Raises GateError if even the largest budget fails on the dev set, and what `optimize` raises.
+    """
+    config = config or OptimizeConfig()
+    out = Path(out)
+    if config.keep is not None or config.preset is not None:
+        raise OptionError("--max-drop finds the budget itself; leave out --keep and --preset")
+    if config.distill is not None:
+        raise OptionError(
+            "--max-drop does not distill every model it looks at; leave out --distill, then give it with --plan and the "
+            "plan.json that was found"
+        )
+    if cache is not None:
+        check_cache(cache, out)
+    resolve_provider(config.provider)
+    looks = config.method == "auto" or METHODS[config.method].needs_calibration
+    if not (looks or config.refit or config.precision not in (None, "fp32")):
+        calibration = None
+    clock = Stopwatch()
+    with clock.stage("load"):
+        model = open_model(path, config)
+        refuse_overwriting_input(model, out)
+        before = measure_size(model)
+        batches = load_calibration(model, calibration) if calibration else ()
+    with staged_folder(out, force=force) as folder:
+        with clock.stage("baseline"):
+            selection, final = set_exams(model, gate, config, calibration, track)
+        survey = survey_of(model, config, batches, cache=cache, track=track)
+        with clock.stage("search"):
+            workshop = _Workshop(model.path, survey, batches, config, before, folder / "candidates", track)
+            chosen, search = _Search(workshop, gate, selection, final, tell).run(_budgets(model, survey, config))
+        for file in chosen.folder.iterdir():
+            file.rename(folder / file.name)
+        shutil.rmtree(workshop.folder)
+        found = examine_written(folder, model, survey, config, batches, clock=clock, track=track)
+        # What the chosen candidate took is a part of the search.
+        timing = {**survey.timing, **clock.seconds}
+        report = {**chosen.report, "search": search, "frontier": None, **found, "timing": timing}
+        write_report(report, folder)
+        return report
+
+
+class _Search:
+    """One search, and what it has tried so far."""
+
+    def __init__(self, workshop: _Workshop, gate: GateConfig, selection: Exam, final: Exam, tell: Tell) -> None:
+        self._workshop = workshop
+        self._gate = gate
+        self._selection = selection
+        self._final = final
+        self._tell = tell
+        self._tried: dict[str, list[FrontierPoint]] = {"selection": [], "gate": []}
+        self._best: _Candidate | None = None
+
+    def run(self, grid: Sequence[float]) -> tuple[_Candidate, dict[str, Any]]:
+        """Return the smallest candidate found that passes the gate, and the report of the search; GateError if none does."""
+        first = min(smallest_passing(grid, self._passes_selection), len(grid) - 1)
+        for keep in back_off(grid, first):
+            candidate = self._best if self._best and self._best.keep == keep else self._workshop.make(keep)
+            point = self._grade("gate", self._final, candidate)
+            if point.passed:
+                return candidate, self._report()
+            shutil.rmtree(candidate.folder)
+        metric = self._final.examiner.task.primary_metric
+        raise GateError(
+            f"no model that is smaller passes --max-drop {self._gate.max_drop:g}: with --keep {grid[-1]} {metric} still drops "
+            f"by {point.grade.drop_points:.2f} points on the {self._final.rows.split.name} split; allow more"
+        )
+
+    def _passes_selection(self, keep: float) -> bool:
+        """Grade the candidate of this budget; of all candidates only the smallest that passed stays on disk."""
+        candidate = self._workshop.make(keep)
+        point = self._grade("selection", self._selection, candidate)
+        useless = self._best if point.passed else candidate
+        if useless is not None:
+            shutil.rmtree(useless.folder)
+        if point.passed:
+            self._best = candidate
+        return point.passed
+
+    def _grade(self, stage: str, exam: Exam, candidate: _Candidate) -> FrontierPoint:
+        grade = exam.grade(candidate.folder / "model.onnx", self._workshop.track)
+        passed = grade.drop_points <= self._gate.max_drop
+        point = FrontierPoint(candidate.keep, candidate.report["size"]["optimized_bytes"], grade, passed)
+        self._tried[stage].append(point)
+        self._tell(exam, point)
+        return point
+
+    def _report(self) -> dict[str, Any]:
+        task = self._final.examiner.task
+        stages = {"selection": self._selection, "gate": self._final}
+        return {
+            "task": task.name,
+            "primary_metric": task.primary_metric,
+            "max_drop": self._gate.max_drop,
+            **{
+                stage: {
+                    "split": exam.rows.split.name,
+                    "rows": len(exam.rows.texts),
+                    "baseline": exam.baseline_metric,
+                    "points": [point.to_json() for point in self._tried[stage]],
+                }
+                for stage, exam in stages.items()
+            },
+        }
+
+
+def _budgets(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> tuple[float, ...]:
+    """Return the budgets of `GRID` that rank 1 everywhere, and the floors, fit in; raises as `plan_for` for the largest."""
+
+    def fits(keep: float) -> bool:
+        try:
+            plan_for(model, survey, replace(config, keep=keep))
+        except OptionError:
+            return False
+        return True
+
+    plan_for(model, survey, replace(config, keep=GRID[-1]))
+    return GRID[bisect_left(GRID, True, key=fits) :]

@@ -1,0 +1,163 @@
+from pathlib import Path
+
+import pytest
+
+from squeeze_onnx.data.glue import TASKS
+from squeeze_onnx.data.model_config import ModelConfig
+from squeeze_onnx.evaluate.head_choice import choose_head
+from squeeze_onnx.evaluate.heads import (
+    ClassLogits,
+    Head,
+    Regression,
+    SentenceEmbedding,
+    TokenEmbeddings,
+    TokenLogits,
+    WordLogits,
+)
+from squeeze_onnx.runtime.sessions import Session, ValueSpec
+from squeeze_onnx.support.errors import ModelError, OptionError
+
+CLASSIFIER = ("BertForSequenceClassification",)
+
+
+def session(**outputs: int | list[int | str | None]) -> Session:
+    """Return a session whose outputs have these shapes; an int is a number of classes."""
+    specs = tuple(
+        ValueSpec(name, "tensor(float)", tuple(["batch", shape] if isinstance(shape, int) else shape))
+        for name, shape in outputs.items()
+    )
+    return Session("model.onnx", "cpu", (), specs, None)
+
+
+def choose(task: str | None, labels: tuple[str, ...] = (), **outputs: int | list[int | str | None]) -> Head:
+    config = ModelConfig(path=Path("config.json"), architectures=CLASSIFIER, labels=labels)
+    return choose_head(session(**outputs), config, None if task is None else TASKS[task])
+
+
+class TestClassHeads:
+    def test_logits_of_two_columns_are_classes(self) -> None:
+        assert choose("sst2", logits=2) == ClassLogits("logits", (0, 1))
+
+    def test_without_a_task_the_classes_stay_in_the_models_order(self) -> None:
+        assert choose(None, ("b", "a"), logits=2) == ClassLogits("logits", (0, 1))
+
+    def test_one_column_is_a_regression(self) -> None:
+        assert choose("stsb", logits=1) == Regression("logits")
+
+    def test_a_classifier_may_call_its_output_otherwise(self) -> None:
+        assert choose("sst2", linear_73=2) == ClassLogits("linear_73", (0, 1))
+
+    def test_a_number_of_columns_that_varies_is_looked_up_in_the_config(self) -> None:
+        assert choose("mnli", ("LABEL_0", "LABEL_1", "LABEL_2"), logits=["batch", "classes"]) == ClassLogits(
+            "logits", (0, 1, 2)
+        )
+
+    def test_a_number_of_columns_that_nobody_knows_is_an_error(self) -> None:
+        with pytest.raises(ModelError, match=r"model\.onnx: neither output 'logits' nor a config\.json says how many"):
+            choose("mnli", logits=["batch", "classes"])
+
+    def test_logits_of_three_dimensions_are_classes_of_tokens(self) -> None:
+        assert choose(None, logits=["batch", "tokens", 9]) == TokenLogits("logits")
+        assert choose(None, logits=["batch", "tokens", "classes"]) == TokenLogits("logits")
+
+    def test_tokens_cannot_be_scored_on_a_task(self) -> None:
+        with pytest.raises(
+            OptionError, match=r"--task sst2 asks about whole texts, but model\.onnx answers for every token"
+        ):
+            choose("sst2", logits=["batch", "tokens", 9])
+
+    def test_many_classes_of_tokens_are_words(self) -> None:
+        assert choose(None, logits=["batch", "tokens", 30522]) == WordLogits("logits")
+
+    def test_logits_of_four_dimensions_are_nothing_known(self) -> None:
+        with pytest.raises(
+            ModelError, match="output 'logits' has 4 dimensions; logits have two, those of tokens three"
+        ):
+            choose(None, logits=["batch", "heads", "tokens", 9])
+
+
+class TestLabelOrder:
+    @pytest.mark.parametrize(
+        ("task", "labels", "order"),
+        [
+            ("sst2", ("LABEL_0", "LABEL_1"), (0, 1)),
+            ("sst2", ("0", "1"), (0, 1)),
+            ("sst2", ("NEGATIVE", "POSITIVE"), (0, 1)),
+            ("sst2", ("POS", "NEG"), (1, 0)),
+            ("mnli", ("CONTRADICTION", "NEUTRAL", "ENTAILMENT"), (2, 1, 0)),
+            ("mnli", ("contradiction", "entailment", "neutral"), (1, 2, 0)),
+            ("rte", ("not_entailment", "entailment"), (1, 0)),
+            ("wnli", ("entailment", "not-entailment"), (1, 0)),
+            ("mrpc", ("equivalent", "not_equivalent"), (1, 0)),
+            ("cola", ("acceptable", "unacceptable"), (1, 0)),
+            ("qqp", ("not_duplicate", "duplicate"), (0, 1)),
+        ],
+    )
+    def test_names_decide_if_they_say_anything(
+        self, task: str, labels: tuple[str, ...], order: tuple[int, ...]
+    ) -> None:
+        assert choose(task, labels, logits=len(labels)) == ClassLogits("logits", order)
+
+    def test_names_of_something_else_are_refused_with_both_lists(self) -> None:
+        with pytest.raises(OptionError, match=r"sst2 has the labels negative, positive, but .* joy, anger"):
+            choose("sst2", ("joy", "anger"), logits=2)
+
+    def test_another_number_of_labels_is_refused_with_both(self) -> None:
+        with pytest.raises(
+            OptionError, match=r"--task sst2 has 2 labels \(negative, positive\), but model\.onnx has 3 labels$"
+        ):
+            choose("sst2", logits=3)
+
+    def test_classes_are_no_score(self) -> None:
+        with pytest.raises(OptionError, match=r"--task stsb has a score, but model\.onnx has 2 labels \(no, yes\)"):
+            choose("stsb", ("no", "yes"), logits=2)
+
+    def test_a_score_is_no_class(self) -> None:
+        with pytest.raises(OptionError, match=r"--task rte has 2 labels .* but model\.onnx has a score"):
+            choose("rte", logits=1)
+
+
+def encoder_head(task: str | None = "stsb", **outputs: list[int | str | None]) -> Head:
+    return choose_head(session(**outputs), ModelConfig(), None if task is None else TASKS[task])
+
+
+TOKENS: list[int | str | None] = ["batch", "tokens", 8]
+POOLED: list[int | str | None] = ["batch", 8]
+
+
+class TestEmbeddingHeads:
+    def test_token_embeddings_are_pooled_outside(self) -> None:
+        assert encoder_head(last_hidden_state=TOKENS) == TokenEmbeddings("last_hidden_state")
+
+    def test_the_poolers_output_is_passed_over(self) -> None:
+        assert encoder_head(pooler_output=POOLED, last_hidden_state=TOKENS) == TokenEmbeddings("last_hidden_state")
+
+    def test_an_embedding_pooled_in_the_graph_comes_first(self) -> None:
+        assert encoder_head(token_embeddings=TOKENS, sentence_embedding=POOLED) == SentenceEmbedding(
+            "sentence_embedding"
+        )
+
+    def test_the_last_of_all_hidden_states_is_taken(self) -> None:
+        assert encoder_head(hidden_states_1=TOKENS, last_hidden_state=TOKENS) == TokenEmbeddings("last_hidden_state")
+
+    def test_names_of_another_exporter_will_do(self) -> None:
+        assert encoder_head(layer_norm_12=TOKENS, tanh=POOLED) == TokenEmbeddings("layer_norm_12")
+        assert encoder_head(output=POOLED) == SentenceEmbedding("output")
+
+    def test_token_ids_handed_through_are_no_embedding(self) -> None:
+        ids = ValueSpec("output", "tensor(int64)", ("batch", "tokens"))
+        pooled = ValueSpec("461", "tensor(float)", ("batch", 384))
+        model = Session("model.onnx", "cpu", (), (ids, pooled), None)
+        assert choose_head(model, ModelConfig(), TASKS["stsb"]) == SentenceEmbedding("461")
+
+    def test_without_a_task_embeddings_can_be_compared(self) -> None:
+        assert encoder_head(None, last_hidden_state=TOKENS) == TokenEmbeddings("last_hidden_state")
+
+    @pytest.mark.parametrize("task", ["sst2", "mrpc", "mnli"])
+    def test_embeddings_classify_nothing(self, task: str) -> None:
+        with pytest.raises(OptionError, match=rf"--task {task} needs a model with a class head, .*stsb only"):
+            encoder_head(task, last_hidden_state=TOKENS)
+
+    def test_outputs_that_are_neither_are_named(self) -> None:
+        with pytest.raises(ModelError, match=r"neither class logits nor embeddings among its outputs: pooler_output"):
+            encoder_head(pooler_output=POOLED)

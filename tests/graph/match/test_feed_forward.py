@@ -1,0 +1,109 @@
+"""Which weights lie around neurons that can be taken out one by one."""
+
+import re
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from squeeze_onnx.graph.match.feed_forward import FeedForward, find_feed_forwards
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.rewrite.rewriter import Rewriter
+from squeeze_onnx.support.errors import OptionError
+from tests.graph.execution import run
+from tests.graph.tiny_graphs import random_weight, tiny_model
+
+IN, NEURONS, OUT = 4, 6, 3
+CONSTANTS: dict[str, Any] = {
+    "W": random_weight(IN, NEURONS),
+    "G": random_weight(IN, NEURONS, seed=1),
+    "V": random_weight(NEURONS, OUT, seed=2),
+    "b": random_weight(NEURONS, seed=3),
+    "half": np.array(0.5, np.float32),
+    "one": np.ones(1, np.float32),
+    "matrix": random_weight(1, NEURONS, seed=4),
+    "shape": np.array([0, 2, 3]),
+}
+X = random_weight(5, IN, seed=9)
+KEPT = np.array([1, 2, 5])
+
+
+def block_model(body: str) -> ir.Model:
+    words = set(re.findall(r"\w+", body))
+    used = {name: value for name, value in CONSTANTS.items() if name in words}
+    return tiny_model(f"g (float[B,4] x) => (float[B,3] z) {{ {body} }}", **used)
+
+
+def blocks(model: ir.Model) -> tuple[FeedForward, ...]:
+    return find_feed_forwards(find_sites(model).sites)
+
+
+SLICED = {
+    "relu": "a = MatMul(x, W) h = Relu(a) z = MatMul(h, V)",
+    "bias": "a = MatMul(x, W) c = Add(a, b) h = Relu(c) z = MatMul(h, V)",
+    "bias behind Identity": "i = Identity(b) a = MatMul(x, W) c = Add(i, a) h = Relu(c) z = MatMul(h, V)",
+    "Gemm": "a = Gemm(x, W, b) h = Relu(a) z = Gemm(h, V)",
+    "gelu": "a = MatMul(x, W) e = Erf(a) f = Add(e, one) g = Mul(a, f) h = Mul(g, half) z = MatMul(h, V)",
+    "gate": "a = MatMul(x, W) g = MatMul(x, G) s = Sigmoid(g) t = Mul(g, s) h = Mul(a, t) z = MatMul(h, V)",
+}
+
+
+@pytest.mark.parametrize("body", SLICED.values(), ids=SLICED)
+class TestSliced:
+    def test_loses_neurons_as_if_the_rest_returned_nothing(self, body: str) -> None:
+        model = block_model(body)
+        (block,) = blocks(model)
+        after = block.after.weight.numpy()
+        expected_weight = np.zeros_like(after)
+        expected_weight[KEPT] = after[KEPT]
+        expected = model.clone()
+        Rewriter(expected).replace(blocks(expected)[0].after, expected_weight)
+        Rewriter(model).slice(block, KEPT, after[KEPT])
+        assert block.columns == NEURONS
+        np.testing.assert_allclose(run(model, {"x": X})[0], run(expected, {"x": X})[0], rtol=1e-5, atol=1e-6)
+
+    def test_leaves_weights_of_the_new_shapes_only(self, body: str) -> None:
+        model = block_model(body)
+        (block,) = blocks(model)
+        Rewriter(model).slice(block, KEPT, block.after.weight.numpy()[KEPT])
+        sizes = {dim for value in model.graph.initializers.values() if value.shape for dim in value.shape.numpy()}
+        assert NEURONS not in sizes
+        (smaller,) = blocks(model)
+        assert smaller.columns == len(KEPT)
+
+
+LEFT_ALONE = {
+    "softmax mixes neurons": "a = MatMul(x, W) h = Softmax(a) z = MatMul(h, V)",
+    "a constant of two axes": "a = MatMul(x, W) h = Add(a, matrix) z = MatMul(h, V)",
+    "no weight before": "h = Concat<axis = 1>(x, y) i = Relu(h) z = MatMul(i, V)",
+    "an input beside the neurons": "a = MatMul(x, W) c = Concat<axis = 1>(x, y) h = Add(a, c) z = MatMul(h, V)",
+    "neurons are read elsewhere": "a = MatMul(x, W) h = Relu(a) m = ReduceMax(a) u = MatMul(h, V) z = Add(u, m)",
+    "another weight reads them too": "a = MatMul(x, W) h = Relu(a) u = MatMul(h, V) v = MatMul(h, U) z = Add(u, v)",
+    "a weight used twice": "a = MatMul(x, W) c = MatMul(x, W) d = Add(a, c) h = Relu(d) z = MatMul(h, V)",
+}
+
+
+@pytest.mark.parametrize("body", LEFT_ALONE.values(), ids=LEFT_ALONE)
+def test_left_alone(body: str) -> None:
+    words = set(re.findall(r"\w+", body))
+    constants = {**CONSTANTS, "U": random_weight(NEURONS, OUT, seed=5)}
+    used = {name: value for name, value in constants.items() if name in words}
+    model = tiny_model(f"g (float[B,4] x, float[B,2] y) => (float[B,3] z) {{ {body} }}", **used)
+    assert blocks(model) == ()
+
+
+def test_neurons_that_the_model_returns_are_left_alone() -> None:
+    model = tiny_model(
+        "g (float[B,4] x) => (float[B,3] z, float[B,6] h) { a = MatMul(x, W) h = Relu(a) z = MatMul(h, V) }",
+        W=CONSTANTS["W"],
+        V=CONSTANTS["V"],
+    )
+    assert blocks(model) == ()
+
+
+def test_a_weight_of_another_shape_is_refused() -> None:
+    model = block_model(SLICED["relu"])
+    (block,) = blocks(model)
+    with pytest.raises(OptionError, match=r"needs a weight of shape \(3, 3\), not \(6, 3\)"):
+        Rewriter(model).slice(block, KEPT, block.after.weight.numpy())
