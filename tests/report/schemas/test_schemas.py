@@ -9,13 +9,13 @@ from typing import Any, get_args
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
-from squeeze_onnx.benchmark import BenchConfig, bench
-from squeeze_onnx.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.pipeline import analyze, optimize
-from squeeze_onnx.recipe import read_recipe, recipe_schema
-from squeeze_onnx.recipe_run import run_recipe
 
+from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.evaluate.benchmark import BenchConfig, bench
 from squeeze_onnx.report.schemas import SchemaName, load_schema
+from squeeze_onnx.workflows.optimize import analyze, optimize
+from squeeze_onnx.workflows.recipe import read_recipe, recipe_schema
+from squeeze_onnx.workflows.recipe_run import run_recipe
 from tests.recipes import RECIPE
 from tests.tiny_encoder import SENTENCES, encoder_model, write_model_folder
 
