@@ -22,6 +22,7 @@ def doctor(json_path: Path | None, quiet: bool, verbose: bool) -> None:
     console = output_console(quiet=quiet or str(json_path) == "-")
     environment = found["environment"]
     console.print(f"Python {environment['python']}, {environment['platform']}, {environment['processors']} processors")
+    console.print(f"{environment['processor'] or environment['machine']}: {' '.join(environment['instruction_sets'])}")
     console.print(", ".join(f"{name} {version}" for name, version in environment["packages"].items()))
     for name, present in found["providers"].items():
         console.print(f"--provider {name}: {'available' if present else 'not in this onnxruntime'}")

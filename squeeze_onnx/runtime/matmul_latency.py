@@ -5,7 +5,6 @@ in a graph of many MatMuls whose weights together are larger than the caches, as
 """
 
 import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from squeeze_onnx.runtime.latency import measure_latency
 from squeeze_onnx.runtime.providers import import_onnxruntime
 from squeeze_onnx.runtime.sessions import Feeds, open_session
 from squeeze_onnx.support.errors import DataError
+from squeeze_onnx.support.processor import processor_name
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.staging import staged_file
 
@@ -164,16 +164,8 @@ def _many_matmuls(shape: Shape, count: int, generator: np.random.Generator) -> o
 def _fingerprint(setting: Setting) -> str:
     """Return what stands for the machine, the version of onnxruntime and the ``setting`` in the name of a file."""
     version = import_onnxruntime().__version__
-    machine = {"setting": asdict(setting), "processor": _processor(), "onnxruntime": version}
+    machine = {"setting": asdict(setting), "processor": processor_name(), "onnxruntime": version}
     return sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _processor() -> str:
-    """Return the model of the processor, as far as the system tells it."""
-    information = Path("/proc/cpuinfo")
-    if not information.exists():
-        return platform.processor()
-    return next((line for line in information.read_text().splitlines() if line.startswith("model name")), "")
 
 
 def _read(path: Path) -> dict[Shape, float]:

@@ -5,16 +5,26 @@ import platform
 from importlib import metadata
 from typing import Any
 
-PACKAGES = ("squeeze-onnx", "numpy", "scipy", "onnx", "onnx-ir", "tokenizers", "onnxruntime", "onnxruntime-gpu")
+from squeeze_onnx.support.processor import instruction_sets, processor_name
+
+PACKAGES = (
+    *("squeeze-onnx", "numpy", "scipy", "onnx", "onnx-ir", "tokenizers"),
+    *("onnxruntime", "onnxruntime-gpu", "openvino", "nncf"),
+)
 
 
 def environment() -> dict[str, Any]:
-    """Versions of what computed the result (installed packages only), the platform and the number of processors."""
+    """Versions of what computed the result (installed packages only), the platform and its processors.
+
+    ``instruction_sets`` are those that matter for products of matrices.
+    """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
+        "processor": processor_name(),
+        "instruction_sets": list(instruction_sets()),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
 

@@ -1,3 +1,4 @@
+from squeeze_onnx.support.processor import instruction_sets
 from squeeze_onnx.workflows.doctor import ABILITIES, Ability, examine
 
 
@@ -13,3 +14,4 @@ def test_the_examination_names_every_ability_and_provider() -> None:
     assert [entry["what"] for entry in found["abilities"]] == [ability.what for ability in ABILITIES]
     assert found["providers"]["cpu"] is True
     assert found["environment"]["packages"]["numpy"]
+    assert found["environment"]["instruction_sets"] == list(instruction_sets())
