@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.graph.execution import PRECISE_INTEGERS
 from tests.text_models import SPECIAL, write_tokenizer
 
 _TEXT = (
@@ -195,6 +196,8 @@ def outputs(folder: Path) -> np.ndarray:
     """Run the model of ``folder`` on `batch` with onnxruntime; return its one output."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(*PRECISE_INTEGERS)
+    session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
     output: np.ndarray = session.run(None, batch())[0]
     return output

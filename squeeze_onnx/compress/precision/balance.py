@@ -7,7 +7,7 @@ al. 2024, arXiv 2404.00456) spreads outliers of both over all channels. What is 
 rounded and refitted, and that of least error counts, the factors as they came among them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -24,14 +24,21 @@ RANGE = 8.0
 
 _SEED = 0
 
+RoundWeight = Callable[[np.ndarray], np.ndarray]
+"""What becomes of a weight as it is stored."""
 
-def quantizable(factors: Factors, moments: Moments) -> Factors:
-    """Return the factors (in, r), (r, out) whose int8 rounding keeps x L R best; the left one is rounded already.
 
-    ``moments`` are those of x; the right factor is that of `refit_right`, not rounded.
+def quantizable(factors: Factors, moments: Moments, round_left: RoundWeight = round_columns) -> Factors:
+    """Return the factors (in, r), (r, out) whose rounding keeps x L R best; neither is rounded yet.
+
+    ``moments`` are those of x. The right factor is fitted by `refit_right` to the left one as ``round_left`` leaves it, so the
+    two belong together: whoever stores one stores the other.
     """
-    candidates = [_refitted(each, factors, moments) for each in _candidates(factors, moments)]
-    return min(candidates, key=lambda each: rounding_error(each, factors, moments))
+    candidates = [
+        Factors(each.left, refit_right(round_left(each.left), factors, moments))
+        for each in _candidates(factors, moments)
+    ]
+    return min(candidates, key=lambda each: rounding_error(each, factors, moments, round_left))
 
 
 def refit_right(left: np.ndarray, target: Factors, moments: Moments) -> np.ndarray:
@@ -44,18 +51,15 @@ def refit_right(left: np.ndarray, target: Factors, moments: Moments) -> np.ndarr
     return refitted
 
 
-def rounding_error(factors: Factors, target: Factors, moments: Moments) -> float:
-    """Return the mean squared error of x L̂ R̂ against the target's, both factors and the product between them in int8."""
-    left, right = round_columns(factors.left), round_columns(factors.right)
+def rounding_error(
+    factors: Factors, target: Factors, moments: Moments, round_left: RoundWeight = round_columns
+) -> float:
+    """Return the mean squared error of x L̂ R̂ against the target's, both factors and the product between them rounded."""
+    left, right = round_left(factors.left), round_columns(factors.right)
     products = moments.weigh(left)
     missed = products @ right - moments.weigh(target.left) @ target.right
     step = RANGE * float(np.linalg.norm(products, axis=0).max()) / ACTIVATION_STEPS
     return float(np.square(missed).sum() + step**2 / 12 * np.square(right).sum())
-
-
-def _refitted(factors: Factors, target: Factors, moments: Moments) -> Factors:
-    left = round_columns(factors.left)
-    return Factors(left, refit_right(left, target, moments))
 
 
 def _candidates(factors: Factors, moments: Moments) -> Iterator[Factors]:

@@ -17,7 +17,7 @@ from squeeze_onnx.compress.precision.balance import quantizable
 from squeeze_onnx.compress.precision.base import Evidence, Lowered
 from squeeze_onnx.compress.precision.excluded_operators import Group, choose_islands
 from squeeze_onnx.compress.precision.rounding import round_columns
-from squeeze_onnx.compress.precision.tables import Int4Rows, Int8Columns, TableForm, fits_blocks
+from squeeze_onnx.compress.precision.tables import EncodedTable, Int4Rows, Int8Columns, TableForm, fits_blocks
 from squeeze_onnx.compress.precision.through_files import through_files
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.fused.fused_layers import keep_sums_apart
@@ -109,25 +109,27 @@ def _lower(
         )
     sites = plain_weight_sites(model)
     pairs = find_factor_pairs(sites)
-    weights = {site.name: read_weight(site) for site in sites} | _balanced(model, pairs, evidence)
-    tables = _table_forms(sites, four_bits=four_bit_tables)
-    rounded = {name: (tables[name].round if name in tables else round_columns)(each) for name, each in weights.items()}
+    forms = _table_forms(sites, four_bits=four_bit_tables)
+    weights = {site.name: read_weight(site) for site in sites} | _balanced(model, pairs, evidence, forms)
+    tables = {name: form.encode(weights[name]) for name, form in forms.items()}
+    rounded = {name: tables[name].decoded() if name in tables else round_columns(w) for name, w in weights.items()}
     groups = _groups(sites, pairs)
     islands = choose_islands(model, groups, rounded, evidence, round_rows=True)
     kept = {site.name for site in islands.kept}
     lowered = tuple(site.name for site in sites if site.name not in kept)
     products = [site for site in sites if site.name in lowered and site.name not in tables]
     rewriter = Rewriter(model)
-    for site in products:
-        rewriter.replace(site, rounded[site.name])
+    # Tables too: the ranges that a quantizer takes from data are those behind what is stored.
+    for site in sites:
+        if site.name in lowered:
+            rewriter.replace(site, rounded[site.name])
     keep_sums_apart(Inserter(model))
     nodes = [str(node.name) for site in products for node in site.nodes]
     quantized = through_files(model, tool_for(nodes), f"--precision {name}") if nodes else model
-    stored = {
-        name: Int8Columns() if name in kept else form
-        for name, form in tables.items()
-        if four_bit_tables or name not in kept
-    }
+    stored: dict[str, EncodedTable] = {name: table for name, table in tables.items() if name not in kept}
+    if four_bit_tables:  # a factor that stays is the one it was, as is the other of its pair
+        whole = (site for site in sites if site.name in tables and site.name in kept)
+        stored |= {site.name: Int8Columns().encode(read_weight(site)) for site in whole}
     _store_tables(quantized, stored)
     return Lowered(
         quantized,
@@ -141,13 +143,17 @@ def _lower(
     )
 
 
-def _balanced(model: ir.Model, pairs: Sequence[FactorPair], evidence: Evidence) -> dict[str, np.ndarray]:
-    """Return factors for every pair that quantize well, by site."""
+def _balanced(
+    model: ir.Model, pairs: Sequence[FactorPair], evidence: Evidence, forms: Mapping[str, TableForm]
+) -> dict[str, np.ndarray]:
+    """Return factors for every pair that quantize well, by site; a left one that is a table is rounded in its form."""
     moments = evidence.moments(model, [pair.left for pair in pairs])
     weights: dict[str, np.ndarray] = {}
     for pair in pairs:
         factors = Factors(read_weight(pair.left), read_weight(pair.right))
-        balanced = quantizable(factors, moments[pair.left.name])
+        form = forms.get(pair.left.name)
+        round_left = round_columns if form is None else partial(_round_table, form)
+        balanced = quantizable(factors, moments[pair.left.name], round_left)
         weights |= {pair.left.name: balanced.left, pair.right.name: balanced.right}
     return weights
 
@@ -167,9 +173,13 @@ def _table_forms(sites: Sequence[MatMulSite], *, four_bits: bool) -> dict[str, T
     return {site.name: Int4Rows() if site.name in fit else Int8Columns() for site in tables}
 
 
-def _store_tables(model: ir.Model, forms: Mapping[str, TableForm]) -> None:
+def _round_table(form: TableForm, table: np.ndarray) -> np.ndarray:
+    return form.encode(table).decoded()
+
+
+def _store_tables(model: ir.Model, tables: Mapping[str, EncodedTable]) -> None:
     """Store tables, by site: after the products, whose quantizer misreads what a table decodes to."""
     inserter = Inserter(model)
     for site in find_sites(model).sites:
-        if site.name in forms:
-            forms[site.name].store(inserter, site)
+        if site.name in tables:
+            tables[site.name].store(inserter, site)

@@ -5,8 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from squeeze_onnx.compress.precision.rounding import INT8_LEVELS, Blocks, column_scales, round_blocks, round_columns
-from squeeze_onnx.compress.weights import read_weight
+from squeeze_onnx.compress.precision.rounding import INT8_LEVELS, Blocks, column_scales, round_blocks
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.quantized.few_bits import store_block_table, store_int8_table
 from squeeze_onnx.graph.rewrite.insertion import Inserter
@@ -15,45 +14,76 @@ BLOCK_SIZES = (64, 32, 16)
 """Entries of a row that share a scale: the first that rows are a multiple of."""
 
 
-class TableForm(Protocol):
-    """A way to store a table (rows, columns)."""
+class EncodedTable(Protocol):
+    """A table (rows, columns) as integers: what is measured and what is written come from one and the same."""
 
-    def round(self, table: np.ndarray) -> np.ndarray:
-        """Return what the stored form of ``table`` decodes to."""
+    def decoded(self) -> np.ndarray:
+        """Return the table that the integers stand for."""
         ...
 
     def store(self, inserter: Inserter, site: MatMulSite) -> None:
-        """Put the stored form in the place of the table of ``site``."""
+        """Put the integers in the place of the table of ``site``, whatever that holds."""
         ...
+
+
+class TableForm(Protocol):
+    """A way to store a table."""
+
+    def encode(self, table: np.ndarray) -> EncodedTable:
+        """Round ``table`` (rows, columns)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnTable:
+    """Integers (rows, columns) with a scale for each column (columns,), in plain ONNX."""
+
+    integers: np.ndarray
+    scales: np.ndarray
+
+    def decoded(self) -> np.ndarray:
+        """Return the table that the integers stand for."""
+        table: np.ndarray = self.integers * self.scales.astype(np.float64)
+        return table
+
+    def store(self, inserter: Inserter, site: MatMulSite) -> None:
+        """Store integers and scales."""
+        store_int8_table(inserter, site, self.integers, self.scales)
+
+
+@dataclass(frozen=True)
+class BlockTable:
+    """Integers with a scale for each block of a row, in an operator of ONNX Runtime."""
+
+    blocks: Blocks
+
+    def decoded(self) -> np.ndarray:
+        """Return the table that the integers stand for."""
+        return self.blocks.decoded()
+
+    def store(self, inserter: Inserter, site: MatMulSite) -> None:
+        """Store packed integers and scales."""
+        store_block_table(inserter, site, self.blocks.packed())
 
 
 @dataclass(frozen=True)
 class Int8Columns:
-    """Eight bits with a scale for each column, in plain ONNX."""
+    """Eight bits with a scale for each column."""
 
-    def round(self, table: np.ndarray) -> np.ndarray:
-        """Return the table of rounded columns."""
-        return round_columns(table)
-
-    def store(self, inserter: Inserter, site: MatMulSite) -> None:
-        """Store integers and scales."""
-        table = read_weight(site)
+    def encode(self, table: np.ndarray) -> ColumnTable:
+        """Round each column of ``table`` to its own scale."""
         scales = column_scales(table).astype(np.float32)
         integers = np.rint(table / scales).clip(-INT8_LEVELS, INT8_LEVELS).astype(np.int8)
-        store_int8_table(inserter, site, integers, scales)
+        return ColumnTable(integers, scales)
 
 
 @dataclass(frozen=True)
 class Int4Rows:
-    """Four bits with a scale for each block of a row, in an operator of ONNX Runtime."""
+    """Four bits with a scale for each block of a row."""
 
-    def round(self, table: np.ndarray) -> np.ndarray:
-        """Return the table of rounded blocks."""
-        return round_rows(table, bits=4).decoded()
-
-    def store(self, inserter: Inserter, site: MatMulSite) -> None:
-        """Store packed integers and scales."""
-        store_block_table(inserter, site, round_rows(read_weight(site), bits=4).packed())
+    def encode(self, table: np.ndarray) -> BlockTable:
+        """Round ``table``, whose rows are whole blocks."""
+        return BlockTable(round_rows(table, bits=4))
 
 
 def fits_blocks(site: MatMulSite) -> bool:

@@ -7,7 +7,18 @@ import pytest
 from squeeze_onnx.compress.precision import PRECISIONS, DynamicInt8, Evidence, Float16, Int4, Int8Int4Tables, StaticInt8
 from squeeze_onnx.graph.io.streaming import stream_model
 from squeeze_onnx.support.errors import ModelError, OptionError
-from tests.compress.precision.tiny import FEEDS, OUT, RANK, SITES, WIDTH, WORDS, batches, block, two_tables
+from tests.compress.precision.tiny import (
+    FEEDS,
+    OUT,
+    RANK,
+    SITES,
+    WIDTH,
+    WORDS,
+    batches,
+    block,
+    factored_table,
+    two_tables,
+)
 from tests.graph.execution import run
 
 RNG = np.random.default_rng(0)
@@ -32,6 +43,21 @@ def test_outputs_stay_close_and_under_their_name(name: str, tolerance: float) ->
     lowered = PRECISIONS[name]().lower(block(), EVIDENCE)
     assert relative_error(lowered.model, block()) <= tolerance
     assert [value.name for value in lowered.model.graph.outputs] == ["y"]
+
+
+@pytest.mark.parametrize("rank", [8, 16], ids=["no whole blocks", "whole blocks"])
+@pytest.mark.parametrize(("name", "tolerance"), [("int8", 0.05), ("int8-static", 0.05), ("int8-int4", 0.25)])
+def test_the_factors_of_a_table_stay_a_pair(name: str, tolerance: float, rank: int) -> None:
+    """A right factor that is fitted to another left one than the file has would destroy every output."""
+    lowered = PRECISIONS[name]().lower(factored_table(rank), Evidence(batches(), kept=()))
+    assert relative_error(lowered.model, factored_table(rank)) <= tolerance
+
+
+@pytest.mark.parametrize("rank", [8, 16], ids=["no whole blocks", "whole blocks"])
+@pytest.mark.parametrize("name", ["int8", "int8-static", "int8-int4"])
+def test_the_factors_of_a_table_that_stay_are_what_they_were(name: str, rank: int) -> None:
+    lowered = PRECISIONS[name]().lower(factored_table(rank), Evidence(batches(), kept=("table/left", "table")))
+    assert relative_error(lowered.model, factored_table(rank)) < 0.01
 
 
 @pytest.mark.parametrize("name", ["fp16", "int8", "int8-static", "int8-int4", "int4"])

@@ -38,6 +38,33 @@ def block(**replaced: np.ndarray) -> ir.Model:
     return ir.serde.deserialize_model(proto)
 
 
+def factored_table(rank: int) -> ir.Model:
+    """Return ids (b, t) ─► left (words, rank) ─► right (rank, width) ─► mean ─► y (b, width), as a truncated table is written.
+
+    The components are of very different widths, so that factors which round well are others than these.
+    """
+    random = np.random.default_rng(0)
+    widths = np.geomspace(1e-2, 1e2, rank)
+    weights = {
+        "left": random.standard_normal((WORDS, rank)) * widths,
+        "right": random.standard_normal((rank, WIDTH)) / widths[:, None],
+    }
+    nodes = [
+        helper.make_node("Gather", ["left", "ids"], ["row"], name="table/left"),
+        helper.make_node("MatMul", ["row", "right"], ["x"], name="table"),
+        helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=0, name="pool"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "factored table",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["b", "t"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["b", WIDTH])],
+        [numpy_helper.from_array(entries.astype(np.float32), name) for name, entries in weights.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return ir.serde.deserialize_model(proto)
+
+
 def two_tables() -> ir.Model:
     """Return ids (b, t) ─► large table ─► + small table (0) ─► y (b, t, width); the small one has two rows."""
     random = np.random.default_rng(0)
