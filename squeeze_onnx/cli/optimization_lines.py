@@ -33,6 +33,7 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
     yield f"{out}: {before} → {after}, method {report['method']}, in {took}"
     if report["precision"]["name"] != "fp32":
         yield precision_line(report["precision"])
+        yield from report["precision"]["notes"]
     # What was not asked for is null, or not there.
     told = {
         "latency": latency_line,

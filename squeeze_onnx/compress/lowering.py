@@ -7,6 +7,7 @@ from typing import Any
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence, Precision
+from squeeze_onnx.compress.precision.measured import lower_measured
 from squeeze_onnx.compress.preparing import open_model
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.fused.fusion import FusionCounts, fuse_squeezed
@@ -49,7 +50,7 @@ def finish(
             )
     before = serialized_size(model.ir)
     with clock.stage("precision"):
-        lowered = precision.lower(model.ir, Evidence(calibration, planned.kept, config.provider, track))
+        lowered = lower_measured(precision, model.ir, Evidence(calibration, planned.kept, config.provider, track))
     plan = replace(plan, precision=PlannedPrecision(planned.name, tuple(site.name for site in lowered.kept)))
     size = {"before": before, "after": serialized_size(lowered.model)}
     report = {"name": planned.name, "bytes": size, **lowered.to_json()}

@@ -13,6 +13,8 @@ PROBE_TOKENS = 256
 Against 4,096 of them, the sensitivities of a MiniLM scatter by 9 % (standard deviation of the logarithm; 1,024: 3 %).
 """
 
+NO_FEEDS: Mapping[str, np.ndarray] = {}
+
 
 class DamageMeter:
     """A session with inputs that disturb it, and its outputs while these are ``still``."""
@@ -22,27 +24,39 @@ class DamageMeter:
         self._batches = batches
         self._still = still
         self._reference = self._outputs({})
-        self._variance = [float(np.square(rows - rows.mean(axis=0)).sum()) for rows in self._reference]
 
     def damage(self, disturbance: Mapping[str, np.ndarray]) -> float:
         """Return the squared distance the outputs move over their variance, if these inputs are not still."""
-        moved = self._outputs(disturbance)
-        return float(
-            np.mean(
-                [
-                    np.square(rows - reference).sum() / variance
-                    for rows, reference, variance in zip(moved, self._reference, self._variance, strict=True)
-                    if variance > 0
-                ]
-            )
-        )
+        return share_moved(self._outputs(disturbance), self._reference)
 
     def _outputs(self, disturbance: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Run all batches; each floating-point output as rows (sequences or tokens, features)."""
-        runs = [self._session.run(None, {**batch.feeds, **self._still, **disturbance}) for batch in self._batches]
-        masks = [batch.mask for batch in self._batches]
-        outputs = zip(self._session.outputs, zip(*runs, strict=True), strict=True)
-        return [np.concatenate(_rows(spec, found, masks)) for spec, found in outputs]
+        return output_rows(self._session, self._batches, {**self._still, **disturbance})
+
+
+def output_rows(
+    session: Session, batches: Sequence[CalibrationBatch], other_feeds: Mapping[str, np.ndarray] = NO_FEEDS
+) -> list[np.ndarray]:
+    """Run all ``batches``, with ``other_feeds`` each; return every output as rows (sequences or tokens, features), float64."""
+    runs = [session.run(None, {**batch.feeds, **other_feeds}) for batch in batches]
+    masks = [batch.mask for batch in batches]
+    outputs = zip(session.outputs, zip(*runs, strict=True), strict=True)
+    return [np.concatenate(_rows(spec, found, masks)) for spec, found in outputs]
+
+
+def share_moved(moved: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:
+    """Return the squared distance of the rows ``moved`` from ``reference`` over its variance, averaged over outputs that vary.
+
+    Where none does, as on a single text, squares stand for variances.
+    """
+    variances = [float(np.square(rows - rows.mean(axis=0)).sum()) for rows in reference]
+    if not any(variance > 0 for variance in variances):
+        variances = [float(np.square(rows).sum()) for rows in reference]
+    shares = [
+        float(np.square(rows - before).sum()) / variance
+        for rows, before, variance in zip(moved, reference, variances, strict=True)
+        if variance > 0
+    ]
+    return float(np.mean(shares)) if shares else 0.0
 
 
 def _rows(spec: ValueSpec, found: Sequence[np.ndarray], masks: Sequence[np.ndarray | None]) -> list[np.ndarray]:

@@ -25,6 +25,16 @@ class Evidence:
     provider: str = "cpu"
     track: Track = silent
 
+    @property
+    def ranking(self) -> Sequence[CalibrationBatch]:
+        """The batches on which sites are ranked: every other one."""
+        return self.batches[0::2]
+
+    @property
+    def checking(self) -> Sequence[CalibrationBatch]:
+        """The batches on which a choice is checked: those in between, or all where there is one only."""
+        return self.batches[1::2] or self.batches
+
     def moments(self, model: ir.Model, sites: Sequence[MatMulSite]) -> Mapping[str, Moments]:
         """Return what ``sites`` meet on the calibration data; without data every direction counts alike."""
         if self.batches and sites:
@@ -45,14 +55,17 @@ class Lowered:
     """A model in another precision.
 
     ``lowered`` are the sites in that precision, in graph order, ``kept`` the others. ``damage`` is how far each site alone moves
-    the outputs, as `DamageMeter` measures, ``total`` how far all that are lowered do; empty and None if it was not measured.
+    the outputs, as `DamageMeter` measures, ``predicted`` how far all that are lowered do, both with weights that are rounded
+    within the graph as it was. ``measured`` is how far the outputs of ``model`` itself are from those before. Empty and None
+    if not known.
     """
 
     model: ir.Model
     lowered: tuple[str, ...] = ()
     kept: tuple[KeptSite, ...] = ()
     damage: Mapping[str, float] = field(default_factory=dict)
-    total: float | None = None
+    predicted: float | None = None
+    measured: float | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +75,8 @@ class Lowered:
             "kept": [
                 {"name": site.name, "reason": site.reason, "damage": self.damage.get(site.name)} for site in self.kept
             ],
-            "damage": self.total,
+            "damage": self.measured,
+            "predicted_damage": self.predicted,
             "notes": list(self.notes),
         }
 

@@ -9,7 +9,6 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.base import Evidence, KeptSite
 from squeeze_onnx.compress.precision.through_files import opened
-from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
 from squeeze_onnx.graph.rewrite.both_ways import both_ways
 from squeeze_onnx.support.errors import OptionError
@@ -21,7 +20,7 @@ MOST_DAMAGE = 0.02
 """How far the outputs may move in all, as a share of their variance; more sites stay as they are until it is no more."""
 
 UNMEASURED = "Without calibration data no damage was measured: every site is quantized."
-AS_PLANNED = "The plan says which sites stay as they are; no damage was measured."
+AS_PLANNED = "The plan says which sites stay as they are; the damage of each was not measured."
 
 
 @dataclass(frozen=True)
@@ -96,9 +95,9 @@ def _switchboards(
     """Open one session; the first board runs on every other batch, the second on those in between."""
     switchable = both_ways(model, rounded, round_rows=round_rows)
     still = {name: np.array(False) for name in switchable.switches.values()}
-    halves: list[Sequence[CalibrationBatch]] = [evidence.batches[0::2], evidence.batches[1::2] or evidence.batches]
     with opened(switchable.model, evidence.provider) as session:
         first, second = (
-            _Switchboard(DamageMeter(session, probe_batches(half), still), switchable.switches) for half in halves
+            _Switchboard(DamageMeter(session, probe_batches(half), still), switchable.switches)
+            for half in (evidence.ranking, evidence.checking)
         )
         yield first, second

@@ -92,9 +92,9 @@ class Int4:
             model,
             tuple(site.name for site in sites if site.name not in kept),
             tuple(KeptSite(site.name, f"eight bits: {site.reason}") for site in islands.kept),
-            islands.damage or {},
-            islands.total,
-            islands.notes + unfit,
+            damage=islands.damage or {},
+            predicted=islands.total,
+            notes=islands.notes + unfit,
         )
 
     def _corrections(

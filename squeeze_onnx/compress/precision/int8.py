@@ -137,9 +137,9 @@ def _lower(
         tuple(
             replace(site, reason=f"eight bits: {site.reason}") if site.name in stored else site for site in islands.kept
         ),
-        islands.damage or {},
-        islands.total,
-        islands.notes,
+        damage=islands.damage or {},
+        predicted=islands.total,
+        notes=islands.notes,
     )
 
 

@@ -29,9 +29,9 @@ def through_files(model: ir.Model, tool: Callable[[Path, Path], None], purpose: 
 
 
 @contextmanager
-def opened(model: ir.Model, provider: str) -> Iterator[Session]:
-    """Open ``model`` from a file that is gone afterwards."""
+def opened(model: ir.Model, provider: str, *, precise_integers: bool = False) -> Iterator[Session]:
+    """Open ``model`` from a file that is gone afterwards; see `open_session` for ``precise_integers``."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         save_model(model, path)
-        yield open_session(path, provider)
+        yield open_session(path, provider, precise_integers=precise_integers)

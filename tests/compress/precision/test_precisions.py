@@ -114,7 +114,7 @@ class TestInt8:
     def test_without_data_everything_is_quantized_and_the_report_says_so(self) -> None:
         lowered = DynamicInt8().lower(block(), Evidence())
         assert lowered.lowered == SITES
-        assert lowered.total is None
+        assert lowered.predicted is None
         assert "no damage was measured" in lowered.notes[0]
 
     def test_a_plan_names_what_stays(self) -> None:

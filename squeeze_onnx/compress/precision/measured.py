@@ -1,0 +1,73 @@
+"""How far the outputs move as the lowered model computes them, beside what was predicted of weights rounded one by one.
+
+A prediction swaps weights within the graph as it was. What is written is another graph, with other operators: only its own
+outputs say what they are worth.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.compress.precision.base import Evidence, Lowered, Precision
+from squeeze_onnx.compress.precision.fp32 import Float32
+from squeeze_onnx.compress.precision.through_files import opened
+from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.output_error import output_rows, probe_batches, share_moved
+from squeeze_onnx.support.errors import ModelError
+from squeeze_onnx.support.processor import int8_products_saturate
+
+_INTEGER_OPERATORS = frozenset({"DynamicQuantizeLinear", "MatMulInteger", "QuantizeLinear"})
+
+_NOTICEABLE = 1.2
+"""By how much saturation has to widen the distance to be told."""
+
+
+def lower_measured(precision: Precision, model: ir.Model, evidence: Evidence) -> Lowered:
+    """Lower ``model``, whose graph may change on the way, and measure how far its outputs moved on the data that checks.
+
+    Nothing is measured without data, nor in fp32. Raises ModelError if outputs become NaN or infinite.
+    """
+    if not evidence.batches or isinstance(precision, Float32):
+        return precision.lower(model, evidence)
+    batches = probe_batches(evidence.checking)
+    before = _outputs(model, batches, evidence)
+    lowered = precision.lower(model, evidence)
+    after = _outputs(lowered.model, batches, evidence)
+    if _finite(before) and not _finite(after):
+        raise ModelError(
+            f"--precision {precision.name} makes outputs of this model NaN or infinite on the calibration data; use "
+            "another precision"
+        )
+    if not _finite(before):
+        return replace(
+            lowered, notes=(*lowered.notes, "Outputs are NaN or infinite: how far they move was not measured.")
+        )
+    measured = share_moved(after, before)
+    return replace(lowered, measured=measured, notes=lowered.notes + _saturation(lowered, before, measured, batches))
+
+
+def _saturation(
+    lowered: Lowered, before: Sequence[np.ndarray], measured: float, batches: Sequence[CalibrationBatch]
+) -> tuple[str, ...]:
+    """Say how much of what was ``measured`` is the saturation of this processor's integer products, if that is noticeable."""
+    if not int8_products_saturate() or not any(node.op_type in _INTEGER_OPERATORS for node in lowered.model.graph):
+        return ()
+    with opened(lowered.model, "cpu", precise_integers=True) as session:
+        precise = share_moved(output_rows(session, batches), before)
+    if measured < _NOTICEABLE * precise:
+        return ()
+    return (
+        f"This processor has no VNNI, so its integer products saturate: the outputs move by {measured:.2g} of their variance, "
+        f"on one that has it by {precise:.2g} (ONNX Runtime's session option session.x64quantprecision=1 does the same here).",
+    )
+
+
+def _outputs(model: ir.Model, batches: Sequence[CalibrationBatch], evidence: Evidence) -> list[np.ndarray]:
+    with opened(model, evidence.provider) as session:
+        return output_rows(session, batches)
+
+
+def _finite(outputs: Sequence[np.ndarray]) -> bool:
+    return all(np.isfinite(rows).all() for rows in outputs)
