@@ -68,7 +68,24 @@ class Emitter:
 
     def reshape_like(self, entries: ir.Value, value: ir.Value) -> ir.Value:
         """Give ``entries`` the shape of ``value``."""
-        return self("Reshape", entries, self.shape_of(value))
+        return self("Reshape", entries, self.shape_of(value), allowzero=1)
+
+    def zeros(self, shape: ir.Value) -> ir.Value:
+        """Return zeros of a shape that is known at run time."""
+        return self("ConstantOfShape", shape, value=ir.tensor(np.zeros(1, np.float32)))
+
+    def zeros_like(self, value: ir.Value) -> ir.Value:
+        """Return zeros in the shape of ``value``."""
+        return self.zeros(self.shape_of(value))
+
+    def pad(self, entries: ir.Value, before: ir.Value, after: ir.Value, axes: ir.Value) -> ir.Value:
+        """Surround ``entries`` by zeros along ``axes``, a list; where there is a negative number of them, cut off as many.
+
+        Without axes of its own, which Pad takes since opset 18, it is told all of them.
+        """
+        every = self("ConstantOfShape", self("Shape", self("Shape", entries)), value=ir.tensor(np.zeros(1, np.int64)))
+        sides = [self("ScatterElements", every, axes, side) for side in (before, after)]
+        return self("Pad", entries, self("Concat", *sides, axis=0))
 
     def rows(self, entries: ir.Value, features: int) -> ir.Value:
         """Flatten ``entries`` (..., features) to (rows, features)."""

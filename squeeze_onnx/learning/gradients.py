@@ -5,7 +5,7 @@ Rules read the values of the forward run; nothing is computed twice.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,36 +13,17 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from squeeze_onnx.graph.fused.fused_layers import fuse_exact_gelu
-from squeeze_onnx.graph.match.operators import data_operands, int_attribute, op_of
+from squeeze_onnx.graph.match.operators import op_of
 from squeeze_onnx.graph.rewrite.insertion import Inserter
 from squeeze_onnx.learning.emitter import Emitter
+from squeeze_onnx.learning.expansion import has_body, inline_functions, types_to_trace, write_out
 from squeeze_onnx.learning.rules import RULES, Adjoint
-from squeeze_onnx.learning.shapes import trace_shapes
+from squeeze_onnx.learning.shapes import Shapes, trace
+from squeeze_onnx.learning.slopes import slope_operands, varying_with
 from squeeze_onnx.support.errors import ModelError, OptionError
 
 OLDEST_OPSET = 16
 """The first opset whose ScatterElements adds up."""
-
-# What these return stays or jumps: nothing is learned through it.
-_WITHOUT_SLOPE = frozenset(
-    {
-        "ArgMax",
-        "ArgMin",
-        "Ceil",
-        "Equal",
-        "Floor",
-        "Greater",
-        "GreaterOrEqual",
-        "Hardmax",
-        "IsInf",
-        "IsNaN",
-        "Less",
-        "LessOrEqual",
-        "Not",
-        "Round",
-        "Sign",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -62,16 +43,16 @@ def differentiate(
 ) -> GradientGraph:
     """Return a copy of ``model`` that also computes the gradient of its scalar output ``loss`` by ``parameters``.
 
-    ``parameters`` name float32 initializers, which become inputs; ``feeds`` is a batch to trace shapes on (`trace_shapes`); the
-    result takes batches of any size.
+    ``parameters`` name float32 initializers, which become inputs; ``feeds`` is a batch to trace shapes on (`learning.shapes`);
+    the result takes batches of any size.
 
     Raises ModelError for an operator between the parameters and the loss that has no rule, OptionError for a parameter that is
     no float32 initializer or that the loss does not depend on.
     """
-    copy = _prepared(model)
+    copy = _simplified(model)
     values = {name: _open_parameter(copy.graph, name) for name in parameters}
+    shapes = _write_out(copy, parameters, {**feeds, **values})
     inputs = {str(value.name): value for value in copy.graph.inputs}
-    shapes = trace_shapes(copy, {**feeds, **values})
     sources = {name: inputs[name] for name in parameters}
     found = _Differentiation(copy, sources, Emitter(copy, "gradient", shapes)).run(loss)
     for name in parameters:
@@ -89,9 +70,9 @@ def differentiate_by_values(
     A value is what a node returns, and its gradient has its shape; one that the loss does not depend on has none. ``feeds`` and
     the errors are those of `differentiate`.
     """
-    copy = _prepared(model)
+    copy = _simplified(model)
+    shapes = _write_out(copy, values, feeds)
     known = {str(output.name): output for node in copy.graph for output in node.outputs}
-    shapes = trace_shapes(copy, feeds)
     sources = {name: known[name] for name in values if name in known}  # what no output depends on is gone
     found = _Differentiation(copy, sources, Emitter(copy, "gradient", shapes)).run(loss)
     for name, gradient in found.items():
@@ -101,30 +82,49 @@ def differentiate_by_values(
 
 def is_differentiable(model: ir.Model, values: Collection[str]) -> bool:
     """Whether there is a rule for every operator through which ``values`` inside ``model`` change its outputs."""
+    if model.graph.opset_imports.get("", 0) < OLDEST_OPSET:
+        return False
     copy = _simplified(model)
     sources = {output for node in copy.graph for output in node.outputs if output.name in values}
-    behind = _reached_by(sources, copy.graph) - sources
+    behind = varying_with(sources, copy.graph) - sources
     passed = (node for node in copy.graph if not behind.isdisjoint(node.outputs))
-    return _opset(copy) >= OLDEST_OPSET and all(op_of(node) in RULES for node in passed)
-
-
-def _prepared(model: ir.Model) -> ir.Model:
-    copy = _simplified(model)
-    if _opset(copy) < OLDEST_OPSET:
-        raise ModelError(f"learning needs opset {OLDEST_OPSET} or later, the model has {_opset(copy)}: export it again")
-    return copy
+    return all(op_of(node) in RULES or has_body(node, copy.graph.opset_imports[""]) for node in passed)
 
 
 def _simplified(model: ir.Model) -> ir.Model:
     copy = model.clone()
+    opset = copy.graph.opset_imports.get("", 0)
+    if opset < OLDEST_OPSET:
+        raise ModelError(f"learning needs opset {OLDEST_OPSET} or later, the model has {opset}: export it again")
+    inline_functions(copy)
     # Spelled out, a Gelu takes five passes over the widest values and ten backwards; as one operator it takes one and nine.
     fuse_exact_gelu(Inserter(copy))
     RemoveUnusedNodesPass()(copy)
     return copy
 
 
-def _opset(model: ir.Model) -> int:
-    return model.graph.opset_imports.get("", 0)
+def _write_out(model: ir.Model, sources: Collection[str], feeds: Mapping[str, np.ndarray]) -> Shapes:
+    """Write out what has no rule behind ``sources``; return the shapes of all values then, traced on ``feeds``."""
+    nodes = _without_rule(model, sources)
+    traced = trace(model, feeds, types_to_trace(nodes))
+    while nodes and write_out(model, nodes, traced):
+        nodes = _without_rule(model, sources)
+        traced = trace(model, feeds, types_to_trace(nodes))
+    return traced.shapes
+
+
+def _without_rule(model: ir.Model, sources: Collection[str]) -> list[ir.Node]:
+    """Return the nodes behind ``sources`` whose operator has no rule, but a definition by others."""
+    graph = model.graph
+    values = (*graph.inputs, *(output for node in graph for output in node.outputs))
+    varying = varying_with((value for value in values if value.name in sources), graph)
+    return [
+        node
+        for node in graph
+        if op_of(node) not in RULES
+        and has_body(node, graph.opset_imports[""])
+        and any(node.inputs[index] in varying for index in slope_operands(node))
+    ]
 
 
 def _return(graph: ir.Graph, gradient: ir.Value, shape: Sequence[int | None]) -> None:
@@ -140,7 +140,7 @@ class _Differentiation:
         self._nodes = list(model.graph)
         self._outputs = {str(value.name): value for value in model.graph.outputs}
         self._sources = sources
-        self._varying = _reached_by(sources.values(), self._nodes)
+        self._varying = varying_with(sources.values(), self._nodes)
         self._contributions: dict[ir.Value, list[ir.Value]] = defaultdict(list)
         self._gradients: dict[ir.Value, ir.Value | None] = {}
 
@@ -148,7 +148,7 @@ class _Differentiation:
         """Return the gradient of each source that the loss depends on."""
         self._contributions[self._outputs[loss]] = [self._emit.constant(1)]
         for node in reversed(self._nodes):
-            wanted = frozenset(index for index in data_operands(node) if node.inputs[index] in self._varying)
+            wanted = frozenset(index for index in slope_operands(node) if node.inputs[index] in self._varying)
             gradients = [self._gradient_of(output) for output in node.outputs]
             if wanted and any(gradient is not None for gradient in gradients):
                 self._pass_on(node, gradients, wanted)
@@ -164,8 +164,8 @@ class _Differentiation:
         rule = RULES.get(op_of(node))
         if rule is None:
             raise ModelError(
-                f"{op_of(node)} {node.name!r} has no rule of differentiation: learning takes plain exports, neither fused nor "
-                f"quantized, of {', '.join(RULES)}"
+                f"{op_of(node)} {node.name!r} has no rule of differentiation, so nothing can be learned through it: take a "
+                "method without gradients (whiten, svd) and leave out --distill, or export the model without this operator"
             )
         for index, gradient in rule(Adjoint(node, gradients, wanted, self._emit)).items():
             operand = node.inputs[index]
@@ -178,21 +178,6 @@ class _Differentiation:
             parts = self._contributions.pop(value, [])
             self._gradients[value] = self._emit("Sum", *parts) if len(parts) > 1 else next(iter(parts), None)
         return self._gradients[value]
-
-
-def _reached_by(sources: Iterable[ir.Value], nodes: Iterable[ir.Node]) -> set[ir.Value]:
-    """Return the values that change, smoothly, with a source."""
-    reached = set(sources)
-    for node in nodes:
-        if op_of(node) in _WITHOUT_SLOPE or _casts_to_integers(node):
-            continue
-        if any(node.inputs[index] in reached for index in data_operands(node)):
-            reached.update(node.outputs)
-    return reached
-
-
-def _casts_to_integers(node: ir.Node) -> bool:
-    return op_of(node) == "Cast" and not ir.DataType(int_attribute(node, "to")).is_floating_point()
 
 
 def _open_parameter(graph: ir.Graph, name: str) -> np.ndarray:

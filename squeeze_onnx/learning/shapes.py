@@ -3,7 +3,8 @@
 Shape inference would have to follow how an exporter computes the operand of a Reshape; a run knows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,42 +14,88 @@ import onnx_ir as ir
 from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.graph.match.names import free_name, names_in
 from squeeze_onnx.runtime.sessions import open_session
-from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.errors import ModelError
+
+Shapes = dict[str, tuple[int, ...]]
+"""The sizes of values by name."""
 
 
-def trace_shapes(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every value of the main graph of ``model`` when it runs on ``feeds``.
+@dataclass(frozen=True)
+class Trace:
+    """The ``shapes`` of all values of the main graph, and the ``dtypes`` of those that were asked for."""
 
-    Raises OptionError if an input has an axis of size 1: whether something is broadcast along it could not be told.
+    shapes: Shapes
+    dtypes: Mapping[str, np.dtype]
+
+
+def trace(model: ir.Model, feeds: Mapping[str, np.ndarray], typed: Collection[str] = ()) -> Trace:
+    """Run ``model`` on ``feeds`` and return what every value of its main graph was shaped like; of ``typed`` also the type.
+
+    A single sequence is fed twice, for along an axis of size 1 it could not be told what is broadcast; an axis of size 1 other
+    than the first is taken to be one in every batch. Raises ModelError if the model does not run on the batch.
     """
-    probe = model.clone()
-    for value in probe.graph.inputs:
-        shape = feeds[str(value.name)].shape
-        declared = value.shape.dims if value.shape is not None else shape
-        if any(size == 1 and declared_size != 1 for size, declared_size in zip(shape, declared, strict=True)):
-            raise OptionError(
-                f"gradients are traced on a batch of two or more sequences of two or more tokens, but input {value.name!r} "
-                f"has shape {list(shape)}: give more calibration text"
-            )
-    shapes = {str(name): tuple(value.shape.numpy()) for name, value in probe.graph.initializers.items() if value.shape}
-    shapes |= {str(value.name): feeds[str(value.name)].shape for value in probe.graph.inputs}
-    taken = names_in(probe)
-    watched = {
-        str(output.name): free_name(f"shape of {output.name}", taken)
-        for node in probe.graph
-        for output in node.outputs
-        if output.name
+    twice = _doubled(model, feeds)
+    if twice is not None:
+        try:
+            return _run(model, twice, typed)
+        except ModelError:  # what runs over a single entry was no batch of sequences
+            pass
+    return _run(model, feeds, typed)
+
+
+def trace_shapes(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> Shapes:
+    """Return the shape of every value of the main graph of ``model`` when it runs on ``feeds``, see `trace`."""
+    return trace(model, feeds).shapes
+
+
+def _doubled(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """Return ``feeds`` with a single sequence in them repeated, None if there are several or the model takes one only."""
+    open_inputs = {
+        str(value.name)
+        for value in model.graph.inputs
+        if (shape := feeds[str(value.name)].shape)
+        and shape[0] == 1
+        and not (value.shape is not None and isinstance(value.shape[0], int))
     }
-    values = {str(output.name): output for node in probe.graph for output in node.outputs}
-    probe.graph.outputs.clear()
+    if not open_inputs:
+        return None
+    return {name: np.repeat(array, 2, axis=0) if name in open_inputs else array for name, array in feeds.items()}
+
+
+def _run(model: ir.Model, feeds: Mapping[str, np.ndarray], typed: Collection[str]) -> Trace:
+    probe = model.clone()
+    graph = probe.graph
+    shapes: Shapes = {}
+    for name, value in graph.initializers.items():
+        if value.const_value is not None:
+            shapes[name] = tuple(value.const_value.shape.numpy())
+    shapes |= {str(value.name): feeds[str(value.name)].shape for value in graph.inputs}
+    values = {str(output.name): output for node in graph for output in node.outputs if output.name}
+    everything = {**graph.initializers, **{str(value.name): value for value in graph.inputs}, **values}
+    taken = names_in(probe)
+    watched = {name: free_name(f"shape of {name}", taken) for name in values}
+    graph.outputs.clear()
     for name, shown in watched.items():
         node = ir.node("Shape", [values[name]], name=shown)
         node.outputs[0].name = shown
         node.outputs[0].type = ir.TensorType(ir.DataType.INT64)
-        probe.graph.append(node)
-        probe.graph.outputs.append(node.outputs[0])
+        graph.append(node)
+        graph.outputs.append(node.outputs[0])
+    shown_values = [name for name in typed if name in values]
+    graph.outputs.extend(values[name] for name in shown_values)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "shapes.onnx"
         save_model(probe, path)
-        found = open_session(path, optimization_level="disabled").run(None, feeds)
-    return shapes | {name: tuple(shape.tolist()) for name, shape in zip(watched, found, strict=True)}
+        session = open_session(path, optimization_level="disabled")
+        inputs = {spec.name for spec in session.inputs}
+        found = session.run(None, {name: array for name, array in feeds.items() if name in inputs})
+    shapes |= {name: tuple(shape.tolist()) for name, shape in zip(watched, found[: len(watched)], strict=True)}
+    dtypes = dict(zip(shown_values, (array.dtype for array in found[len(watched) :]), strict=True))
+    for name in set(typed) - dtypes.keys():
+        dtypes[name] = feeds[name].dtype if name in feeds else _stored_dtype(everything[name])
+    return Trace(shapes, dtypes)
+
+
+def _stored_dtype(value: ir.Value) -> np.dtype:
+    assert value.const_value is not None
+    return np.dtype(value.const_value.dtype.numpy())

@@ -12,6 +12,12 @@ def add(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     return {index: _to_operand(adjoint, adjoint.gradient, index) for index in adjoint.wanted}
 
 
+def mean(adjoint: Adjoint) -> Mapping[int, ir.Value]:
+    """y is the mean of any number of operands."""
+    share = adjoint.emit("Mul", adjoint.gradient, adjoint.emit.constant(1 / len(adjoint.node.inputs)))
+    return {index: _to_operand(adjoint, share, index) for index in adjoint.wanted}
+
+
 def sub(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     """y = a − b."""
     found = {}
@@ -43,11 +49,16 @@ def div(adjoint: Adjoint) -> Mapping[int, ir.Value]:
 
 
 def power(adjoint: Adjoint) -> Mapping[int, ir.Value]:
-    """y = aᵇ with b given: da = dy · b · aᵇ⁻¹."""
-    adjoint.only(0)
+    """y = aᵇ: da = dy · b · aᵇ⁻¹, db = dy · y · log a."""
     emit, (a, b) = adjoint.emit, (adjoint.operand(0), adjoint.operand(1))
-    slope = emit("Mul", emit("Pow", a, emit("Sub", b, emit("CastLike", emit.constant(1), b))), emit("CastLike", b, a))
-    return {0: _to_operand(adjoint, emit("Mul", adjoint.gradient, slope), 0)}
+    found = {}
+    if 0 in adjoint.wanted:
+        lower = emit("Pow", a, emit("Sub", b, emit("CastLike", emit.constant(1), b)))
+        found[0] = _to_operand(adjoint, emit("Mul", adjoint.gradient, emit("Mul", lower, emit("CastLike", b, a))), 0)
+    if 1 in adjoint.wanted:
+        slope = emit("Mul", adjoint.output, emit("Log", a))
+        found[1] = _to_operand(adjoint, emit("Mul", adjoint.gradient, slope), 1)
+    return found
 
 
 def where(adjoint: Adjoint) -> Mapping[int, ir.Value]:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from squeeze_onnx.graph.match.operators import op_of
+from squeeze_onnx.graph.match.operators import op_of, operand
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.support.errors import ModelError
 
@@ -50,6 +50,19 @@ class Adjoint:
             raise ModelError(
                 f"{self.called} cannot be differentiated by its operand {others[0]}: leave what feeds it out of the learning"
             )
+
+    def float_attribute(self, name: str, default: float) -> float:
+        """Return the attribute ``name`` of the node, a number."""
+        attribute = self.node.attributes.get(name)
+        return default if attribute is None else float(attribute.as_float())
+
+    def sum_along(self, value: ir.Value) -> ir.Value:
+        """Sum ``value``, shaped as the first operand, along the axes that the node reduces."""
+        axes, attributes = operand(self.node, 1), dict(self.node.attributes)
+        along = attributes.pop("axes", None)
+        if along is not None:
+            axes = self.emit.axes(*along.as_ints())
+        return self.emit("ReduceSum", value, axes, **attributes)
 
     @property
     def called(self) -> str:

@@ -5,8 +5,8 @@ from math import log, pi, sqrt
 
 import onnx_ir as ir
 
+from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.learning.rules.base import Adjoint
-from squeeze_onnx.support.errors import ModelError
 
 
 def negate(adjoint: Adjoint) -> Mapping[int, ir.Value]:
@@ -48,34 +48,30 @@ def sigmoid(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     return {0: emit("Mul", adjoint.gradient, emit("Mul", y, emit("Sub", emit.constant(1), y)))}
 
 
-def relu(adjoint: Adjoint) -> Mapping[int, ir.Value]:
-    """y = max(x, 0): y′ = 1 where x > 0, else 0."""
-    emit, zero = adjoint.emit, adjoint.emit.constant(0)
-    return {0: emit("Where", emit("Greater", adjoint.operand(0), zero), adjoint.gradient, zero)}
+def absolute(adjoint: Adjoint) -> Mapping[int, ir.Value]:
+    """y = |x|: y′ = sign(x), which is 0 at 0."""
+    emit = adjoint.emit
+    return {0: emit("Mul", adjoint.gradient, emit("Sign", adjoint.operand(0)))}
+
+
+def sine(adjoint: Adjoint) -> Mapping[int, ir.Value]:
+    """y = sin x: y′ = cos x."""
+    emit = adjoint.emit
+    return {0: emit("Mul", adjoint.gradient, emit("Cos", adjoint.operand(0)))}
+
+
+def cosine(adjoint: Adjoint) -> Mapping[int, ir.Value]:
+    """y = cos x: y′ = −sin x."""
+    emit = adjoint.emit
+    return {0: emit("Neg", emit("Mul", adjoint.gradient, emit("Sin", adjoint.operand(0))))}
 
 
 def error_function(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     """y = erf x: y′ = 2/√π · exp(−x²)."""
     emit, x = adjoint.emit, adjoint.operand(0)
-    return {0: emit("Mul", adjoint.gradient, _bell(adjoint, 2 / sqrt(pi), x))}
+    return {0: emit("Mul", adjoint.gradient, bell(emit, 2 / sqrt(pi), x))}
 
 
-def gelu(adjoint: Adjoint) -> Mapping[int, ir.Value]:
-    """y = x Φ(x): y′ = Φ(x) + x φ(x) (Hendrycks & Gimpel 2016, arXiv 1606.08415); not the approximation by tanh."""
-    emit, x = adjoint.emit, adjoint.operand(0)
-    approximate = adjoint.node.attributes.get("approximate")
-    if approximate is not None and approximate.as_string() != "none":
-        raise ModelError(
-            f"{adjoint.called} approximates by {approximate.as_string()}, which has no rule of differentiation"
-        )
-    scaled = emit("Mul", x, emit.constant(1 / sqrt(2)))
-    # Φ(x) = ½ erf(x/√2) + ½, in one pass.
-    distribution = emit("HardSigmoid", emit("Erf", scaled), alpha=0.5, beta=0.5)
-    slope = emit("Add", distribution, emit("Mul", x, _bell(adjoint, 1 / sqrt(2 * pi), scaled)))
-    return {0: emit("Mul", adjoint.gradient, slope)}
-
-
-def _bell(adjoint: Adjoint, height: float, x: ir.Value) -> ir.Value:
+def bell(emit: Emitter, height: float, x: ir.Value) -> ir.Value:
     """Return height · exp(−x²); the height goes into the exponent, which saves a pass over the entries."""
-    emit = adjoint.emit
     return emit("Exp", emit("Sub", emit.constant(log(height)), emit("Mul", x, x)))

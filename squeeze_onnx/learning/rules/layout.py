@@ -1,4 +1,4 @@
-"""Operators that move entries or pick some of them; the gradient moves them back."""
+"""Operators that move entries; the gradient moves them back."""
 
 from collections.abc import Mapping
 
@@ -33,12 +33,6 @@ def transpose(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     return {0: adjoint.emit("Transpose", adjoint.gradient, perm=np.argsort(order).tolist())}
 
 
-def expand(adjoint: Adjoint) -> Mapping[int, ir.Value]:
-    """What was broadcast is summed."""
-    adjoint.only(0)
-    return {0: adjoint.emit.sum_to(adjoint.gradient, adjoint.output, adjoint.operand(0))}
-
-
 def concatenate(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     """Each part gets its slice back."""
     emit, axis = adjoint.emit, int_attribute(adjoint.node, "axis")
@@ -59,27 +53,7 @@ def split(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     adjoint.only(0)
     emit = adjoint.emit
     parts = [
-        _zeros(adjoint, output) if gradient is None else gradient
+        adjoint.emit.zeros_like(output) if gradient is None else gradient
         for gradient, output in zip(adjoint.gradients, adjoint.node.outputs, strict=True)
     ]
     return {0: emit("Concat", *parts, axis=int_attribute(adjoint.node, "axis"))}
-
-
-def pick(adjoint: Adjoint) -> Mapping[int, ir.Value]:
-    """Entries go back to where they were picked from, and add up where they were picked several times.
-
-    Slice, Gather and GatherElements are told by what they take of 0, 1, 2 …, the positions in the flattened operand.
-    """
-    adjoint.only(0)
-    emit, node, x = adjoint.emit, adjoint.node, adjoint.operand(0)
-    positions = emit("Range", emit.constant(0, np.int64), emit("Size", x), emit.constant(1, np.int64))
-    picked = emit(node.op_type, emit.reshape_like(positions, x), *node.inputs[1:], **node.attributes)
-    everything = emit.axes(-1)
-    zeros = emit("Reshape", _zeros(adjoint, x), everything)
-    entries, places = emit("Reshape", adjoint.gradient, everything), emit("Reshape", picked, everything)
-    return {0: emit.reshape_like(emit("ScatterElements", zeros, places, entries, reduction="add"), x)}
-
-
-def _zeros(adjoint: Adjoint, like: ir.Value) -> ir.Value:
-    emit = adjoint.emit
-    return emit("ConstantOfShape", emit.shape_of(like), value=ir.tensor(np.zeros(1, np.float32)))

@@ -13,7 +13,7 @@ def matmul(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     """y = a b: da = dy bᵀ, db = aᵀ dy."""
     emit, (a, b) = adjoint.emit, (adjoint.operand(0), adjoint.operand(1))
     if min(emit.ndim(a), emit.ndim(b)) < 2:
-        raise ModelError(f"{adjoint.called} multiplies a vector, which has no rule of differentiation: use a matrix")
+        return _of_vectors(adjoint, a, b)
     if emit.ndim(b) == 2:
         return _by_matrix(adjoint, a, b)
     found = {}
@@ -48,6 +48,44 @@ def gemm(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     return found
 
 
+def fused_matmul(adjoint: Adjoint) -> Mapping[int, ir.Value]:
+    """y = α a' b', where a' and b' are a and b or, of every batch, their transposes (com.microsoft.FusedMatMul)."""
+    emit, node = adjoint.emit, adjoint.node
+    if int_attribute(node, "transBatchA") or int_attribute(node, "transBatchB"):
+        raise ModelError(
+            f"{adjoint.called} transposes the batch, which has no rule of differentiation: use the model before it was fused"
+        )
+    turns = [int_attribute(node, "transA"), int_attribute(node, "transB")]
+    dy = emit("Mul", adjoint.gradient, emit.constant(adjoint.float_attribute("alpha", 1.0)))
+    found = {}
+    for side in adjoint.wanted:
+        operand, other = adjoint.operand(side), adjoint.operand(1 - side)
+        # The other operand as it is multiplied, transposed: its own transposition and this one undo each other.
+        factor = other if turns[1 - side] else _transposed(adjoint, other)
+        product = emit("MatMul", dy, factor) if side == 0 else emit("MatMul", factor, dy)
+        if turns[side]:
+            product = emit("Transpose", product, perm=_last_two_swapped(emit.ndim(adjoint.output)))
+        found[side] = _sum_batches(adjoint, product, operand)
+    return found
+
+
+def _of_vectors(adjoint: Adjoint, a: ir.Value, b: ir.Value) -> Mapping[int, ir.Value]:
+    """An operand of a single axis weighs the columns of the other one (b), or its rows (a), which are summed."""
+    emit = adjoint.emit
+    # Where the result lacks the axis that was summed over.
+    dy = emit("Unsqueeze", adjoint.gradient, emit.axes(-1 if emit.ndim(b) == 1 else -2))
+    vector, matrix, place = (b, a, 1) if emit.ndim(b) == 1 else (a, b, 0)
+    column = vector if place == 1 or emit.ndim(matrix) == 1 else emit("Unsqueeze", vector, emit.axes(-1))
+    found = {}
+    if 1 - place in adjoint.wanted:
+        found[1 - place] = emit("Mul", dy, column)
+    if place in adjoint.wanted:
+        others = [axis for axis in range(emit.ndim(matrix)) if axis != emit.ndim(matrix) - (1 if place == 1 else 2)]
+        products = emit("Mul", dy, matrix)
+        found[place] = emit("ReduceSum", products, emit.axes(*others), keepdims=0) if others else products
+    return found
+
+
 def _by_matrix(adjoint: Adjoint, a: ir.Value, b: ir.Value) -> Mapping[int, ir.Value]:
     """The leading axes of ``a`` are so many rows."""
     emit = adjoint.emit
@@ -62,8 +100,12 @@ def _by_matrix(adjoint: Adjoint, a: ir.Value, b: ir.Value) -> Mapping[int, ir.Va
 
 
 def _transposed(adjoint: Adjoint, matrices: ir.Value) -> ir.Value:
-    axes = range(adjoint.emit.ndim(matrices))
-    return adjoint.emit("Transpose", matrices, perm=[*axes[:-2], axes[-1], axes[-2]])
+    return adjoint.emit("Transpose", matrices, perm=_last_two_swapped(adjoint.emit.ndim(matrices)))
+
+
+def _last_two_swapped(count: int) -> list[int]:
+    axes = range(count)
+    return [*axes[:-2], axes[-1], axes[-2]]
 
 
 def _sum_batches(adjoint: Adjoint, product: ir.Value, operand: ir.Value) -> ir.Value:

@@ -27,7 +27,7 @@ def reduce_sum_square(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     """y = Σ x²: dx = 2 dy · x."""
     adjoint.only(0)
     emit = adjoint.emit
-    return {0: emit("Mul", adjoint.operand(0), emit("Mul", _kept(adjoint), emit.constant(2)))}
+    return {0: emit("Mul", adjoint.operand(0), emit("Mul", kept(adjoint, adjoint.gradient), emit.constant(2)))}
 
 
 def softmax(adjoint: Adjoint) -> Mapping[int, ir.Value]:
@@ -44,17 +44,17 @@ def log_softmax(adjoint: Adjoint) -> Mapping[int, ir.Value]:
     return {0: emit("Sub", adjoint.gradient, emit("Mul", emit("Exp", y), total))}
 
 
-def _spread(adjoint: Adjoint) -> ir.Value:
-    """Repeat the gradient along the axes that were reduced."""
-    return adjoint.emit("Expand", _kept(adjoint), adjoint.emit.shape_of(adjoint.operand(0)))
-
-
-def _kept(adjoint: Adjoint) -> ir.Value:
-    """Return the gradient with the size 1 along the axes that were reduced, as if they had been kept."""
+def kept(adjoint: Adjoint, value: ir.Value) -> ir.Value:
+    """Return ``value``, shaped as the output, with the size 1 along the axes that were reduced, as if they had been kept."""
     emit = adjoint.emit
     if emit.ndim(adjoint.operand(0)) == emit.ndim(adjoint.output):
-        return adjoint.gradient
-    return emit("Reshape", adjoint.gradient, _shape_with_ones(adjoint))
+        return value
+    return emit("Reshape", value, _shape_with_ones(adjoint))
+
+
+def _spread(adjoint: Adjoint) -> ir.Value:
+    """Repeat the gradient along the axes that were reduced."""
+    return adjoint.emit("Expand", kept(adjoint, adjoint.gradient), adjoint.emit.shape_of(adjoint.operand(0)))
 
 
 def _shape_with_ones(adjoint: Adjoint) -> ir.Value:
