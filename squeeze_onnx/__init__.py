@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from squeeze_onnx.compress.squeezing import SqueezeResult as SqueezeResult
     from squeeze_onnx.compress.squeezing import squeeze as squeeze
     from squeeze_onnx.data.calibration import CalibrationBatch as CalibrationBatch
-    from squeeze_onnx.evaluate.benchmark import BenchConfig as BenchConfig
+    from squeeze_onnx.evaluate.bench_config import BenchConfig as BenchConfig
     from squeeze_onnx.evaluate.benchmark import bench as bench
     from squeeze_onnx.evaluate.validation import ValidateConfig as ValidateConfig
     from squeeze_onnx.evaluate.validation import validate as validate
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AnalyzeConfig": "compress.config",
-    "BenchConfig": "evaluate.benchmark",
+    "BenchConfig": "evaluate.bench_config",
     "CalibrationBatch": "data.calibration",
     "CalibrationConfig": "compress.calibration_source",
     "GateConfig": "workflows.gate",

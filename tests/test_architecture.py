@@ -11,7 +11,7 @@ import pytest
 import squeeze_onnx
 
 PACKAGE = Path(squeeze_onnx.__file__).parent
-HEAVY = {"onnxruntime", "torch", "transformers", "datasets", "pyarrow"}
+HEAVY = {"onnxruntime", "openvino", "nncf", "torch", "transformers", "datasets", "pyarrow"}
 
 FOLDERS = (
     "support",
@@ -76,8 +76,9 @@ def test_a_folder_of_the_graph_imports_nothing_that_comes_after_it(folder: str) 
         assert inner <= allowed, path
 
 
-def test_only_the_runtime_imports_onnxruntime() -> None:
-    importers = {path.relative_to(PACKAGE).parts[0] for path in modules() if "onnxruntime" in set(imports_of(path))}
+@pytest.mark.parametrize("package", ["onnxruntime", "openvino", "nncf"])
+def test_only_the_runtime_imports_what_runs_models(package: str) -> None:
+    importers = {path.relative_to(PACKAGE).parts[0] for path in modules() if package in set(imports_of(path))}
     assert importers == {"runtime"}
 
 

@@ -25,7 +25,8 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence
 from squeeze_onnx.data.companions import copy_companions
-from squeeze_onnx.evaluate.benchmark import BenchConfig, bench
+from squeeze_onnx.evaluate.bench_config import BenchConfig
+from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.graph.fused.fusion import fuse
 from squeeze_onnx.graph.io.model import load_model, save_model
 from squeeze_onnx.graph.match.feed_forward import find_feed_forwards

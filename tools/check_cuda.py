@@ -28,7 +28,8 @@ import numpy as np
 import onnx
 
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence
-from squeeze_onnx.evaluate.benchmark import BenchConfig, bench
+from squeeze_onnx.evaluate.bench_config import BenchConfig
+from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.evaluate.fidelity import cosine
 from squeeze_onnx.graph.fused.fusion import fuse
 from squeeze_onnx.graph.io.model import load_model, save_model

@@ -27,9 +27,11 @@ SECTIONS = {
     "--against",
     multiple=True,
     metavar="NAME",
-    help="Also time the first MODEL as onnxruntime's own tools leave it: int8 (dynamic) or fused.",
+    callback=lambda context, option, values: tuple(kind for value in values for kind in value.split(",")),
+    help="Also time what others make of it, once or several, with commas: int8 (dynamic) or fused, the first MODEL by "
+    "onnxruntime's own tools; openvino, every MODEL in OpenVINO's int8.",
 )
-@click.option("--threads", type=int, metavar="N", help="Intra-op threads of onnxruntime.")
+@click.option("--threads", type=int, metavar="N", help="Threads of the runtime.")
 @click.option("--tf32/--no-tf32", default=True, show_default=True, help="On CUDA: multiply fp32 in TF32.")
 @click.option("--cuda-graph", is_flag=True, help="On CUDA: record each shape as a CUDA graph and replay it.")
 @click.option("--memory/--no-memory", default=True, show_default=True, help="Measure peak memory in processes apart.")
@@ -40,13 +42,14 @@ SECTIONS = {
 def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, verbose: bool, **options: Any) -> None:
     """Time MODELs in turns on this machine; the first one is what the others are held against.
 
-    Each is an .onnx file or a folder with model.onnx. Shapes are 1 × 32, 1 × 128 and 8 × 128 (batch × length), or every
+    Each is an .onnx file or a folder with model.onnx, and runs in a process of its own, which rests while others have their turn.
+    Shapes are 1 × 32, 1 × 128 and 8 × 128 (batch × length), or every
     --batch-size with every --sequence-length. A model counts as faster or slower only if the 95 % interval of the ratio of
     the medians leaves out 1.
     """
     from squeeze_onnx.cli.bench_tables import print_benchmark
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json
-    from squeeze_onnx.evaluate.benchmark import BenchConfig
+    from squeeze_onnx.evaluate.bench_config import BenchConfig
     from squeeze_onnx.evaluate.benchmark import bench as run
 
     refuse_overwriting_models(models, json_path)

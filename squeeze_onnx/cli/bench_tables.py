@@ -1,6 +1,6 @@
 """The JSON of `bench` for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +15,8 @@ def print_benchmark(report: Report, console: Console, *, verbose: bool = False) 
     """Print what the models are, how long each takes on each shape, and with what settings that was found."""
     console.print(models_table(report), end="\n\n")
     console.print(latency_table(report), end="\n\n")
+    for line in remarks(report):
+        console.print(line)
     console.print(settings_line(report), style="dim")
     if verbose:
         for provider, options in report["provider_options"].items():
@@ -53,15 +55,30 @@ def latency_table(report: Report) -> Table:
     return table
 
 
+def remarks(report: Report) -> Iterator[str]:
+    """Yield what is to be known of single models, and which ones an opponent's tool did not take."""
+    for model in report["models"]:
+        runtime = model["runtime"]
+        known = [f"{runtime['name']} {runtime['version']}"] if runtime["name"] != "onnxruntime" else []
+        known += [f"what is not int8 in {runtime['float_type']}"] if "float_type" in runtime else []
+        known += [model["remark"]] if model["remark"] else []
+        if known:
+            yield f"{model['name']}: {', '.join(known)}"
+    for left_out in report["left_out"]:
+        yield f"{left_out['name']} is not timed in {left_out['against']}: {left_out['reason']}"
+
+
 def settings_line(report: Report) -> str:
     """Say in one line what the numbers depend on."""
     settings = report["settings"]
-    threads = settings["threads"] or f"onnxruntime's choice of {report['environment']['processors']} processors"
+    machine = report["environment"]
+    threads = settings["threads"] or f"the runtime's choice of {machine['processors']} processors"
+    processor = f"{machine['processor']} ({' '.join(machine['instruction_sets'])}), " if machine["processor"] else ""
     on_cuda = f", TF32 {_on(settings['tf32'])}, CUDA graphs {_on(settings['cuda_graph'])}"
     return (
-        f"{settings['provider']}, threads: {threads}{on_cuda if settings['provider'] == 'cuda' else ''}, optimization "
+        f"{processor}{settings['provider']}, threads: {threads}{on_cuda if settings['provider'] == 'cuda' else ''}, optimization "
         f"level {settings['optimization_level']}, IO binding, {settings['rounds']} rounds of {settings['repeats']} runs "
-        f"in turns after {settings['warm_up']} of warm-up"
+        f"in turns after {settings['warm_up']} of warm-up, a process for each model"
     )
 
 

@@ -17,7 +17,8 @@ from squeeze_onnx.compress.lowering import finish
 from squeeze_onnx.compress.plan import Plan, PlannedSite
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.benchmark import BenchConfig, bench
+from squeeze_onnx.evaluate.bench_config import BenchConfig
+from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.graph.io.model import OnnxModel, save_model
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.graph.match.sites import MatMulSite

@@ -34,15 +34,18 @@ class FeedBuilder:
 
     @classmethod
     def for_session(cls, session: Session, *, first_position: int = 0) -> "FeedBuilder":
-        """Raise ModelError for an input that text does not determine, or one of an unexpected type."""
-        for value in session.inputs:
+        """Return that of an open model; raises as `for_inputs` does."""
+        return cls.for_inputs(session.label, session.inputs, first_position=first_position)
+
+    @classmethod
+    def for_inputs(cls, label: str, inputs: Sequence[ValueSpec], *, first_position: int = 0) -> "FeedBuilder":
+        """Raise ModelError for an input of the model ``label`` that text does not determine, or one of an unexpected type."""
+        for value in inputs:
             if value.name not in _INPUTS:
-                raise ModelError(
-                    f"{session.label} has an input {value.name!r}; a text model is fed {', '.join(_INPUTS)} only"
-                )
+                raise ModelError(f"{label} has an input {value.name!r}; a text model is fed {', '.join(_INPUTS)} only")
             if value.type not in _DTYPES:
-                raise ModelError(f"{session.label}: input {value.name!r} is a {value.type}, not {' or '.join(_DTYPES)}")
-        return cls(session.inputs, first_position)
+                raise ModelError(f"{label}: input {value.name!r} is a {value.type}, not {' or '.join(_DTYPES)}")
+        return cls(tuple(inputs), first_position)
 
     @property
     def takes_mask(self) -> bool:

@@ -4,47 +4,43 @@ The process that compares models holds all of them, and its allocator gives litt
 model takes. This module is that process too (``python -m squeeze_onnx.runtime.memory``).
 """
 
-import io
-import json
-import subprocess
-import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from squeeze_onnx.runtime.providers import import_onnxruntime
-from squeeze_onnx.runtime.sessions import Feeds, open_session
-from squeeze_onnx.support.errors import MachineError, ModelError, SqueezeError
+from squeeze_onnx.runtime.child_process import ChildProcess, pack, serve, unpack
+from squeeze_onnx.runtime.runner import RunnerOptions
+from squeeze_onnx.runtime.runtimes import RUNTIMES
+from squeeze_onnx.runtime.sessions import Feeds
+from squeeze_onnx.support.errors import MachineError, ModelError
 
 _STATUS = Path("/proc/self/status")
 _RUNS = 2
 
 
-def measure_peak_memory(model: Path, provider: str, feeds: Feeds, *, threads: int | None = None) -> int:
+def measure_peak_memory(model: Path, options: RunnerOptions, feeds: Feeds, *, runtime: str = "onnxruntime") -> int:
     """Return how many bytes of host memory a process needs at most to open ``model`` and run it on ``feeds``.
 
-    What the process takes before, with Python and onnxruntime imported, is not counted.
+    What the process takes before, with Python and the runtime imported, is not counted.
 
     Raises ModelError with the child's reason if it fails, MachineError where the system does not tell memory.
     """
-    packed = io.BytesIO()
-    np.savez(packed, *feeds.values())  # in order, for savez has parameters that an input may be called like
-    request = json.dumps({"names": list(feeds), "model": str(model), "provider": provider, "threads": threads})
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, request], input=packed.getvalue(), capture_output=True, check=False
-    )
-    if done.returncode == 0:
-        return int(done.stdout)
-    reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    raise ModelError(f"the memory of {model} cannot be measured: {reason or f'status {done.returncode}'}")
+    with ChildProcess(__name__, f"measures the memory of {model}") as process:
+        try:
+            peak: int = process.ask(
+                "peak", path=str(model), runtime=runtime, options=asdict(options), feeds=pack(feeds)
+            )
+        except ModelError as error:
+            raise ModelError(f"the memory of {model} cannot be measured: {error}") from error
+    return peak
 
 
-def _peak_of_a_run(model: str, provider: str, threads: int | None, feeds: Feeds) -> int:
-    import_onnxruntime()
+def _peak_of_a_run(*, path: str, runtime: str, options: dict[str, Any], feeds: dict[str, Any]) -> int:
+    RUNTIMES[runtime].load()
     before = _resident_bytes("VmRSS")
-    session = open_session(model, provider, threads=threads)
-    for _ in range(_RUNS):
-        session.run(None, feeds)
+    run = RUNTIMES[runtime].open(Path(path), RunnerOptions(**options)).bind(unpack(feeds), 0)
+    for _ in range(_RUNS - 1):  # binding is a run too
+        run()
     return max(0, _resident_bytes("VmHWM") - before)
 
 
@@ -60,16 +56,5 @@ def _resident_bytes(field: str) -> int:
     return 1024 * int(kibibytes)
 
 
-def _main() -> None:
-    request = json.loads(sys.argv[1])
-    with np.load(io.BytesIO(sys.stdin.buffer.read())) as arrays:
-        feeds = dict(zip(request.pop("names"), arrays.values(), strict=True))
-    try:
-        peak = _peak_of_a_run(**request, feeds=feeds)
-    except SqueezeError as error:
-        sys.exit(str(error))
-    print(peak)
-
-
 if __name__ == "__main__":
-    _main()
+    serve({"peak": _peak_of_a_run})

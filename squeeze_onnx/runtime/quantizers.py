@@ -13,10 +13,11 @@ from squeeze_onnx.runtime.sessions import Feeds
 _PRODUCTS = ["MatMul"]
 
 
-def quantize_int8(source: Path, target: Path, *, nodes: Sequence[str] = ()) -> None:
+def quantize_int8(source: Path, target: Path, *, nodes: Sequence[str] = (), reduce_range: bool = False) -> None:
     """Write to ``target`` the dynamic int8 form of ``source``: int8 weights, one scale for each output channel.
 
-    ``nodes`` are the names of the nodes to quantize; without any it is all that the tool knows.
+    ``nodes`` are the names of the nodes to quantize; without any it is all that the tool knows. With ``reduce_range`` the weights
+    have seven bits, whose products do not saturate on a processor that adds them up in 16 bits.
     """
     import_onnxruntime()
     with quietly():
@@ -28,6 +29,7 @@ def quantize_int8(source: Path, target: Path, *, nodes: Sequence[str] = ()) -> N
             nodes_to_quantize=list(nodes),
             weight_type=QuantType.QInt8,
             per_channel=True,
+            reduce_range=reduce_range,
             extra_options=_untyped(),
         )
 

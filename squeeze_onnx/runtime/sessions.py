@@ -80,6 +80,7 @@ def open_session(
     cuda_graph: bool = False,
     memory_pattern: bool = True,
     precise_integers: bool = False,
+    stop_spinning: bool = True,
 ) -> Session:
     """Open a model file, or the bytes of one, on ``cpu`` or ``cuda``.
 
@@ -87,6 +88,8 @@ def open_session(
     and ``cuda_graph`` are about CUDA only, see `resolve_provider`. ``memory_pattern`` plans a block of memory for each shape of
     the inputs, beside what the first run on it took: leave it out where values are large and shapes are many. With
     ``precise_integers`` products of int8 do not saturate on x86 processors without VNNI, where they do so for speed by default.
+    Without ``stop_spinning`` the threads spin for a while after a run, as is onnxruntime's default: the next run begins earlier,
+    and everything else on these processors is slower meanwhile.
 
     Raises MissingPackageError without onnxruntime, ProviderError when the provider is absent or cannot start (it never
     falls back to the CPU in silence), ModelError with onnxruntime's reason when the model cannot be opened.
@@ -111,6 +114,7 @@ def open_session(
                 optimization_level,
                 memory_pattern=memory_pattern,
                 precise_integers=precise_integers,
+                stop_spinning=stop_spinning,
             ),
             providers=wanted,
             enable_fallback=0,
@@ -142,6 +146,7 @@ def _session_options(
     *,
     memory_pattern: bool,
     precise_integers: bool,
+    stop_spinning: bool,
 ) -> Any:
     if level not in _LEVELS:
         raise OptionError(f"the graph optimization level is one of {', '.join(_LEVELS)}; got {level!r}")
@@ -151,10 +156,10 @@ def _session_options(
     # What goes wrong on the CPU arrives as an exception, so the log would only say it twice. Why CUDA does not start
     # stands nowhere but in the log.
     options.log_severity_level = _LOG_FATAL if provider == "cpu" else _LOG_ERROR
-    # The threads of a session keep spinning after a run and would slow down the other session of a comparison.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
     if precise_integers:
         options.add_session_config_entry("session.x64quantprecision", "1")
+    if stop_spinning:
+        options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     return options

@@ -35,6 +35,7 @@ ABILITIES = (
     Ability("read --data from a hub", "datasets", "pip install 'squeeze-onnx[hub]'"),
     Ability("work on a Dask cluster: --scheduler", "distributed", "pip install 'squeeze-onnx[dask]'"),
     Ability("bench --against fused", "sympy", "pip install sympy"),
+    Ability("bench --against openvino", "openvino", "pip install 'squeeze-onnx[openvino]'"),
     Ability("demo, which downloads by pip", "pip", "python -m ensurepip"),
     Ability("optimum-cli export squeeze", "optimum.onnxruntime", "pip install 'squeeze-onnx[optimum]'"),
 )

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from squeeze_onnx.runtime import rivals
 from tests.conftest import RunCli
 from tests.folders import snapshot
 from tests.tiny_encoder import write_model_folder
@@ -27,6 +28,23 @@ def test_models_and_opponents_stand_in_one_table_with_the_settings(run_cli: RunC
     assert "cpu, threads: 1, optimization level all, IO binding, 2 rounds of 3 runs in turns" in done.stdout
     assert "CPUExecutionProvider: no options" in done.stdout
     assert [snapshot(model) for model in models] == before
+
+
+def test_opponents_may_stand_in_one_option(call_cli: RunCli, models: tuple[Path, Path]) -> None:
+    done = call_cli("bench", models[0], "--against", "int8,fused", *QUICK, "--no-memory", "--json", "-")
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [model["name"] for model in json.loads(done.stdout)["models"]]
+    assert names == [str(models[0]), f"{models[0]}, int8", f"{models[0]}, fused"]
+
+
+def test_an_opponent_that_is_not_installed_ends_with_what_installs_it(
+    call_cli: RunCli, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rivals, "find_spec", lambda name: None)
+    done = call_cli("bench", models[0], "--against", "openvino", *QUICK)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip().endswith("pip install 'squeeze-onnx[openvino]'")
+    assert done.stderr.count("\n") == 1
 
 
 def test_json_on_standard_output_is_all_there_is(run_cli: RunCli, models: tuple[Path, Path]) -> None:
@@ -57,7 +75,7 @@ def test_a_report_does_not_replace_a_model(run_cli: RunCli, models: tuple[Path, 
     ("options", "fault"),
     [
         (("--batch-size", "0"), "--batch-size is a positive integer"),
-        (("--against", "int4"), "--against is one of int8, fused"),
+        (("--against", "int4"), "--against is one of int8, fused, openvino"),
         (("--provider", "tpu"), "--provider is one of cpu, cuda"),
         (("--threads", "0"), "--threads is a positive integer"),
         (("--cuda-graph",), "--cuda-graph needs --provider cuda"),

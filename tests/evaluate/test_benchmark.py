@@ -1,17 +1,24 @@
+import dataclasses
+import os
+import signal
 import sys
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
-from squeeze_onnx.evaluate import benchmark
-from squeeze_onnx.evaluate.benchmark import DEFAULT_SHAPES, BenchConfig, Benchmark, Speedup, bench
-from squeeze_onnx.runtime.latency import Latency, Run
-from squeeze_onnx.runtime.sessions import Feeds, Session
-from squeeze_onnx.support.errors import ModelError, OptionError, ProviderError
+from squeeze_onnx.evaluate.bench_config import DEFAULT_SHAPES, BenchConfig
+from squeeze_onnx.evaluate.benchmark import Benchmark, bench
+from squeeze_onnx.evaluate.speedup import Speedup
+from squeeze_onnx.runtime.latency import Latency
+from squeeze_onnx.runtime.sessions import Feeds
+from squeeze_onnx.runtime.timing_process import TimingProcess
+from squeeze_onnx.support.errors import MachineError, ModelError, OptionError, ProviderError
 from tests.tiny_encoder import VOCABULARY, encoder_model, write_model_folder
 
 QUICK = BenchConfig(batch_sizes=(2,), sequence_lengths=(5, 7), threads=1, rounds=2, repeats=1, warm_up=0, memory=False)
@@ -67,7 +74,7 @@ def test_shapes_are_the_default_ones_or_a_grid(
         ({"batch_sizes": (1, 0)}, "--batch-size is a positive integer; got 0"),
         ({"sequence_lengths": (-3,)}, "--sequence-length is a positive integer; got -3"),
         ({"rounds": 0}, "--rounds is a positive integer; got 0"),
-        ({"against": ("int4",)}, "--against is one of int8, fused; got 'int4'"),
+        ({"against": ("int4",)}, "--against is one of int8, fused, openvino; got 'int4'"),
         ({"cuda_graph": True}, "--cuda-graph needs --provider cuda"),
     ],
 )
@@ -90,28 +97,73 @@ def test_the_report_holds_every_model_on_every_shape(model: Path) -> None:
 
 def test_opponents_come_after_the_models_and_are_smaller_if_int8(model: Path) -> None:
     found = bench([model], BenchConfig(**{**vars(QUICK), "against": ("int8", "fused")}))
-    assert [contestant.name for contestant in found.contestants] == [str(model), f"{model}, int8", f"{model}, fused"]
-    dense, int8, _ = (contestant.size.bytes for contestant in found.contestants)
+    assert [each.name for each in found.models] == [str(model), f"{model}, int8", f"{model}, fused"]
+    dense, int8, _ = (each.size.bytes for each in found.models)
     assert int8 < dense
-    assert not any(contestant.path.exists() for contestant in found.contestants[1:])
+    assert not any(each.path.exists() for each in found.models[1:])
 
 
 def test_all_models_read_the_same_tokens_which_all_of_them_know(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Feeds] = []
+    bind = TimingProcess.bind
 
-    def look(session: Session, feeds: Feeds, *, graph_id: int | None) -> Run:
+    def look(process: TimingProcess, feeds: Feeds) -> None:
         seen.append(feeds)
-        return lambda: None
+        bind(process, feeds)
 
-    monkeypatch.setattr(benchmark, "bind_run", look)
+    monkeypatch.setattr(TimingProcess, "bind", look)
     bench([model, write_model_folder(tmp_path / "twin")], QUICK)
     for first, second in (seen[:2], seen[2:]):
         assert first.keys() == second.keys() == {"input_ids", "attention_mask"}
         np.testing.assert_array_equal(first["input_ids"], second["input_ids"])
         assert 0 <= first["input_ids"].min() <= first["input_ids"].max() < VOCABULARY
         assert first["attention_mask"].all()
+
+
+def test_each_model_has_a_process_that_is_gone_afterwards(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[int] = []
+    turn = TimingProcess.turn
+
+    def look(process: TimingProcess, repeats: int) -> Sequence[float]:
+        turns.append(process.number)
+        return turn(process, repeats)
+
+    monkeypatch.setattr(TimingProcess, "turn", look)
+    report = bench([model, model, model], QUICK).to_json()
+    first, second, third = dict.fromkeys(turns)
+    once = [first, second, third, second, third, first]  # two rounds; the second begins one model later
+    assert turns == once * len(QUICK.shapes)
+    for number in (first, second, third):
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
+    assert report["settings"]["processes"] == "one for each model"
+    assert [entry["runtime"]["name"] for entry in report["models"]] == ["onnxruntime"] * 3
+    assert report["models"][0]["runtime"]["version"] == onnxruntime.__version__
+
+
+def test_a_model_whose_process_dies_is_named(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = write_model_folder(tmp_path / "twin")
+    turn = TimingProcess.turn
+
+    def die(process: TimingProcess, repeats: int) -> Sequence[float]:
+        os.kill(process.number, signal.SIGKILL)
+        return turn(process, repeats)
+
+    monkeypatch.setattr(TimingProcess, "turn", die)
+    with pytest.raises(MachineError, match=rf"the process that times {model} was ended by SIGKILL"):
+        bench([model, twin], QUICK)
+
+
+def test_a_model_that_does_not_open_is_named(model: Path, tmp_path: Path) -> None:
+    proto = encoder_model()
+    proto.graph.node[0].domain = "no.such.domain"
+    proto.opset_import.append(onnx.helper.make_opsetid("no.such.domain", 1))
+    broken = write_model_folder(tmp_path / "broken", proto)
+    config = dataclasses.replace(QUICK, against=("int8",))
+    with pytest.raises(ModelError, match=r"onnxruntime cannot open .*broken/model\.onnx on cpu"):
+        bench([model, broken], config)
 
 
 def test_an_input_that_text_does_not_determine_is_refused_with_its_name(tmp_path: Path) -> None:
@@ -144,7 +196,7 @@ def test_cuda_where_there_is_none_is_refused_before_anything_is_read(monkeypatch
 
 def test_speedups_are_against_the_first_model() -> None:
     latencies = ((latency(10), latency(5)), (latency(10), latency(20)))
-    found = Benchmark(BenchConfig(), (), latencies, (), {})
+    found = Benchmark(BenchConfig(), (), latencies, (), ())
     assert found.speedup(1, 0).ratio == pytest.approx(2.0)
     assert found.speedup(1, 1).ratio == pytest.approx(0.5)
     assert found.speedup(1, 0, 1).ratio == pytest.approx(1.0)

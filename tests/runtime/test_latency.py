@@ -1,9 +1,11 @@
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from squeeze_onnx.runtime.latency import Latency, Run, measure_latency
+from squeeze_onnx.runtime.latency import Latency, Run, measure_latency, measure_turns, turn_order
 from squeeze_onnx.support.errors import OptionError
 
 
@@ -33,6 +35,31 @@ def test_models_take_turns_and_the_order_turns_around() -> None:
     runs = [machine.run(name, [1.0]) for name in "ab"]
     measure_latency(runs, rounds=2, repeats=1, warm_up=1, clock=machine.clock)
     assert "".join(machine.log) == "aabb" + "bbaa" + "aabb"
+
+
+@pytest.mark.parametrize("models", [1, 2, 3, 5])
+def test_no_model_has_a_better_place_than_another(models: int) -> None:
+    orders = [turn_order(number, models) for number in range(2 * models)]
+    assert all(sorted(order) == list(range(models)) for order in orders)
+    places = Counter((index, place) for order in orders for place, index in enumerate(order))
+    assert set(places.values()) == {2}
+    before = Counter(pair for order in orders for pair in pairwise(order))
+    assert all(count == before[second, first] for (first, second), count in before.items())
+
+
+def test_a_turn_is_asked_for_its_repeats_in_every_round() -> None:
+    asked: list[tuple[str, int]] = []
+
+    def turn(name: str, repeats: int) -> list[float]:
+        asked.append((name, repeats))
+        return [float(len(asked))] * repeats
+
+    first, second = measure_turns(
+        [lambda repeats: turn("a", repeats), lambda repeats: turn("b", repeats)], rounds=2, repeats=3, warm_up=1
+    )
+    assert asked == [("a", 3), ("b", 3), ("b", 3), ("a", 3), ("a", 3), ("b", 3)]
+    np.testing.assert_array_equal(first.runs_ms, [[4] * 3, [5] * 3])
+    np.testing.assert_array_equal(second.runs_ms, [[3] * 3, [6] * 3])
 
 
 def test_only_the_repeats_of_rounds_after_the_warm_up_count() -> None:

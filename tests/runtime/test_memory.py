@@ -7,9 +7,11 @@ from onnx import numpy_helper
 
 from squeeze_onnx.runtime import memory
 from squeeze_onnx.runtime.memory import measure_peak_memory
+from squeeze_onnx.runtime.runner import RunnerOptions
 from squeeze_onnx.support.errors import MachineError, ModelError
 from tests.tiny_models import matmul_model
 
+OPTIONS = RunnerOptions(threads=1)
 FEEDS = {"x": np.ones((1, 8), np.float32)}
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
@@ -20,16 +22,14 @@ def test_a_large_weight_takes_its_bytes_whatever_this_process_holds(tmp_path: Pa
     weight = np.ones((8, 5_000_000), np.float32)
     for name, entries in {"small": weight[:, :4], "large": weight}.items():
         onnx.save(matmul_model(numpy_helper.from_array(entries, "W")), tmp_path / f"{name}.onnx")
-    small, large = (
-        measure_peak_memory(tmp_path / f"{name}.onnx", "cpu", FEEDS, threads=1) for name in ("small", "large")
-    )
+    small, large = (measure_peak_memory(tmp_path / f"{name}.onnx", OPTIONS, FEEDS) for name in ("small", "large"))
     assert weight.nbytes < large - small < 4 * weight.nbytes
     assert small < here.nbytes
 
 
 def test_a_model_that_does_not_run_is_a_model_error_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"memory of .*absent\.onnx cannot be measured: .*absent\.onnx"):
-        measure_peak_memory(tmp_path / "absent.onnx", "cpu", FEEDS)
+        measure_peak_memory(tmp_path / "absent.onnx", OPTIONS, FEEDS)
 
 
 @pytest.mark.parametrize("name", ["file", "args"])
@@ -37,7 +37,7 @@ def test_an_input_may_be_called_like_a_parameter_of_numpy(tmp_path: Path, name: 
     model = matmul_model()
     model.graph.input[0].name = model.graph.node[0].input[0] = name
     onnx.save(model, tmp_path / "model.onnx")
-    assert measure_peak_memory(tmp_path / "model.onnx", "cpu", {name: FEEDS["x"]}) >= 0
+    assert measure_peak_memory(tmp_path / "model.onnx", OPTIONS, {name: FEEDS["x"]}) >= 0
 
 
 def test_a_system_that_does_not_tell_says_what_to_leave_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,12 +28,17 @@ def measure_size(model: OnnxModel) -> ModelSize:
 
 def measure_files(files: Sequence[Path], model: ir.Model) -> ModelSize:
     """Measure ``files``, which hold ``model``, as `measure_size` does, without loading what was just written."""
+    return ModelSize(
+        bytes=sum(file.stat().st_size for file in files),
+        parameters=sum(prod(place.tensor.shape.numpy()) for place in tensor_places(model)),
+        sha256=digest_files(files),
+    )
+
+
+def digest_files(files: Sequence[Path]) -> dict[str, str]:
+    """Return the SHA-256 of ``files``, by name."""
     digests = {}
     for file in files:
         with file.open("rb") as stream:
             digests[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ModelSize(
-        bytes=sum(file.stat().st_size for file in files),
-        parameters=sum(prod(place.tensor.shape.numpy()) for place in tensor_places(model)),
-        sha256=digests,
-    )
+    return digests

@@ -36,6 +36,11 @@ def dequantize(model: ir.Model) -> None:
     RemoveUnusedNodesPass()(model)
 
 
+def is_quantized(model: ir.Model) -> bool:
+    """Say whether a node of the main graph of ``model`` computes with integer weights."""
+    return any(op_of(node) in rules for node in model.graph for rules in (INTEGER_PRODUCTS, _DECODINGS))
+
+
 def _dequantize_linear(inserter: Inserter, node: ir.Node) -> None:
     """DequantizeLinear of a constant, of rows of a constant table, or of what was a float right before."""
     quantization, source = _quantization(node), node.inputs[0]

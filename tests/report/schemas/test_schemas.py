@@ -11,7 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.evaluate.benchmark import BenchConfig, bench
+from squeeze_onnx.evaluate.bench_config import BenchConfig
+from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.report.schemas import SchemaName, load_schema
 from squeeze_onnx.workflows.optimize import analyze, optimize
 from squeeze_onnx.workflows.recipe import read_recipe, recipe_schema

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from squeeze_onnx.compress.config import OptimizeConfig
-from squeeze_onnx.evaluate.benchmark import BenchConfig, bench
+from squeeze_onnx.evaluate.bench_config import BenchConfig
+from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.evaluate.validation import ValidateConfig, validate
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.workflows.optimize import optimize

@@ -1,0 +1,56 @@
+"""What `bench` measures and how."""
+
+from dataclasses import dataclass
+from itertools import product
+
+from squeeze_onnx.runtime.rivals import RIVALS
+from squeeze_onnx.runtime.runner import RunnerOptions
+from squeeze_onnx.support.errors import OptionError
+
+DEFAULT_SHAPES = ((1, 32), (1, 128), (8, 128))
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What is measured and how.
+
+    Without ``batch_sizes`` and ``sequence_lengths`` the shapes are DEFAULT_SHAPES; else every batch size with every length,
+    1 and 128 standing in for what is not given. ``against`` names opponents that are built: ``int8`` and ``fused`` from the
+    first model, ``openvino`` from every one. ``threads`` and ``tf32`` are the runtime's (None: its choice).
+    """
+
+    provider: str = "cpu"
+    batch_sizes: tuple[int, ...] = ()
+    sequence_lengths: tuple[int, ...] = ()
+    against: tuple[str, ...] = ()
+    threads: int | None = None
+    tf32: bool = True
+    cuda_graph: bool = False
+    memory: bool = True
+    rounds: int = 20
+    repeats: int = 3
+    warm_up: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        positive = {"batch-size": self.batch_sizes, "sequence-length": self.sequence_lengths, "rounds": (self.rounds,)}
+        for option, values in positive.items():
+            if any(value < 1 for value in values):
+                raise OptionError(f"--{option} is a positive integer; got {min(values)}")
+        for kind in self.against:
+            if kind not in RIVALS:
+                raise OptionError(f"--against is one of {', '.join(RIVALS)}; got {kind!r}")
+        if self.cuda_graph and self.provider != "cuda":
+            raise OptionError("--cuda-graph needs --provider cuda")
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """The shapes of the inputs, (batch size, sequence length)."""
+        if not self.batch_sizes and not self.sequence_lengths:
+            return DEFAULT_SHAPES
+        return tuple(product(self.batch_sizes or (1,), self.sequence_lengths or (128,)))
+
+    @property
+    def runner_options(self) -> RunnerOptions:
+        """How each model is opened."""
+        return RunnerOptions(self.provider, self.threads, self.tf32, self.cuda_graph)

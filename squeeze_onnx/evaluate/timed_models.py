@@ -1,0 +1,153 @@
+"""The models that `bench` times: those that are given, and the opponents that are built from them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from squeeze_onnx.data.batches import Batch, FeedBuilder
+from squeeze_onnx.data.model_config import ModelConfig, read_model_config
+from squeeze_onnx.data.vocabulary import embedding_rows
+from squeeze_onnx.evaluate.bench_config import BenchConfig
+from squeeze_onnx.graph.io.model import OnnxModel, load_model, locate_model
+from squeeze_onnx.graph.io.size import ModelSize, digest_files, measure_size
+from squeeze_onnx.graph.quantized.dequantizing import is_quantized
+from squeeze_onnx.runtime.rivals import RIVALS, build_rival, check_rivals
+from squeeze_onnx.runtime.sessions import Feeds, ValueSpec
+from squeeze_onnx.support.errors import ModelError, OptionError
+
+_SEQUENCES_TO_CONVERT = 16
+"""Of random tokens. Only the time of what is converted from them is measured, which does not depend on the ranges found."""
+
+
+@dataclass(frozen=True)
+class TimedModel:
+    """A model under test, how many tokens it embeds, the runtime it runs in, and what else is to be known of it."""
+
+    name: str
+    path: Path
+    config: ModelConfig
+    size: ModelSize
+    vocabulary: int
+    runtime: str = "onnxruntime"
+    remark: str | None = None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A model that an opponent's tool does not take."""
+
+    name: str
+    against: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ModelsToTime:
+    """All that is timed, the baseline first, and what is not."""
+
+    models: tuple[TimedModel, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True)
+class _GivenModel:
+    """A model that was given: as it is timed, what opponents' tools read, and whether its weights are integers already."""
+
+    timed: TimedModel
+    inputs: tuple[ValueSpec, ...]
+    quantized: bool
+
+
+@contextmanager
+def models_to_time(models: Sequence[str | Path], config: BenchConfig) -> Iterator[ModelsToTime]:
+    """Yield the ``models``, then the opponents built from them, which are gone afterwards.
+
+    Raises a SqueezeError subclass for a model that cannot be timed, or an opponent that cannot be built.
+    """
+    check_rivals(config.against, config.provider)
+    paths = {str(model): locate_model(model) for model in models}
+    given = [_read(str(model), paths[str(model)], config) for model in models]
+    timed, left_out = [each.timed for each in given], []
+    with TemporaryDirectory(prefix="squeeze-onnx-") as folder:
+        for kind in config.against:
+            rival = RIVALS[kind]
+            asked = given if rival.of_every_model else given[:1]
+            taken = [each for each in asked if not (rival.of_every_model and each.quantized)]
+            if not taken:
+                raise OptionError(
+                    f"--against {kind} converts models in float, and {asked[0].timed.name} is quantized already"
+                )
+            left_out += [
+                LeftOut(each.timed.name, kind, "its weights are quantized already")
+                for each in asked
+                if each not in taken
+            ]
+            for number, each in enumerate(taken):
+                place = Path(folder) / f"{kind}-{number}"
+                place.mkdir()
+                timed.append(_rival_of(each, kind, place, config))
+        yield ModelsToTime(tuple(timed), tuple(left_out))
+
+
+def random_batch(shape: tuple[int, int], vocabulary: int, *, seed: int) -> Batch:
+    """Return tokens of a vocabulary, without padding."""
+    ids = np.random.default_rng(seed).integers(vocabulary, size=shape, dtype=np.int64)
+    return Batch(np.arange(shape[0]), ids, np.zeros(shape, np.int64), np.ones(shape, np.int64))
+
+
+def _read(name: str, path: Path, config: BenchConfig) -> _GivenModel:
+    model, settings = load_model(path), read_model_config(path.parent)
+    vocabulary = embedding_rows(model.ir) or settings.vocabulary_size
+    if vocabulary is None:
+        raise ModelError(
+            f"{path} does not say how many tokens it knows: no table is looked up with input_ids, and config.json has no "
+            "vocab_size"
+        )
+    longest = max(length for _, length in config.shapes)
+    if settings.max_tokens is not None and longest > settings.max_tokens:
+        raise OptionError(f"--sequence-length {longest} is more than the {settings.max_tokens} positions of {path}")
+    timed = TimedModel(name, path, settings, measure_size(model), vocabulary)
+    return _GivenModel(timed, _inputs(model), is_quantized(model.ir))
+
+
+def _inputs(model: OnnxModel) -> tuple[ValueSpec, ...]:
+    """Return what a caller passes to the graph, as onnxruntime would declare it."""
+    return tuple(
+        ValueSpec(str(value.name), f"tensor({'' if value.dtype is None else value.dtype.name.lower()})", ())
+        for value in model.ir.graph.inputs
+        if value.name not in model.ir.graph.initializers
+    )
+
+
+def _rival_of(given: _GivenModel, kind: str, folder: Path, config: BenchConfig) -> TimedModel:
+    timed = given.timed
+    files = build_rival(kind, timed.path, folder, _feeds(given, config) if RIVALS[kind].reads_feeds else ())
+    return replace(
+        timed,
+        name=f"{timed.name}, {kind}",
+        path=files[0],
+        size=_size(files, timed),
+        runtime=RIVALS[kind].runtime,
+        remark=RIVALS[kind].remark(),
+    )
+
+
+def _feeds(given: _GivenModel, config: BenchConfig) -> list[Feeds]:
+    timed = given.timed
+    builder = FeedBuilder.for_inputs(str(timed.path), given.inputs, first_position=timed.config.first_position)
+    length = max(length for _, length in config.shapes)
+    return [
+        builder.feeds(random_batch((1, length), timed.vocabulary, seed=config.seed + number))
+        for number in range(_SEQUENCES_TO_CONVERT)
+    ]
+
+
+def _size(files: tuple[Path, ...], source: TimedModel) -> ModelSize:
+    """Measure the files of an opponent; in a format that is not ONNX it is taken to have as many parameters as its source."""
+    if files[0].suffix == ".onnx":
+        return measure_size(load_model(files[0]))
+    return ModelSize(sum(file.stat().st_size for file in files), source.size.parameters, digest_files(files))
