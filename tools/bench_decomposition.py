@@ -1,7 +1,11 @@
 """Time and spectral error of the decompositions, on real weights and on a large matrix with a slowly decaying spectrum.
 
     python -m tools.bench_decomposition run MODEL… [--rank 256] [--repeats 5] [--every-weight] [--large]
+    python -m tools.bench_decomposition choice
     python -m tools.bench_decomposition table
+
+``choice`` times RSI against the exact decomposition by shape and rank, which is what ``--decomposition auto`` goes by, and writes
+models/decompositions/results/choice.json.
 
 MODEL is an .onnx file or a folder with one; of each, the weight of every role in its middle layer and its largest embedding
 are decomposed. ``run`` writes models/decompositions/results/decomposition.json and prints all of it as tables; ``table`` puts
@@ -46,6 +50,8 @@ LARGE_RANK = 200
 LARGE_EXPONENT = 0.5
 REFERENCE = "scipy SVD"
 RESULTS = results_path("decompositions", "decomposition")
+CHOICE_SHAPES = ((768, 3072), (1024, 4096), (2048, 8192))
+CHOICE_SHARES = (1 / 16, 1 / 8, 1 / 4)
 SHOWN = ("mpnet-base: ffn in", "synthetic")
 """Parts of the labels of the matrices that the documentation shows."""
 
@@ -324,6 +330,29 @@ def run(*, models: Sequence[Path], results: Path, rank: int, repeats: int, every
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     click.echo("\n".join(tables(document)))
+
+
+@main.command()
+@click.option("--results", type=click.Path(path_type=Path), default=results_path("decompositions", "choice"))
+def choice(results: Path) -> None:
+    """Time RSI and the exact decomposition, in processor seconds, on matrices with σᵢ = i^−½."""
+    rows = []
+    for shape in CHOICE_SHAPES:
+        side = min(shape)
+        rng = np.random.default_rng(0)
+        vectors = [np.linalg.qr(rng.standard_normal((size, side)))[0] for size in shape]
+        weight = (vectors[0] * np.arange(1.0, side + 1) ** -LARGE_EXPONENT) @ vectors[1].T
+        for share in CHOICE_SHARES:
+            seconds = {}
+            for name, decomposer in (("exact", Exact()), ("rsi", SubspaceIteration())):
+                start = time.process_time()
+                decomposer.decompose(weight, int(share * side))
+                seconds[name] = round(time.process_time() - start, 3)
+            rows.append({"shape": list(shape), "rank": int(share * side), "seconds": seconds})
+            click.echo(rows[-1])
+    threads = max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+    document = {"environment": environment() | {"threads": threads}, "rows": rows}
+    results.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 @main.command()

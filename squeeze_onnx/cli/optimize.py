@@ -25,7 +25,18 @@ SECTIONS = {
         "--preset",
         "--plan",
     ),
-    "By which method": ("--method", "--include", "--exclude", "--noise", "--probability", "--above-break-even"),
+    "By which method": (
+        "--method",
+        "--include",
+        "--exclude",
+        "--noise",
+        "--probability",
+        "--rank-rule",
+        "--above-break-even",
+        "--decomposition",
+        "--power-iterations",
+        "--tolerance",
+    ),
     "On which data": (
         "--task",
         "--data",
@@ -132,7 +143,7 @@ SECTIONS = {
 @click.option(
     "--refit/--no-refit",
     default=None,
-    help="Regress every weight on what the squeezed model before it returns [default: by whiten].",
+    help="Regress every weight on what the squeezed model before it returns [default: by whiten and fisher].",
 )
 @click.option(
     "--distill",
@@ -158,6 +169,23 @@ SECTIONS = {
     "--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda, to calibrate and score on."
 )
 @click.option("--cache", type=PATH, metavar="DIR", help="Keep there what is learned of MODEL, for other budgets.")
+@click.option(
+    "--rank-rule",
+    metavar="NAME[=F]",
+    help="Cut each weight on its own instead of by --keep: tracy-widom, hard-threshold, shrinkage, energy=F, stable-rank, "
+    "effective-rank or fixed=N (with --method squeeze, svd, fwsvd or tfwsvd).",
+)
+@click.option(
+    "--decomposition",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="How singular triplets are found: exact, rsvd (randomized), rsi (randomized subspace iteration), or by shape.",
+)
+@click.option("--power-iterations", type=int, metavar="Q", help="Of rsi; 1 is rsvd [default: as --tolerance asks].")
+@click.option(
+    "--tolerance", type=float, metavar="F", help="At which rsi stops, over the optimal error [default: 0.01]."
+)
 @click.option("--external-data", is_flag=True, help="Write the weights beside model.onnx (always above 2 GB).")
 @click.option(
     "--fuse", metavar="NAME", help="Fuse operators for ONNX Runtime on cpu or cuda; it runs nowhere else then."
@@ -282,9 +310,9 @@ def _refuse_contradictions(
         raise OptionError(
             f"--checkpoint {checkpoint} is where --distill keeps its state; add --distill, or leave it out"
         )
-    decided = [option for option in ("keep", "floor", "preset", "include", "exclude") if options[option]]
+    decided = [option for option in ("keep", "floor", "preset", "rank_rule", "include", "exclude") if options[option]]
     decided += ["max-drop"] if max_drop is not None else []
     decided += ["objective"] if options["objective"] != DEFAULT_OBJECTIVE else []
     decided += ["method"] if options["method"] != "auto" else []
     if plan is not None and decided:
-        raise OptionError(f"--plan already says what becomes of each site; leave out --{decided[0]}")
+        raise OptionError(f"--plan already says what becomes of each site; leave out --{decided[0].replace('_', '-')}")

@@ -37,7 +37,7 @@ def _resolved(
 ) -> str:
     if config.method != "auto":
         return config.method
-    if config.preset:
+    if config.preset or config.rank_rule is not None:  # rules look at one spectrum, for which `squeeze` needs no data
         return "squeeze"
     if not calibration:
         return "svd"

@@ -7,8 +7,10 @@ from typing import Any, Literal, Self, get_args
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.precision import PRECISIONS
 from squeeze_onnx.compress.presets import PRESETS
+from squeeze_onnx.compress.selectors import NoiseModel, RankSelector, selector_of
 from squeeze_onnx.graph.fused.fusion import FUSIONS
 from squeeze_onnx.graph.match.roles import Role
+from squeeze_onnx.spectral.decompositions import DecompositionSettings
 from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.support.errors import OptionError
 
@@ -102,6 +104,9 @@ class OptimizeConfig(AnalyzeConfig):
     steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text, and ``distill_layers`` is
     the part of the steps that goes through single layers first. ``precision`` is what the
     weights are stored in (`squeeze_onnx.compress.precision.PRECISIONS`); None stands for that of the plan, fp32 without one.
+    ``decomposition`` names how singular triplets are found (`squeeze_onnx.spectral.decompositions.DECOMPOSITIONS`); ``rsi`` does
+    ``power_iterations``, or as many as its ``tolerance`` asks for. ``rank_rule`` cuts each weight on its own instead of by a
+    budget (`squeeze_onnx.compress.selectors.SELECTORS`).
     """
 
     method: str = "auto"
@@ -123,6 +128,21 @@ class OptimizeConfig(AnalyzeConfig):
     sequence_length: int = 128
     threads: int | None = None
     precision: str | None = None
+    decomposition: str = "auto"
+    power_iterations: int | None = None
+    tolerance: float | None = None
+    rank_rule: str | None = None
+
+    @property
+    def decomposing(self) -> DecompositionSettings:
+        """How singular triplets are found."""
+        return DecompositionSettings(self.decomposition, self.power_iterations, self.tolerance, self.seed)
+
+    @property
+    def rank_selector(self) -> RankSelector | None:
+        """What cuts each weight on its own, None if a budget or the method's own rule does."""
+        model = NoiseModel(NOISE_ESTIMATORS[self.noise](), self.probability)
+        return None if self.rank_rule is None else selector_of(self.rank_rule, model)
 
     @property
     def sliced(self) -> tuple[str, ...]:
@@ -155,6 +175,21 @@ class OptimizeConfig(AnalyzeConfig):
                 raise OptionError(f"--preset {self.preset} sets its own budget; leave out --keep")
             if self.method not in ("auto", "squeeze"):
                 raise OptionError(f"--preset {self.preset} is a regime of --method squeeze, not of {self.method}")
+        _ = self.decomposing, self.rank_selector  # raise OptionError
+        self._check_rank_rule()
+
+    def _check_rank_rule(self) -> None:
+        if self.rank_rule is None:
+            return
+        for option, given in (("keep", self.keep), ("preset", self.preset), ("floor", self.floor)):
+            if given:
+                raise OptionError(f"--rank-rule {self.rank_rule} cuts each weight on its own; leave out --{option}")
+        alone = [name for name, method in METHODS.items() if method.cuts_each_alone]
+        if self.method not in ("auto", *alone):
+            raise OptionError(
+                f"--rank-rule {self.rank_rule} cuts each weight on its own, as --method {', '.join(alone)} do; "
+                f"{self.method} spends one budget on all: leave it out, or give --keep"
+            )
 
     def _check_distillation(self) -> None:
         if self.distill not in (None, "auto") and not (isinstance(self.distill, int) and self.distill > 0):

@@ -1,9 +1,9 @@
 """The rewrite stage: truncate each planned site, put the result into the graph, and measure what was lost."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -14,7 +14,7 @@ from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.io.spilling import Store, in_memory
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
-from squeeze_onnx.spectral.decompositions import Decomposer, Factors, singular_values
+from squeeze_onnx.spectral.decompositions import Decomposer, Decomposition, Factors, singular_values
 from squeeze_onnx.spectral.rmt.spectrum import effective_rank, stable_rank
 from squeeze_onnx.spectral.weightings import WeightedMatrix, Weighting
 from squeeze_onnx.support.progress import Track, silent
@@ -26,11 +26,33 @@ _LEAST_SCALE = 1e-6
 
 
 @dataclass(frozen=True)
+class DecompositionError:
+    """Who found the components of a truncated weight, ``exact``, ``rsvd`` or ``rsi``, and how good they are, measured afterwards.
+
+    ``spectral_error_bound`` bounds ‖M − M_r‖₂ of the matrix M that the method's weighting makes, ``relative_error_bound`` is that
+    over ‖M‖₂; each is too small with ``failure_probability`` at most.
+    """
+
+    found_by: str
+    spectral_error_bound: float
+    relative_error_bound: float
+    failure_probability: float
+
+    @classmethod
+    def of(cls, decomposition: Decomposition) -> Self:
+        """Read it off ``decomposition``."""
+        largest = float(decomposition.singular_values[0])
+        bound = decomposition.spectral_error_bound
+        return cls(decomposition.found_by, bound, _ratio(bound, largest), decomposition.failure_probability)
+
+
+@dataclass(frozen=True)
 class TruncationErrors:
     """What truncation took from one weight W, with Ŵ in its place.
 
     ``weighted_error`` is ‖·‖_F of the dropped part over the whole, as the method's weighting sees them; ``relative_error`` is
-    ‖W − Ŵ‖_F/‖W‖_F; ``weight_cosine`` is ⟨W, Ŵ⟩/(‖W‖‖Ŵ‖); ranks "after" are those of the truncated spectrum.
+    ‖W − Ŵ‖_F/‖W‖_F; ``weight_cosine`` is ⟨W, Ŵ⟩/(‖W‖‖Ŵ‖); ranks "after" are those of the truncated spectrum. A weight that was
+    sliced has no ``decomposition``.
     """
 
     weighted_error: float
@@ -39,6 +61,7 @@ class TruncationErrors:
     energy_kept: float
     effective_rank_after: float
     stable_rank_after: float
+    decomposition: DecompositionError | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +161,8 @@ def truncate_weighted(
     kept, rest = np.split(decomposition.singular_values, [components])
     total = float(np.linalg.norm(weighted.matrix)) ** 2
     dropped = decomposition.frobenius_residual**2 + float(rest @ rest)
-    return factors, replacement_errors(weight, factors.product(), dropped, total, kept)
+    errors = replacement_errors(weight, factors.product(), dropped, total, kept)
+    return factors, replace(errors, decomposition=DecompositionError.of(decomposition))
 
 
 def truncate_jointly(
@@ -165,12 +189,15 @@ def truncate_jointly(
     rights, wholes, parts = (np.split(matrix, ends, axis=1) for matrix in (together.right, weighted.matrix, kept))
     factors = [Factors(together.left, right / scale) for right, scale in zip(rights, scales, strict=True)]
     errors = [
-        replacement_errors(
-            weight,
-            each.product(),
-            float(np.square(whole - part).sum()),
-            float(np.square(whole).sum()),
-            singular_values(part)[:components],
+        replace(
+            replacement_errors(
+                weight,
+                each.product(),
+                float(np.square(whole - part).sum()),
+                float(np.square(whole).sum()),
+                singular_values(part)[:components],
+            ),
+            decomposition=DecompositionError.of(decomposition),
         )
         for weight, each, whole, part in zip(weights, factors, wholes, parts, strict=True)
     ]

@@ -50,7 +50,9 @@ def finish(
             )
     before = serialized_size(model.ir)
     with clock.stage("precision"):
-        lowered = lower_measured(precision, model.ir, Evidence(calibration, planned.kept, config.provider, track))
+        decomposer = config.decomposing.decomposer()
+        evidence = Evidence(calibration, planned.kept, config.provider, track, decomposer)
+        lowered = lower_measured(precision, model.ir, evidence)
     plan = replace(plan, precision=PlannedPrecision(planned.name, tuple(site.name for site in lowered.kept)))
     size = {"before": before, "after": serialized_size(lowered.model)}
     report = {"name": planned.name, "bytes": size, **lowered.to_json()}

@@ -59,6 +59,11 @@ class Method:
     refits: bool = False
     heeds_floors: bool = False
 
+    @property
+    def cuts_each_alone(self) -> bool:
+        """Whether a weight's rank depends on that weight only, so that a rank rule can take the place of the budget."""
+        return not (self.probes or self.learns)
+
     def weighting_of(self, moments: Mapping[str, Moments], fisher: Mapping[str, Fisher] = NO_FISHER) -> WeightingOf:
         """Return the weighting of each site, given the second moments of the inputs and Fisher information by site name."""
         return lambda site: self.weighting(moments.get(site.name), fisher.get(site.name))

@@ -25,20 +25,22 @@ from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.perturbation import perturbable
 from squeeze_onnx.graph.rewrite.segments import Part, cut, extract
 from squeeze_onnx.runtime.sessions import open_session
-from squeeze_onnx.spectral.decompositions import Exact
+from squeeze_onnx.spectral.decompositions import Decomposer
 
 PROBE_KEEP = 0.5
 """The fraction of its parameters that a probed site keeps."""
 
 
-def probe_sensitivity(prober: "Prober", view: SiteView, spectra: SiteSpectra, probe: Uniform) -> SiteSpectra:
+def probe_sensitivity(
+    prober: "Prober", view: SiteView, spectra: SiteSpectra, probe: Uniform, decomposer: Decomposer
+) -> SiteSpectra:
     """Return ``spectra`` with the sensitivity of the candidate, measured at the rank that ``probe`` gives it.
 
     A site that loses nothing at its probe rank has sensitivity 0: it can be cut there for free.
     """
     candidate = spectra.candidate
     rank = probe.allocate([candidate])[candidate.name].rank
-    factors, errors = truncate_weighted(view.weight, view.weighted, max(rank + candidate.extra_rank, 1), Exact())
+    factors, errors = truncate_weighted(view.weight, view.weighted, max(rank + candidate.extra_rank, 1), decomposer)
     error = errors.weighted_error**2
     damage = prober.damage(view.site.name, factors.product() - view.weight) if error > 0 else 0.0
     return replace(spectra, candidate=replace(candidate, sensitivity=damage / error if error > 0 else 0.0))

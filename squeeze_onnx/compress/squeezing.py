@@ -34,7 +34,7 @@ from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, distill
 from squeeze_onnx.learning.objectives import imitation_losses, learning_rate
-from squeeze_onnx.spectral.decompositions import Exact
+from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
 from squeeze_onnx.spectral.regression import RIDGE
 from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.support.errors import ModelError, OptionError
@@ -125,7 +125,16 @@ def squeeze_surveyed(
     dense = model.ir.clone()
     plan = plan or plan_for(model, survey, config)
     fitted = text_to_learn_on(calibration, config)
-    result = carry_out(model, plan, survey, fitted, provider=config.provider, store=store, track=track)
+    result = carry_out(
+        model,
+        plan,
+        survey,
+        fitted,
+        decomposer=config.decomposing.decomposer(),
+        provider=config.provider,
+        store=store,
+        track=track,
+    )
     if config.distill:
         result = distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
     return result
@@ -161,6 +170,7 @@ def carry_out(
     calibration: Sequence[CalibrationBatch] = (),
     *,
     ridge: float = RIDGE,
+    decomposer: Decomposer | None = None,
     provider: str = "cpu",
     store: Store = in_memory,
     track: Track = silent,
@@ -177,7 +187,7 @@ def carry_out(
         errors = slice_sites(model.ir, sites, plan.sites, survey.blocks, shift_biases=not plan.refit, store=store)
         left = {site.name: site for site in find_sites(model.ir).sites}
         sites = tuple(left[planned.name] for planned in plan.sites)
-        weighting_of, decomposer = survey.weighting_of, Exact()
+        weighting_of, decomposer = survey.weighting_of, decomposer or Automatic()
         if plan.refit:
             errors |= refit_sites(
                 model.ir,
@@ -251,6 +261,8 @@ def certificate_of(
 def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:
     if config.preset:
         return PRESETS[config.preset]().allocator(survey.sites, measure_size(model).bytes)
+    if config.rank_selector is not None:
+        return Independent(config.rank_selector)
     if config.keep is None and survey.method == "squeeze":
         return Independent(TracyWidomEdge(config.probability, NOISE_ESTIMATORS[config.noise]()))
     alternatives: tuple[Alternative, ...] = slicings_of(survey.spectra, survey.blocks)
@@ -263,6 +275,8 @@ def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
     """What was asked for, as the plan records it."""
     if config.preset:
         return {"preset": config.preset}
+    if config.rank_rule is not None:
+        return {"rank_rule": config.rank_rule, "probability": config.probability, "noise": config.noise}
     if config.keep is None and method == "squeeze":
         return {"probability": config.probability, "noise": config.noise}
     floors = {"floor": dict(config.floor)} if config.floor else {}

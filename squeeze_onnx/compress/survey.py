@@ -152,11 +152,12 @@ def _probe(
     distances = noise_distances(sites, config, track)
     spectra_of: dict[str, SiteSpectra] = {}
     block_of = dict(blocks)
+    probe, decomposer = Uniform(PROBE_KEEP), config.decomposing.decomposer()
     for layer in track(prober.layers, "Sensitivity"):
         for name in layer:
             view = SiteView.of(site_of[name], weighting_of(site_of[name]))
             spectra = measure_view(view, distances[name], config)
-            spectra_of[name] = probe_sensitivity(prober, view, spectra, Uniform(PROBE_KEEP))
+            spectra_of[name] = probe_sensitivity(prober, view, spectra, probe, decomposer)
         block_of |= {name: block_of[name].probed(prober) for name in layer if name in block_of}
     return tuple(spectra_of[site.name] for site in sites), block_of
 

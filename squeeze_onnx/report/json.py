@@ -1,6 +1,7 @@
 """report.json: everything one run of `optimize` or `analyze` found, as plain values."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,7 @@ def _optimized_site(planned: PlannedSite, measured: SiteSpectra, errors: Truncat
         "weighted_error": lost.weighted_error,
         "relative_error": lost.relative_error,
         "weight_cosine": lost.weight_cosine,
+        "decomposition": None if lost.decomposition is None else asdict(lost.decomposition),
     }
 
 

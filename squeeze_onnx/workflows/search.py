@@ -66,7 +66,14 @@ class _Workshop:
         folder.mkdir(parents=True)
         with spill_file(folder) as store:
             result = carry_out(
-                model, plan, self.survey, self.calibration, provider=config.provider, store=store, track=self.track
+                model,
+                plan,
+                self.survey,
+                self.calibration,
+                decomposer=config.decomposing.decomposer(),
+                provider=config.provider,
+                store=store,
+                track=self.track,
             )
             report = write_folder(
                 result, folder, config, self.before, Stopwatch(), batches=self.calibration, track=self.track
@@ -95,8 +102,8 @@ def optimize_within(
     """
     config = config or OptimizeConfig()
     out = Path(out)
-    if config.keep is not None or config.preset is not None:
-        raise OptionError("--max-drop finds the budget itself; leave out --keep and --preset")
+    if any(given is not None for given in (config.keep, config.preset, config.rank_rule)):
+        raise OptionError("--max-drop finds the budget itself; leave out --keep, --preset and --rank-rule")
     if config.distill is not None:
         raise OptionError(
             "--max-drop does not distill every model it looks at; leave out --distill, then give it with --plan and the "

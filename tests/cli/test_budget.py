@@ -113,3 +113,36 @@ class TestAboveBreakEven:
         before, after = initializers(strong)["layer.0/query.weight"], initializers(out)["layer.0/query/weight"]
         assert np.linalg.matrix_rank(after, tol=1e-5) <= 16 < np.linalg.matrix_rank(before, tol=1e-5)
         np.testing.assert_allclose(after, before, atol=1e-3)
+
+
+class TestRankRule:
+    @pytest.mark.parametrize(
+        "rule", ["tracy-widom", "hard-threshold", "shrinkage", "energy=0.6", "stable-rank", "effective-rank", "fixed=3"]
+    )
+    def test_cuts_each_weight_on_its_own(self, optimize: Callable[..., Path], work: Path, rule: str) -> None:
+        out = optimize(work / "model", "--method", "svd", "--rank-rule", rule, "--above-break-even", "denoise")
+        plan = read_json(out / "plan.json")
+        assert plan["budget"]["rank_rule"] == rule
+        assert all(site["rank"] is None or site["reason"] for site in plan["sites"])
+        if rule == "fixed=3":
+            assert {site["rank"] for site in plan["sites"]} == {3}
+
+    def test_stands_for_the_paper_s_method_by_itself(self, optimize: Callable[..., Path], work: Path) -> None:
+        assert read_json(optimize(work / "model", "--rank-rule", "fixed=2") / "plan.json")["method"] == "squeeze"
+
+
+class TestDecomposition:
+    @pytest.mark.parametrize(
+        "options",
+        [("exact",), ("rsvd",), ("rsi",), ("rsi", "--power-iterations", "3"), ("rsi", "--tolerance", "0.1"), ("auto",)],
+        ids=" ".join,
+    )
+    def test_is_what_was_asked_for_and_its_error_is_told(
+        self, optimize: Callable[..., Path], work: Path, options: tuple[str, ...]
+    ) -> None:
+        out = optimize(work / "model", "--method", "svd", "--keep", "0.3", "--decomposition", *options)
+        found = [site["decomposition"] for site in read_json(out / "report.json")["sites"] if site["rank"]]
+        # A sketch as wide as a tiny matrix is the exact answer, and is called so.
+        assert {each["found_by"] for each in found} <= {"exact", options[0]} - {"auto"} | {"exact"}
+        assert all(0 < each["relative_error_bound"] < 3 and each["failure_probability"] < 1e-3 for each in found)
+        assert np.isfinite(outputs(out)).all()

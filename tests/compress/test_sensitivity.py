@@ -39,7 +39,9 @@ def probed(model: OnnxModel) -> tuple[SiteSpectra, ...]:
         config = AnalyzeConfig(simulations=1)
         distances = noise_distances(sites, config)
         spectra = [measure_view(view, distances[view.site.name], config) for view in views]
-        return tuple(probe_sensitivity(prober, view, each, PROBE) for view, each in zip(views, spectra, strict=True))
+        return tuple(
+            probe_sensitivity(prober, view, each, PROBE, Exact()) for view, each in zip(views, spectra, strict=True)
+        )
 
 
 def pooled(outputs: list[np.ndarray], feeds: Mapping[str, np.ndarray]) -> np.ndarray:

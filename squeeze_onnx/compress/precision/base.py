@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.graph.match.sites import MatMulSite
+from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
 from squeeze_onnx.spectral.moments import Moments, SecondMoment
 from squeeze_onnx.support.progress import Track, silent
 
@@ -17,13 +18,15 @@ from squeeze_onnx.support.progress import Track, silent
 class Evidence:
     """What a choice may go by: calibration data, and what a plan has decided already.
 
-    ``kept`` are the names of sites (nodes for fp16) that a plan keeps in a higher precision; None lets them be chosen.
+    ``kept`` are the names of sites (nodes for fp16) that a plan keeps in a higher precision; None lets them be chosen. What
+    rounding loses is decomposed by ``decomposer``.
     """
 
     batches: Sequence[CalibrationBatch] = ()
     kept: tuple[str, ...] | None = None
     provider: str = "cpu"
     track: Track = silent
+    decomposer: Decomposer = field(default_factory=Automatic)
 
     @property
     def ranking(self) -> Sequence[CalibrationBatch]:

@@ -10,7 +10,7 @@ from heapq import heapify, heapreplace
 
 import numpy as np
 
-from squeeze_onnx.spectral.decompositions import Exact, Factors
+from squeeze_onnx.spectral.decompositions import Decomposer, Factors
 from squeeze_onnx.spectral.moments import Moments
 from squeeze_onnx.spectral.weightings import Whitening
 
@@ -37,10 +37,10 @@ class Residual:
         steps = np.square(values[: len(values) // RANK_STEP * RANK_STEP]).reshape(-1, RANK_STEP).sum(axis=1)
         return steps / self.output_energy if self.output_energy > 0 else np.zeros_like(steps)
 
-    def factors(self, rank: int) -> Factors:
+    def factors(self, rank: int, decomposer: Decomposer) -> Factors:
         """Return the best correction of this rank."""
         weighted = Whitening(self.moments).apply(self.entries)
-        return weighted.factors(Exact().decompose(weighted.matrix, rank), rank)
+        return weighted.factors(decomposer.decompose(weighted.matrix, rank), rank)
 
 
 def allocate_ranks(residuals: Mapping[str, Residual], budget: int, bytes_of: Mapping[str, int]) -> dict[str, int]:

@@ -22,7 +22,7 @@ from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.quantized.few_bits import is_lookup, store_block_product, store_block_table
 from squeeze_onnx.graph.rewrite.insertion import Inserter
 from squeeze_onnx.graph.rewrite.plain_weights import plain_weight_sites
-from squeeze_onnx.spectral.decompositions import Factors
+from squeeze_onnx.spectral.decompositions import Decomposer, Factors
 from squeeze_onnx.spectral.moments import Moments, SecondMoment
 
 BLOCK = 32
@@ -74,7 +74,7 @@ class Int4:
         products = [site for site in sites if not is_lookup(site)]
         moments = evidence.moments(model, sites)
         blocks = {site.name: _round(site, 4, moments[site.name]) for site in sites}
-        corrections = self._corrections(products, blocks, moments)
+        corrections = self._corrections(products, blocks, moments, evidence.decomposer)
         rounded = {site.name: _decoded(site, blocks[site.name], corrections.get(site.name)) for site in sites}
         groups = [(site.name,) for site in sites]
         islands = choose_islands(model, groups, rounded, evidence, round_rows=False, most_damage=self.most_damage)
@@ -98,7 +98,11 @@ class Int4:
         )
 
     def _corrections(
-        self, products: Sequence[MatMulSite], blocks: Mapping[str, Blocks], moments: Mapping[str, Moments]
+        self,
+        products: Sequence[MatMulSite],
+        blocks: Mapping[str, Blocks],
+        moments: Mapping[str, Moments],
+        decomposer: Decomposer,
     ) -> dict[str, Correction]:
         """Return the corrections that the budget pays for, by site."""
         residuals = {
@@ -108,7 +112,7 @@ class Int4:
         budget = int(self.correction_share * sum(blocks[site.name].bytes for site in products))
         costs = {site.name: _correction_bytes(site) for site in products}
         ranks = allocate_ranks(residuals, budget, costs)
-        return {name: Correction.of(residuals[name].factors(rank)) for name, rank in ranks.items() if rank}
+        return {name: Correction.of(residuals[name].factors(rank, decomposer)) for name, rank in ranks.items() if rank}
 
 
 def _fits(site: MatMulSite) -> bool:

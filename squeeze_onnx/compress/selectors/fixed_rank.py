@@ -9,10 +9,7 @@ from squeeze_onnx.support.errors import OptionError
 
 @dataclass(frozen=True)
 class FixedRank:
-    """Keep min(``rank``, in, out) components of every matrix; raises `OptionError` for a negative rank.
-
-    For a fixed fraction of each matrix's components there is `squeeze_onnx.compress.selectors.FixedRatio`.
-    """
+    """Keep min(``rank``, in, out) components of every matrix; raises `OptionError` for a negative rank."""
 
     rank: int
 
@@ -23,4 +20,4 @@ class FixedRank:
     def select(self, spectrum: Spectrum) -> RankChoice:
         """Keep the leading components of ``spectrum``."""
         reason = f"{self.rank} components asked for, of {spectrum.smaller_dimension}"
-        return RankChoice.leading(spectrum, self.rank, "fixed_rank", reason)
+        return RankChoice.leading(spectrum, self.rank, "fixed", reason)

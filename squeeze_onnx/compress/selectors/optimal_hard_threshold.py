@@ -38,4 +38,4 @@ class OptimalHardThreshold:
             f"{rank} of {spectrum.smaller_dimension} singular values are above {threshold:.4g}, "
             f"{coefficient:.4g}·√{spectrum.larger_dimension}·σ with σ = {sigma:.4g}"
         )
-        return RankChoice(rank, threshold, "optimal_hard_threshold", reason)
+        return RankChoice(rank, threshold, "hard-threshold", reason)

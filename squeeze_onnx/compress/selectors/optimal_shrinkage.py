@@ -40,4 +40,4 @@ class OptimalShrinkage:
             f"{rank} of {spectrum.smaller_dimension} singular values stay positive under optimal {self.loss} shrinkage "
             f"of noise with σ = {sigma:.4g}"
         )
-        return RankChoice.leading(spectrum, rank, "optimal_shrinkage", reason)
+        return RankChoice.leading(spectrum, rank, "shrinkage", reason)

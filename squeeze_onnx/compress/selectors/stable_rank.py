@@ -21,5 +21,5 @@ class StableRank:
         # A sum of k equal squares may round to just above k.
         rank = int(np.ceil(stable * (1 - 1e-12)))
         return RankChoice.leading(
-            spectrum, rank, "stable_rank", f"the stable rank is {stable:.4g}, rounded up to {rank}"
+            spectrum, rank, "stable-rank", f"the stable rank is {stable:.4g}, rounded up to {rank}"
         )

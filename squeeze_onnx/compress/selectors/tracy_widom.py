@@ -34,4 +34,4 @@ class TracyWidomEdge:
             f"{cut.signal_rank} of {spectrum.smaller_dimension} singular values are above {cut.tw_edge:.4g}, "
             f"the {100 * self.probability:g} % Tracy–Widom edge of noise with σ = {cut.noise_sigma:.4g}"
         )
-        return RankChoice(cut.signal_rank, cut.tw_edge, "tracy_widom", reason)
+        return RankChoice(cut.signal_rank, cut.tw_edge, "tracy-widom", reason)

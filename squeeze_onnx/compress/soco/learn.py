@@ -137,6 +137,7 @@ def _spectrum(scales: Scales, site: str, components: Factors, right: np.ndarray 
 def _components(site: MatMulSite, weighting: Weighting) -> Factors:
     """Return all min(in, out) components of the weight of ``site``."""
     weighted = weighting.apply(read_weight(site))
+    # All components: a sketch as wide as the matrix would be the exact answer too.
     decomposition = Exact().decompose(weighted.matrix, min(weighted.matrix.shape))
     return weighted.factors(decomposition, decomposition.singular_values.size)
 

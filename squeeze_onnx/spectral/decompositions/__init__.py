@@ -3,22 +3,20 @@
 A new decomposition is one file here, one line in `DECOMPOSITIONS` and one test file. All of it is arrays and scalars.
 """
 
+from squeeze_onnx.spectral.decompositions.automatic import Automatic
 from squeeze_onnx.spectral.decompositions.base import Decomposer, Decomposition, Factors
 from squeeze_onnx.spectral.decompositions.blocks import Matrix, RowBlocks
 from squeeze_onnx.spectral.decompositions.exact import Exact, singular_values
-from squeeze_onnx.spectral.decompositions.randomized import Randomized
-from squeeze_onnx.spectral.decompositions.subspace_iteration import SubspaceIteration
-
-DECOMPOSITIONS: dict[str, type[Decomposer]] = {
-    "exact": Exact,
-    "randomized": Randomized,
-    "subspace_iteration": SubspaceIteration,
-}
+from squeeze_onnx.spectral.decompositions.rsi import SubspaceIteration
+from squeeze_onnx.spectral.decompositions.rsvd import Randomized
+from squeeze_onnx.spectral.decompositions.settings import DECOMPOSITIONS, DecompositionSettings
 
 __all__ = [
     "DECOMPOSITIONS",
+    "Automatic",
     "Decomposer",
     "Decomposition",
+    "DecompositionSettings",
     "Exact",
     "Factors",
     "Matrix",

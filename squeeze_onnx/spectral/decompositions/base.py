@@ -46,6 +46,8 @@ class Decomposition:
     """An upper bound of ‖W − UΣVᵀ‖₂, found after the fact from W itself, up to rounding."""
     failure_probability: float
     """How likely the bound is too small; 0 for an exact decomposition."""
+    found_by: str = "exact"
+    """What found it: ``exact``, ``rsvd`` or ``rsi``."""
 
     def factors(self, rank: int) -> Factors:
         """The leading ``rank`` ≤ k triplets as balanced factors: left U√Σ (in, rank), right √ΣVᵀ (rank, out)."""

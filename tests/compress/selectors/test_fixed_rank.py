@@ -14,7 +14,7 @@ SPECTRUM = Spectrum(np.array([3.0, 2.0, 1.0]), (3, 7), weighting="identity")
 @pytest.mark.parametrize(("asked", "rank", "threshold"), [(0, 0, 3.0), (2, 2, 1.0), (3, 3, 0.0), (9, 3, 0.0)])
 def test_as_many_as_asked_or_there_are(asked: int, rank: int, threshold: float) -> None:
     choice = FixedRank(asked).select(SPECTRUM)
-    assert (choice.rank, choice.threshold, choice.selector) == (rank, threshold, "fixed_rank")
+    assert (choice.rank, choice.threshold, choice.selector) == (rank, threshold, "fixed")
     assert choice.reason == f"{asked} components asked for, of 3"
 
 

@@ -64,5 +64,5 @@ def test_a_matrix_of_zeros_has_rank_0() -> None:
 def test_the_choice_says_what_it_did() -> None:
     spectrum = Spectrum(np.array([9.0, 3.0, 2.0, 1.0]), (4, 4), weighting="identity")
     choice = OptimalHardThreshold(KnownNoise(0.5)).select(spectrum)
-    assert choice.selector == "optimal_hard_threshold"
+    assert choice.selector == "hard-threshold"
     assert choice.reason == "2 of 4 singular values are above 2.309, 2.309·√4·σ with σ = 0.5"

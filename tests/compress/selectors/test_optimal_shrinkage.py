@@ -37,7 +37,7 @@ def test_an_unknown_loss_is_refused() -> None:
 
 def test_the_choice_says_what_it_did() -> None:
     choice = OptimalShrinkage("frobenius", KnownNoise(UNIT)).select(AROUND_THE_EDGE)
-    assert (choice.threshold, choice.selector) == (19.9, "optimal_shrinkage")
+    assert (choice.threshold, choice.selector) == (19.9, "shrinkage")
     assert choice.reason == (
         "3 of 5 singular values stay positive under optimal frobenius shrinkage of noise with σ = 1.635"
     )

@@ -32,5 +32,5 @@ def test_the_stable_rank_of_planted_signal_and_noise() -> None:
 
 def test_the_choice_says_what_it_did() -> None:
     choice = StableRank().select(Spectrum(np.array([2.0, 1.0, 1.0]), (3, 3), weighting="identity"))
-    assert (choice.rank, choice.threshold, choice.selector) == (2, 1.0, "stable_rank")
+    assert (choice.rank, choice.threshold, choice.selector) == (2, 1.0, "stable-rank")
     assert choice.reason == "the stable rank is 1.5, rounded up to 2"

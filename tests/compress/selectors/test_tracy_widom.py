@@ -113,7 +113,7 @@ def test_a_matrix_of_zeros_has_rank_0() -> None:
 def test_the_choice_says_what_it_did() -> None:
     spectrum = Spectrum(np.array([40.0, 2.0, 1.0]), (3, 100), weighting="identity")
     choice = TracyWidomEdge(0.99, KnownNoise(0.5)).select(spectrum)
-    assert (choice.rank, choice.selector) == (1, "tracy_widom")
+    assert (choice.rank, choice.selector) == (1, "tracy-widom")
     assert choice.threshold == noise_edge((3, 100), 0.5, 0.99)
     assert choice.reason == "1 of 3 singular values are above 6.217, the 99 % Tracy–Widom edge of noise with σ = 0.5"
 

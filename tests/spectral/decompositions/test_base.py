@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from squeeze_onnx.spectral.decompositions import DECOMPOSITIONS, Decomposition, Exact, Factors
+from squeeze_onnx.spectral.decompositions import (
+    DECOMPOSITIONS,
+    Decomposition,
+    DecompositionSettings,
+    Exact,
+    Factors,
+)
 from tests.spectral.decompositions.matrices import matrix_of_spectrum, power_law
 
 
@@ -40,17 +46,17 @@ class TestEveryDecomposition:
     @pytest.mark.parametrize("rank", [0, -1, 8])
     def test_refuses_a_rank_that_the_matrix_does_not_have(self, name: str, rank: int) -> None:
         with pytest.raises(ValueError, match=rf"between 1 and 7, the smaller side of the matrix\. Got {rank}"):
-            DECOMPOSITIONS[name]().decompose(np.ones((7, 9)), rank)
+            DecompositionSettings(name).decomposer().decompose(np.ones((7, 9)), rank)
 
     @pytest.mark.parametrize("shape", [(4,), (0, 4), (2, 3, 4)])
     def test_refuses_what_is_no_matrix(self, name: str, shape: tuple[int, ...]) -> None:
         with pytest.raises(ValueError, match="takes a matrix with at least one entry"):
-            DECOMPOSITIONS[name]().decompose(np.ones(shape), 1)
+            DecompositionSettings(name).decomposer().decompose(np.ones(shape), 1)
 
     @pytest.mark.parametrize("shape", [(60, 90), (90, 60), (60, 60)])
     def test_recovers_a_matrix_of_low_rank(self, name: str, shape: tuple[int, int]) -> None:
         weight = matrix_of_spectrum(shape, np.array([9.0, 5.0, 4.0, 1.0]))
-        found = DECOMPOSITIONS[name]().decompose(weight, 4)
+        found = DecompositionSettings(name).decomposer().decompose(weight, 4)
         np.testing.assert_allclose(found.singular_values, [9.0, 5.0, 4.0, 1.0], rtol=1e-12)
         np.testing.assert_allclose(found.factors(4).product(), weight, atol=1e-12)
         assert found.frobenius_residual < 1e-6
@@ -58,14 +64,18 @@ class TestEveryDecomposition:
 
     @pytest.mark.parametrize("rank", [1, 7, 30])
     def test_gives_finite_orthonormal_vectors_for_the_zero_matrix(self, name: str, rank: int) -> None:
-        found = DECOMPOSITIONS[name]().decompose(np.zeros((30, 50)), rank)
+        found = DecompositionSettings(name).decomposer().decompose(np.zeros((30, 50)), rank)
         np.testing.assert_array_equal(found.singular_values, np.zeros(rank))
         np.testing.assert_allclose(found.left_vectors.T @ found.left_vectors, np.eye(rank), atol=1e-14)
         np.testing.assert_allclose(found.right_vectors @ found.right_vectors.T, np.eye(rank), atol=1e-14)
         assert found.frobenius_residual == found.spectral_error_bound == 0.0
 
     def test_gives_float64_whatever_comes_in(self, name: str) -> None:
-        found = DECOMPOSITIONS[name]().decompose(matrix_of_spectrum((50, 40), power_law(40, 0.5)).astype("float32"), 6)
+        found = (
+            DecompositionSettings(name)
+            .decomposer()
+            .decompose(matrix_of_spectrum((50, 40), power_law(40, 0.5)).astype("f4"), 6)
+        )
         arrays = found.left_vectors, found.singular_values, found.right_vectors
         assert [array.dtype for array in arrays] == [np.float64] * 3
         assert [array.shape for array in arrays] == [(50, 6), (6,), (6, 40)]

@@ -5,7 +5,7 @@ the range of (WWᵀ)^(q−1) WΩ instead of that of WΩ raises the separation of
 power 2q − 1; q = 1 is RSVD.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -60,8 +60,10 @@ class SubspaceIteration:
             return Exact().decompose(matrix, rank)
         rng = np.random.default_rng(self.seed)
         if self.power_iterations is None:
-            return self._iterate(side, rank, size, rng)
-        return self._power(side, rank, size, self.power_iterations, rng)
+            found = self._iterate(side, rank, size, rng)
+        else:
+            found = self._power(side, rank, size, self.power_iterations, rng)
+        return replace(found, found_by="rsi")
 
     def _power(
         self, side: SmallSide, rank: int, size: int, power_iterations: int, rng: np.random.Generator

@@ -3,7 +3,7 @@
 Halko, Martinsson, Tropp (2011), "Finding structure with randomness", doi 10.1137/090771806, Algorithms 4.1 and 5.1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -43,4 +43,4 @@ class Randomized:
         found = project(side, power_range(side, size, 1, rng, self.working_dtype), rank)
         probes = rng.standard_normal((found.right_vectors.shape[1], PROBES)).astype(self.working_dtype, copy=False)
         kept = (found.left_vectors * found.singular_values) @ (found.right_vectors @ probes)
-        return sharpen(found, gaussian_norm(probes, multiply(matrix, probes) - kept))
+        return replace(sharpen(found, gaussian_norm(probes, multiply(matrix, probes) - kept)), found_by="rsvd")
