@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from squeeze_onnx.support.errors import GateError, SqueezeError
+from squeeze_onnx.support.suggestions import did_you_mean
 from squeeze_onnx.support.version import __version__
 
 COMMANDS = {
@@ -39,6 +40,15 @@ class LazyGroup(click.Group):
         command = getattr(import_module(f"squeeze_onnx.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is asked for, or say which one may have been meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+            ctx.fail(f"No such command {args[0]!r}{hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

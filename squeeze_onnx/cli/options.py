@@ -11,6 +11,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 
+
+def fraction(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Turn an option such as 0.5 into a number; per cent are told what to write instead."""
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except ValueError as error:
+        percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip())
+        hint = f"; did you mean {float(percent[1]) / 100:g}?" if percent else ""
+        raise click.BadParameter(f"{value!r} is not a valid float{hint}") from error
+
+
 SCHEDULER = click.option(
     "--scheduler",
     metavar="ADDRESS",

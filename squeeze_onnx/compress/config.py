@@ -13,6 +13,7 @@ from squeeze_onnx.graph.match.roles import Role
 from squeeze_onnx.spectral.decompositions import DecompositionSettings
 from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.suggestions import did_you_mean
 
 AboveBreakEven = Literal["leave", "denoise"]
 
@@ -212,4 +213,4 @@ class OptimizeConfig(AnalyzeConfig):
 
 def _one_of(option: str, value: str, known: Any) -> None:
     if value not in known:
-        raise OptionError(f"--{option} is one of {', '.join(known)}; got {value!r}")
+        raise OptionError(f"--{option} is one of {', '.join(known)}; got {value!r}{did_you_mean(value, known)}")

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from squeeze_onnx.cli.console import readable_bytes, readable_seconds
-from squeeze_onnx.cli.sections import SectionedCommand
+from squeeze_onnx.cli.sections import HELP_ALL, SectionedCommand
 from squeeze_onnx.compress.method_names import METHOD_NAMES
 from squeeze_onnx.compress.methods import METHODS
 from tests.conftest import RunCli
@@ -32,6 +32,7 @@ def test_every_option_stands_in_one_section(name: str) -> None:
     command = getattr(import_module(f"squeeze_onnx.cli.{name}"), name)
     assert isinstance(command, SectionedCommand)
     context = click.Context(command)
+    context.meta[HELP_ALL] = True
     formatter = context.make_formatter()
     command.format_options(context, formatter)
     text = formatter.getvalue()

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -5,6 +6,7 @@ import pytest
 
 from squeeze_onnx import __version__
 from squeeze_onnx.cli import COMMANDS
+from squeeze_onnx.cli.optimize_options import FIRST_SCREEN
 from tests.conftest import RunCli
 
 
@@ -21,12 +23,40 @@ def test_each_command_explains_its_options(run_cli: RunCli, command: str) -> Non
     done = run_cli(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Usage: squeeze-onnx {command} ")
-    assert "--verbose" in done.stdout
+    assert ("--help-all" if command == "optimize" else "--verbose") in done.stdout
+
+
+def test_the_first_screen_of_optimize_is_short(run_cli: RunCli) -> None:
+    def options_in(screen: str) -> list[str]:
+        return re.findall(r"^  (?:-\w, )?(--[\w-]+)", screen, re.MULTILINE)
+
+    first = options_in(run_cli("optimize", "--help").stdout)
+    everything = options_in(run_cli("optimize", "--help-all").stdout)
+    assert len(first) <= 15
+    assert set(FIRST_SCREEN) | {"--quiet", "--help-all", "--help"} == set(first)
+    assert set(first) < set(everything)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("optimise", "model"), "did you mean optimize?"),
+        (("optimize", "model", "-o", "out", "--keep", "50%"), "did you mean 0.5?"),
+        (("optimize", "model", "-o", "out", "--precision", "fp8"), "did you mean fp"),
+        (("optimize", "model", "-o", "out", "--method", "whitening"), "did you mean whiten?"),
+    ],
+)
+def test_a_mistyped_word_is_told_what_may_have_been_meant(
+    run_cli: RunCli, arguments: tuple[str, ...], hint: str
+) -> None:
+    done = run_cli(*arguments)
+    assert done.returncode == 2
+    assert hint in done.stderr
 
 
 @pytest.mark.parametrize("command", ["analyze", "optimize", "validate", "bench", "package"])
 def test_many_options_come_in_sections(run_cli: RunCli, command: str) -> None:
-    lines = run_cli(command, "--help").stdout.splitlines()
+    lines = run_cli(command, "--help-all" if command == "optimize" else "--help").stdout.splitlines()
     assert lines.index("Other:") > lines.index("What is written:")
     assert lines[lines.index("Other:") + 1].startswith("  -")
 

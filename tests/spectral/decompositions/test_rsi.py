@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from squeeze_onnx.spectral.decompositions import Exact, Randomized, SubspaceIteration, adaptive_range
-from squeeze_onnx.spectral.decompositions import subspace_iteration as module
+from squeeze_onnx.spectral.decompositions import rsi as module
 from tests.spectral.decompositions.matrices import Rows, matrices, matrix_of_spectrum, power_law, spectral_norm
 
 SHAPES = [(120, 200), (200, 120)]

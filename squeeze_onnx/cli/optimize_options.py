@@ -1,0 +1,236 @@
+"""The options of ``squeeze-onnx optimize``, and how its help shows them."""
+
+from collections.abc import Callable
+
+import click
+
+from squeeze_onnx.cli.options import (
+    PATH,
+    SCHEDULER,
+    F,
+    apply,
+    floors_by_role,
+    fraction,
+    number_or_word,
+    reading_options,
+    spectrum_options,
+)
+from squeeze_onnx.compress.method_names import METHOD_HELP
+
+SECTIONS = {
+    "What MODEL is taken as": ("--dequantize", "--freeze-inputs"),
+    "What is written": ("--output", "--force", "--json", "--external-data"),
+    "How much stays": (
+        "--keep",
+        "--max-drop",
+        "--target-latency",
+        "--objective",
+        "--batch-size",
+        "--sequence-length",
+        "--threads",
+        "--floor",
+        "--preset",
+        "--plan",
+    ),
+    "By which method": (
+        "--method",
+        "--include",
+        "--exclude",
+        "--noise",
+        "--probability",
+        "--rank-rule",
+        "--above-break-even",
+        "--decomposition",
+        "--power-iterations",
+        "--tolerance",
+    ),
+    "On which data": (
+        "--task",
+        "--data",
+        "--calibration",
+        "--calibration-rows",
+        "--max-length",
+        "--tokenizer",
+        "--provider",
+        "--cache",
+    ),
+    "On which machines": ("--scheduler",),
+    "Steps around truncation": (
+        "--slice-neurons",
+        "--thin-heads",
+        "--joint-qkv",
+        "--refit",
+        "--distill",
+        "--distill-layers",
+        "--checkpoint",
+        "--checkpoint-minutes",
+        "--fuse",
+        "--precision",
+    ),
+}
+"""Titles and the options under them, all of them with ``--help-all``."""
+
+FIRST_SCREEN = (
+    "--output",
+    "--force",
+    "--keep",
+    "--max-drop",
+    "--target-latency",
+    "--plan",
+    "--method",
+    "--task",
+    "--data",
+    "--calibration",
+    "--distill",
+    "--precision",
+)
+"""What ``--help`` shows besides ``--quiet``, ``--help-all`` and itself."""
+
+optimize_options: Callable[[F], F] = apply(
+    click.option("-o", "--output", "out", type=PATH, required=True, metavar="OUT", help="Folder to write."),
+    click.option(
+        "--method",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help=METHOD_HELP,
+    ),
+    click.option("--keep", callback=fraction, metavar="F", help="Fraction of the eligible parameters that stays."),
+    click.option(
+        "--objective",
+        default="parameters",
+        show_default=True,
+        metavar="NAME",
+        help="What --keep is a fraction of: parameters, or of the whole model its size or latency.",
+    ),
+    click.option(
+        "--target-latency",
+        callback=fraction,
+        metavar="F",
+        help="Short for --objective latency --keep F: measured on this machine.",
+    ),
+    click.option("--batch-size", default=1, show_default=True, help="Sequences that --objective latency times."),
+    click.option("--sequence-length", default=128, show_default=True, help="Tokens of each of them."),
+    click.option(
+        "--threads", type=int, metavar="N", help="Intra-op threads it times [default: ONNX Runtime's choice]."
+    ),
+    click.option(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="Search the smallest model whose task metric drops by at most this (1 point = 0.01; with --task, --data).",
+    ),
+    click.option(
+        "--floor",
+        multiple=True,
+        callback=floors_by_role,
+        metavar="[ROLE=]F",
+        help="Least fraction of its own parameters that every weight, or one of this role, keeps.",
+    ),
+    click.option("--preset", metavar="NAME", help="A regime of the SQUEEZE paper: paper-ffn or paper-size."),
+    click.option("--plan", "plan_path", type=PATH, metavar="PLAN.json", help="Re-apply a plan, edited or not."),
+    click.option(
+        "--calibration", metavar="SRC", help="Text without labels: a file, glue:TASK (with --data) or an .npz."
+    ),
+    click.option(
+        "--task",
+        metavar="NAME",
+        help="Calibrate on the train split of this GLUE task in --data; the task of --max-drop.",
+    ),
+    click.option("--data", metavar="DIR", help="GLUE splits: a folder, or a hub name."),
+    click.option(
+        "--calibration-rows",
+        type=int,
+        metavar="N",
+        help="Sentences or pairs to calibrate on [default: 1024, with --distill or soco up to 8192].",
+    ),
+    click.option("--max-length", "max_tokens", default=128, show_default=True, help="Tokens a sequence is cut to."),
+    click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one."),
+    click.option(
+        "--above-break-even",
+        default="leave",
+        show_default=True,
+        metavar="WHAT",
+        help="A rank too high for factors to pay: leave the weight, or denoise it.",
+    ),
+    click.option(
+        "--slice-neurons/--no-slice-neurons",
+        default=True,
+        help="Take whole neurons out of feed-forward blocks where that costs less [default: with --calibration].",
+    ),
+    click.option(
+        "--thin-heads/--no-thin-heads",
+        default=True,
+        help="Take dimensions out of attention heads where that costs less [default: with --calibration].",
+    ),
+    click.option(
+        "--joint-qkv/--no-joint-qkv",
+        default=True,
+        help="One left factor for two or all of query, key and value where that costs less [default: with --calibration].",
+    ),
+    click.option(
+        "--refit/--no-refit",
+        default=None,
+        help="Regress every weight on what the squeezed model before it returns [default: by whiten and fisher].",
+    ),
+    click.option(
+        "--distill",
+        callback=number_or_word,
+        metavar="STEPS|auto",
+        help="Then let the squeezed model learn to imitate the dense one on the calibration text.",
+    ),
+    click.option(
+        "--distill-layers",
+        default=0.0,
+        show_default=True,
+        metavar="F",
+        help="Fraction of its steps that goes through single layers first.",
+    ),
+    click.option(
+        "--checkpoint",
+        type=PATH,
+        metavar="DIR",
+        help="Where --distill keeps its state, to go on after a kill [default: beside OUT].",
+    ),
+    click.option("--checkpoint-minutes", default=5.0, show_default=True, metavar="N", help="How often it does."),
+    click.option(
+        "--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda, to calibrate and score on."
+    ),
+    click.option("--cache", type=PATH, metavar="DIR", help="Keep there what is learned of MODEL, for other budgets."),
+    click.option(
+        "--rank-rule",
+        metavar="NAME[=F]",
+        help="Cut each weight on its own instead of by --keep: tracy-widom, hard-threshold, shrinkage, energy=F, stable-rank, "
+        "effective-rank or fixed=N (with --method squeeze, svd, fwsvd or tfwsvd).",
+    ),
+    click.option(
+        "--decomposition",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="How singular triplets are found: exact, rsvd (randomized), rsi (randomized subspace iteration), or by shape.",
+    ),
+    click.option("--power-iterations", type=int, metavar="Q", help="Of rsi; 1 is rsvd [default: as --tolerance asks]."),
+    click.option(
+        "--tolerance", type=float, metavar="F", help="At which rsi stops, over the optimal error [default: 0.01]."
+    ),
+    click.option("--external-data", is_flag=True, help="Write the weights beside model.onnx (always above 2 GB)."),
+    click.option(
+        "--fuse", metavar="NAME", help="Fuse operators for ONNX Runtime on cpu or cuda; it runs nowhere else then."
+    ),
+    click.option(
+        "--precision",
+        metavar="NAME",
+        help="fp32; fp16; int8: integer products, ranges found as it runs; int8-static: ranges from the calibration data; "
+        "int8-int4: int8, large tables in four bits; int4: the smallest file, at the speed of fp32 [default: that of the plan, "
+        "or fp32].",
+    ),
+    click.option("--force", is_flag=True, help="Replace OUT if it exists."),
+    click.option(
+        "--json", "json_path", type=PATH, metavar="FILE", help="Write report.json there too; - is standard output."
+    ),
+    SCHEDULER,
+    reading_options,
+    spectrum_options,
+)
+"""All but MODEL, ``--quiet`` and ``--verbose``."""
