@@ -88,10 +88,11 @@ def bench(models: Sequence[str | Path], config: BenchConfig | None = None, track
         raise OptionError("bench takes one model or more")
     resolve_provider(config.provider)
     with models_to_time(models, config) as chosen:
-        return _measure(chosen, config, track)
+        return measure(chosen, config, track)
 
 
-def _measure(chosen: ModelsToTime, config: BenchConfig, track: Track) -> Benchmark:
+def measure(chosen: ModelsToTime, config: BenchConfig, track: Track = silent) -> Benchmark:
+    """Time ``chosen`` as `bench` does, whatever they are; raises what opening and running them raises."""
     options, vocabulary = config.runner_options, min(model.vocabulary for model in chosen.models)
     batches = [random_batch(shape, vocabulary, seed=config.seed) for shape in config.shapes]
     with ExitStack() as stack:

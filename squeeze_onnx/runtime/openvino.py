@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from squeeze_onnx.runtime.latency import Run
 from squeeze_onnx.runtime.runner import Runner, RunnerOptions
@@ -21,7 +21,7 @@ _LONGEST_REASON = 300
 
 def import_openvino() -> Any:
     """Import openvino, without its telemetry; raises MissingPackageError naming the extra when it is not installed."""
-    _leave_out_telemetry()
+    _leave_out("openvino_telemetry")  # without it nothing is sent
     try:
         import openvino  # noqa: PLC0415, TID251
     except ImportError as error:
@@ -31,7 +31,8 @@ def import_openvino() -> Any:
 
 def import_nncf() -> Any:
     """Import nncf, which quantizes for OpenVINO; as `import_openvino`."""
-    _leave_out_telemetry()
+    _leave_out("openvino_telemetry")
+    _leave_out("torch")  # imported where it is installed, though models of OpenVINO do not need it
     try:
         import nncf  # noqa: PLC0415, TID251
     except ImportError as error:
@@ -104,11 +105,6 @@ def _extent(dimension: Any) -> int | None:
     return None if dimension.is_dynamic else int(dimension.get_length())
 
 
-def _leave_out_telemetry() -> None:
-    """Let both packages do without openvino_telemetry, as they do where it is not installed: then nothing is sent."""
-    sys.modules.setdefault("openvino_telemetry", _absent())
-
-
-def _absent() -> ModuleType:
-    # Python's own mark of a module that must not be imported; the type of sys.modules does not know it.
-    return None  # type: ignore[return-value]
+def _leave_out(package: str) -> None:
+    """Have ``package`` look as if it were not installed, unless it is imported already."""
+    sys.modules.setdefault(package, cast(ModuleType, None))  # Python's own mark of what must not be imported
