@@ -53,16 +53,16 @@ def read_lines(path: Path) -> list[str]:
     return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
-def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Record]:
-    """Yield the rows of a parquet file; raises DataError for a broken file or a missing column."""
+def read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Record]:
+    """Yield the rows of a parquet file, of all columns if None; raises DataError for a broken file or a missing column."""
     try:
         import pyarrow  # noqa: PLC0415
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
         raise MissingPackageError(f"{path} needs pyarrow: pip install 'squeeze-onnx[parquet]'") from error
     try:
-        _require_columns(str(path), parquet.read_schema(path).names, columns)
-        rows = parquet.read_table(path, columns=list(columns)).to_pylist()
+        _require_columns(str(path), parquet.read_schema(path).names, columns or ())
+        rows = parquet.read_table(path, columns=None if columns is None else list(columns)).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a readable parquet file: {str(error).splitlines()[0]}") from error
     for number, values in enumerate(rows, start=1):

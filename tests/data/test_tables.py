@@ -1,0 +1,111 @@
+"""Own tables of text in every format, and which columns hold what."""
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from squeeze_onnx.data.columns import Columns
+from squeeze_onnx.data.tables import read_table
+from squeeze_onnx.support.errors import DataError, OptionError
+
+ROWS = [("a cat sat", "the mat, it is red", 1), ("a dog", 'she said "yes"', 0)]
+OBJECTS = [{"sentence1": first, "sentence2": second, "label": label} for first, second, label in ROWS]
+PAIRS = tuple((first, second) for first, second, _ in ROWS)
+
+CONTENTS = {
+    "rows.jsonl": "\n".join(map(json.dumps, OBJECTS)) + "\n",
+    "rows.txt": "\n".join(map(json.dumps, OBJECTS)),
+    "rows.json": json.dumps(OBJECTS, indent=1),
+    "nested.json": json.dumps({"version": 1, "data": OBJECTS}),
+    "list.txt": json.dumps(OBJECTS, indent=1),
+    "rows.csv": 'sentence1,sentence2,label\na cat sat,"the mat, it is red",1\na dog,"she said ""yes""",0\n',
+    "semicolons.csv": 'Sentence1;sentence2;label\na cat sat;the mat, it is red;1\na dog;"she said ""yes""";0\n',
+    "looks-like-csv.txt": 'sentence1,sentence2,label\na cat sat,"the mat, it is red",1\na dog,"she said ""yes""",0\n',
+    "rows.tsv": 'sentence1\tsentence2\tlabel\na cat sat\tthe mat, it is red\t1\na dog\tshe said "yes"\t0\n',
+    "pairs.tsv": 'a cat sat\tthe mat, it is red\na dog\tshe said "yes"\n',
+    "pairs.txt": 'a cat sat\tthe mat, it is red\r\na dog\tshe said "yes"\r\n',
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_pairs_stay_pairs_in_every_format(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(CONTENTS[name], encoding="utf-8", newline="")
+    table = read_table(tmp_path / name)
+    assert table.texts == PAIRS
+    if not name.startswith("pairs"):
+        assert [str(label) for label in table.labels or ()] == ["1", "0"]
+    assert "--columns" in table.described()
+
+
+def test_parquet_is_read(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.Table.from_pylist(OBJECTS), tmp_path / "rows.parquet")
+    table = read_table(tmp_path / "rows.parquet")
+    assert (table.texts, table.labels) == (PAIRS, (1, 0))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "one sentence\nanother, with a comma\n",
+        "text: a cat\n",
+        "text, said he\nyes, she said\n",
+        "[1] a footnote\n[2]\n",
+    ],
+)
+def test_sentences_are_left_alone(tmp_path: Path, content: str) -> None:
+    (tmp_path / "text").write_text(content, encoding="utf-8")
+    table = read_table(tmp_path / "text")
+    assert (table.kind, table.columns) == ("a sentence a line", None)
+    assert table.texts == tuple((line,) for line in content.splitlines())
+
+
+def test_columns_are_taken_as_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,text,summary\n7,a long text,short\n", encoding="utf-8")
+    table = read_table(tmp_path / "rows.csv", Columns.parse("text=summary,label=id"))
+    assert (table.texts, table.labels) == ((("short",),), ("7",))
+    assert not table.guessed
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (("id", "Text", "Label"), Columns("Text", None, "Label")),
+        (("premise", "hypothesis", "gold_label"), Columns("premise", "hypothesis", "gold_label")),
+        (("question", "sentence", "label"), Columns("question", "sentence", "label")),
+        (("query", "passage", "score"), Columns("query", "passage", "score")),
+        (("review", "stars"), Columns("review", None, "stars")),
+        (("source", "target"), Columns("source", "target", None)),
+    ],
+)
+def test_columns_are_guessed_by_common_names(names: tuple[str, ...], columns: Columns) -> None:
+    assert Columns.guess(names, "rows.csv") == columns
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("rows.csv", "a,b,c\n1,2,3\n", r"rows\.csv has no column of a name .* it has a, b, c: name it with --columns"),
+        ("rows.csv", "text,label\na,1\nb\n", r"rows\.csv line 3 has 1 fields; the first line has 2: text, label"),
+        ("rows.csv", 'text,label\n"a,1\n', r"rows\.csv line \d is not CSV"),
+        ("rows.jsonl", '{"text": "a"}\n{"text": 3}\n', r"rows\.jsonl line 2: text is 3, not a text"),
+        ("rows.jsonl", '{"text": "a"}\n{"txt": "b"}\n', r"line 2 has no text; it has txt"),
+        ("rows.jsonl", '{"text": "a"}\nb\n', r"rows\.jsonl line 2 is not JSON"),
+        ("rows.json", '{"text": "a"}', r"rows\.json is JSON, but no list of rows"),
+        ("rows.tsv", "text\tlabel\n \t1\n", r"rows\.tsv line 2: text is blank"),
+        ("rows.txt", "a\n\nb\n", r"rows\.txt line 2 is empty; a sentence a line is expected"),
+        ("rows.csv", "text,label\n", r"rows\.csv has no rows"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: str, sentence: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=sentence):
+        read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize("spelled", ["sentence", "label=y", "text=", "text=a,text=b", "text=a,words=b"])
+def test_columns_that_are_not_spelled_right_are_refused(spelled: str) -> None:
+    with pytest.raises(OptionError, match="--columns is text=NAME, with text2=NAME"):
+        Columns.parse(spelled)
