@@ -20,6 +20,7 @@ from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.runtime.sessions import Session, open_session
 from squeeze_onnx.support.errors import DataError, ModelError, OptionError
+from squeeze_onnx.support.typed_fields import check_fields
 
 TASK_PREFIX = "glue:"
 MASK = "attention_mask"
@@ -67,6 +68,7 @@ class CalibrationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for option, value in (("calibration-rows", self.rows), ("batch-size", self.batch_size)):
             if value is not None and value < 1:
                 raise OptionError(f"--{option} is a positive integer; got {value}")

@@ -14,6 +14,7 @@ from squeeze_onnx.spectral.decompositions import DecompositionSettings
 from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.suggestions import did_you_mean
+from squeeze_onnx.support.typed_fields import check_fields
 
 AboveBreakEven = Literal["leave", "denoise"]
 
@@ -78,6 +79,7 @@ class AnalyzeConfig(_JsonConfig):
     freeze_inputs: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _one_of("noise", self.noise, NOISE_ESTIMATORS)
         if not 0 < self.probability < 1:
             raise OptionError(f"--probability is a float between 0 and 1, both excluded; got {self.probability}")

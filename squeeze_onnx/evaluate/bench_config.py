@@ -6,6 +6,7 @@ from itertools import product
 from squeeze_onnx.runtime.rivals import RIVALS
 from squeeze_onnx.runtime.runner import RunnerOptions
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.typed_fields import check_fields
 
 DEFAULT_SHAPES = ((1, 32), (1, 128), (8, 128))
 
@@ -33,6 +34,7 @@ class BenchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         positive = {"batch-size": self.batch_sizes, "sequence-length": self.sequence_lengths, "rounds": (self.rounds,)}
         for option, values in positive.items():
             if any(value < 1 for value in values):

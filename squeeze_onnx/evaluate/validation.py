@@ -21,6 +21,7 @@ from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.typed_fields import check_fields
 
 FORMAT = "squeeze-onnx/validation/1"
 
@@ -51,6 +52,7 @@ class ValidateConfig:
     robustness: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.task is not None:
             find_task(self.task)
             if self.data is None:

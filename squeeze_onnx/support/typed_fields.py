@@ -44,6 +44,21 @@ def build(kind: type[T], values: Mapping[str, Any], where: str, folder: Path) ->
         raise OptionError(f"{where}: {error}") from error
 
 
+def check_fields(instance: Any) -> None:
+    """Raise OptionError, naming the field, unless every field of the dataclass ``instance`` has a value of its annotation.
+
+    Fields of a few words (Literal) are left to the dataclass, which says more.
+    """
+    for name, hint in get_type_hints(type(instance)).items():
+        value, schema = getattr(instance, name), schema_of(hint)
+        if any("enum" in option for option in schema.get("anyOf", [schema])):
+            continue
+        allows_none = NoneType in get_args(hint)
+        plain = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        if not (value is None and allows_none) and not _fits(plain, schema):
+            raise OptionError(f"{name} is {_in_words(schema)}; got {value!r}")
+
+
 def object_schema(kind: type) -> dict[str, Any]:
     """Return the JSON Schema of the values that `build` takes for the dataclass ``kind``."""
     properties = {key: schema_of(hint) for key, hint in get_type_hints(kind).items()}

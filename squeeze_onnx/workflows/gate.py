@@ -21,6 +21,7 @@ from squeeze_onnx.evaluate.evaluator import Exam, Examiner
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.typed_fields import check_fields
 
 FEWEST_ROWS = 100
 """Rows it takes for one of them to be a point of accuracy or less."""
@@ -42,6 +43,7 @@ class GateConfig:
     tokenizer: Path | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         # The comparison is turned so that NaN is refused too.
         if not self.max_drop >= 0:
             raise OptionError(f"--max-drop is a number of points, 0 or more; got {self.max_drop}")

@@ -20,6 +20,7 @@ from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.reservation import reserved
 from squeeze_onnx.support.staging import staged_file, staged_folder
+from squeeze_onnx.support.typed_fields import check_fields
 from squeeze_onnx.workflows.packaging.archive import is_archive, write_archive
 from squeeze_onnx.workflows.packaging.manifest import Manifest
 from squeeze_onnx.workflows.packaging.measured import read_measured
@@ -50,6 +51,7 @@ class PackageConfig:
     tokenizer: Path | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for option, value, known in (("target", self.target, Target), ("form", self.form, Form)):
             if value not in get_args(known):
                 raise OptionError(f"--{option} is one of {', '.join(get_args(known))}; got {value!r}")
