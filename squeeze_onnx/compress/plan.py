@@ -2,14 +2,17 @@
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.suggestions import did_you_mean
 
 FORMAT = "squeeze-onnx/plan/1"
+
+_PLAN_KEYS = ("format", "method", "budget", "refit", "precision", "sites", "skipped")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ class PlannedSite:
         if self.rank is None or self.treatment == "denoised":
             return self.dense_parameters
         return self.rank * (sum(self.shape) if self.left == self.name else self.shape[1])
+
+
+_SITE_KEYS = tuple(field.name for field in fields(PlannedSite))
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,7 @@ def read_plan(path: str | Path) -> Plan:
             raise OptionError(
                 f'the plan {path} has no {kind.__name__} under "{key}"; compare it with the plan.json of a run'
             )
+    _refuse_unknown(document, _PLAN_KEYS, f"the plan {path}")
     refit = document.get("refit", False)
     if not isinstance(refit, bool):
         raise OptionError(f'the plan {path}: "refit" is {refit!r}, not true or false')
@@ -146,6 +153,14 @@ def read_plan(path: str | Path) -> Plan:
     skipped = tuple(_read_skipped(path, index, entry) for index, entry in enumerate(document["skipped"]))
     precision = _read_precision(path, document.get("precision", PlannedPrecision().to_json()))
     return Plan(document["method"], document["budget"], sites, skipped, refit, precision)
+
+
+def _refuse_unknown(entry: Mapping[str, Any], known: Sequence[str], place: str) -> None:
+    """Raise OptionError for a key that nobody reads: a typing error would leave things as they were, and nobody would know."""
+    for key in entry:
+        if key not in known:
+            hint = did_you_mean(key, known) or f"; known are {', '.join(known)}"
+            raise OptionError(f"{place}: unknown key {key!r}{hint}")
 
 
 def _refuse_constant(word: str) -> NoReturn:
@@ -175,6 +190,7 @@ def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:
 
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise fault('give an object with a "name"')
+    _refuse_unknown(entry, _SITE_KEYS, f"the plan {path}, sites[{index}] ({entry['name']})")
     rank, shape, layer = entry.get("rank"), entry.get("shape"), entry.get("layer")
     if not (isinstance(shape, list) and len(shape) == 2 and all(_is_count(size) for size in shape)):
         raise fault('"shape" is not [in, out]')

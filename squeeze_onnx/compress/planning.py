@@ -10,6 +10,7 @@ from squeeze_onnx.compress.config import AboveBreakEven
 from squeeze_onnx.compress.plan import Plan, PlannedSite
 from squeeze_onnx.compress.selectors import RankChoice
 from squeeze_onnx.compress.sharing import check_sharing
+from squeeze_onnx.compress.slicing.stage import check_slices
 from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.graph.match.sites import MatMulSite, SkippedSite
 from squeeze_onnx.support.errors import OptionError
@@ -120,4 +121,5 @@ def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSit
             )
     found = tuple(by_name[planned.name] for planned in plan.sites)
     check_sharing(found, plan)
+    check_slices(found, plan.sites)
     return found

@@ -62,6 +62,20 @@ class TestPlan:
             "\n", " "
         )
 
+    def test_with_half_of_a_pair_is_refused_before_anything_is_measured(
+        self, run_cli: RunCli, half: tuple[Path, str], work: Path, tmp_path: Path
+    ) -> None:
+        plan = read_json(half[0] / "plan.json") | {"method": "whiten"}
+        for site in plan["sites"]:
+            site["rank"] = None
+        plan["sites"][0]["kept_shape"] = [HIDDEN, HIDDEN // 2]
+        (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+        # Without text the method could not even start: the plan is what is looked at first.
+        done = run_cli("optimize", work / "model", "-o", tmp_path / "out", "--plan", tmp_path / "plan.json")
+        assert done.returncode == 2
+        assert "has to be" in done.stderr
+        assert not (tmp_path / "out").exists()
+
     def test_lets_query_key_and_value_share_a_left_factor(
         self, run_cli: RunCli, optimize: Callable[..., Path], half: tuple[Path, str], work: Path, tmp_path: Path
     ) -> None:

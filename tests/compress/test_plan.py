@@ -77,6 +77,8 @@ def test_break_even_is_the_last_rank_at_which_factors_are_smaller(rows: int, col
         ({"sites": [{"name": "q", "shape": [8, 4], "rank": 9, "shares_left": "k"}]}, '"rank" is 9'),
         ({"sites": [{"name": "q", "shape": [8, 8], "sensitivity": -1}]}, '(q): "sensitivity" is -1'),
         ({"sites": [{"name": "q", "shape": [8, 8], "sensitivity": True}]}, '"sensitivity" is True'),
+        ({"sites": [{"name": "q", "shape": [8, 8], "rnak": 3}]}, "(q): unknown key 'rnak'; did you mean rank?"),
+        ({"precission": {}}, "unknown key 'precission'; did you mean precision?"),
     ],
 )
 def test_a_broken_plan_is_refused_with_the_entry_at_fault(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

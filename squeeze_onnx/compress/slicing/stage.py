@@ -68,6 +68,12 @@ def slice_sites(
     return errors
 
 
+def check_slices(sites: Sequence[MatMulSite], plan: Sequence[PlannedSite]) -> None:
+    """Raise OptionError unless ``plan`` (one entry per site, same order) takes columns out of whole blocks of ``sites``."""
+    for _ in _planned_blocks(sites, plan):
+        pass
+
+
 def _find(sites: Sequence[MatMulSite], kinds: Collection[str]) -> list[tuple[Kind[Any, Any], Block]]:
     return [(kind, block) for name in kinds for kind in KINDS[name] for block in kind.find(sites)]
 
