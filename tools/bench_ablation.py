@@ -1,15 +1,13 @@
 """What each ingredient of `whiten` is worth: added in turn, at every budget, on one model.
 
-    python -m tools.bench_ablation run --glue DIR [--model minilm-l6]
-    python -m tools.bench_ablation table
+    python -m tools.bench_ablation --glue DIR [--model minilm-l6] [--row LABEL …]
 
-``run`` squeezes a reference model (built by tools/reference_models.py) step by step, scores each step on the whole dev set of its
-task against the dense model, and writes models/NAME/results/ablation.json. ``table`` puts them into the README.
+Squeezes a reference model (built by tools/reference_models.py) step by step, scores each step at each budget on the whole dev
+set of its task against the dense model, and keeps a row of models/NAME/results/ablation.json after each.
 Nothing is tuned on the dev set; calibration is train text.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +22,19 @@ from squeeze_onnx.compress.slicing.heads import Contexts, Scores
 from squeeze_onnx.compress.slicing.neurons import Neurons
 from squeeze_onnx.compress.squeezing import carry_out
 from squeeze_onnx.compress.survey import Survey, take_survey
-from tools.measuring import BUDGETS, ROOT, TASKS, data_options, known_results, results_path, score
-from tools.readme_tables import put_table
+from tools.measuring import (
+    BUDGETS,
+    DEV_ROWS,
+    TASKS,
+    Clock,
+    Recorder,
+    Shared,
+    data_options,
+    known_rows,
+    row_options,
+    score,
+)
+from tools.tolerances import of_answers
 
 
 @dataclass(frozen=True)
@@ -81,72 +90,84 @@ STEPS = (
 )
 
 
-@click.group()
-def main() -> None:
-    """Measure, and make the table of what was measured."""
-
-
-@main.command()
+@click.command()
 @data_options
+@row_options
 @click.option("--model", "name", type=click.Choice(list(TASKS)), default="minilm-l6", show_default=True)
-@click.option(
-    "--step", "wanted", multiple=True, help="Only steps whose label contains this; the others stay as they are."
-)
-def run(glue: Path, models: Path, name: str, wanted: Sequence[str]) -> None:
-    """Measure, and write models/NAME/results/ablation.json."""
-    results = results_path(name, "ablation")
-    known = json.loads(results.read_text())["rows"] if results.exists() else {}
-    steps = [step for step in STEPS if not wanted or any(text in step.label for text in wanted)]
-    for label, keep, row in measure(models / name / "onnx", TASKS[name], glue, steps):
-        known.setdefault(label, {})[str(keep)] = row
-        rows = {step.label: known[step.label] for step in STEPS if step.label in known}
-        command = f"python -m tools.bench_ablation run --glue DIR --model {name}"
-        results.write_text(json.dumps({"task": TASKS[name], "command": command, "rows": rows}, indent=1) + "\n")
-        click.echo(f"{name}: {label}, keep {keep}: {row['candidate']:.4f}")
-
-
-def measure(path: Path, task: str, glue: Path, steps: Sequence[Step]) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """Yield label, budget and score of each of ``steps``."""
-    calibration = load_calibration(load_model(path), CalibrationConfig(f"glue:{task}", glue))
-    configs = {method: OptimizeConfig(method=method, simulations=1) for method in {step.method for step in steps}}
-    surveys = {method: take_survey(load_model(path), config, calibration) for method, config in configs.items()}
-    for step in steps:
+def main(glue: Path, models: Path, name: str, recorder: Recorder) -> None:
+    """Measure, and keep rows in models/NAME/results/ablation.json."""
+    task, bench = TASKS[name], Bench(models / name / "onnx", TASKS[name], glue)
+    for step in STEPS:
         for keep in BUDGETS:
-            survey = step.survey(surveys[step.method])
-            plan = make_plan(
-                survey.spectra,
-                step.allocator(survey, keep),
-                method=step.method,
-                budget={"keep": keep},
-                above_break_even="leave",
-                skipped=survey.skipped,
-                refit=step.refit,
-            )
-            result = carry_out(load_model(path), plan, survey, calibration)
-            yield step.label, keep, score(path, result, task, glue)
+            if recorder.wants(label_of(step, keep)):
+                with recorder.attempt(label_of(step, keep)):
+                    shared, clock = bench.surveyed(step.method), Clock()
+                    values = bench.measure(step, keep)
+                    recorder.keep(
+                        f"{name}/ablation",
+                        label_of(step, keep),
+                        ("tools.bench_ablation", "--model", name),
+                        values,
+                        of_answers(values, DEV_ROWS[task]),
+                        seconds=clock.lap(),
+                        shared=shared,
+                    )
 
 
-@main.command()
-def table() -> None:
-    """Put the table between its markers in the README, from where docs/results.md takes it."""
-    put_table(ROOT / "README.md", "ablation", markdown())
+def label_of(step: Step, keep: float) -> str:
+    """Return the label of the row."""
+    return f"{step.label}, keep {keep}"
+
+
+class Bench:
+    """One model, its text, and the surveys of it so far."""
+
+    def __init__(self, path: Path, task: str, glue: Path) -> None:
+        self._path, self._task, self._glue = path, task, glue
+        self._surveys: dict[str, tuple[Survey, Shared]] = {}
+        self._text = load_calibration(load_model(path), CalibrationConfig(f"glue:{task}", glue))
+
+    def surveyed(self, method: str) -> Shared:
+        """Take the survey of ``method``, unless there is one; say what it took."""
+        if method not in self._surveys:
+            clock = Clock()
+            survey = take_survey(load_model(self._path), OptimizeConfig(method=method, simulations=1), self._text)
+            self._surveys[method] = survey, Shared(f"survey: {method}", clock.lap())
+        return self._surveys[method][1]
+
+    def measure(self, step: Step, keep: float) -> dict[str, Any]:
+        """Return the score of ``step`` at the budget ``keep``."""
+        survey = step.survey(self._surveys[step.method][0])
+        plan = make_plan(
+            survey.spectra,
+            step.allocator(survey, keep),
+            method=step.method,
+            budget={"keep": keep},
+            above_break_even="leave",
+            skipped=survey.skipped,
+            refit=step.refit,
+        )
+        result = carry_out(load_model(self._path), plan, survey, self._text)
+        return score(self._path, result, self._task, self._glue)
 
 
 def markdown() -> Iterator[str]:
     """Yield the lines of one table a model."""
-    for name, rows in known_results("ablation"):
-        first = next(iter(next(iter(rows.values())).values()))
+    for name, rows in known_rows("ablation"):
+        values = {label: row.values for label, row in rows.items()}
+        first = next(iter(values.values()))
         yield f"**{name}**, {TASKS[name]}, {first['metric']} (output cosine): dense {first['baseline']:.4f}"
         yield ""
         yield f"| | {' | '.join(f'keep {keep}' for keep in BUDGETS)} |"
         yield f"|---|{'---|' * len(BUDGETS)}"
-        yield from (_line(label, row) for label, row in rows.items())
+        for step in STEPS:
+            cells = (_cell(values.get(label_of(step, keep))) for keep in BUDGETS)
+            yield f"| {step.label} | {' | '.join(cells)} |"
         yield ""
 
 
-def _line(label: str, row: Mapping[str, Any]) -> str:
-    cells = (f"{row[str(keep)]['candidate']:.4f} ({row[str(keep)]['cosine_similarity']:.3f})" for keep in BUDGETS)
-    return f"| {label} | {' | '.join(cells)} |"
+def _cell(found: Mapping[str, Any] | None) -> str:
+    return "–" if found is None else f"{found['candidate']:.4f} ({found['cosine_similarity']:.3f})"
 
 
 if __name__ == "__main__":

@@ -1,22 +1,18 @@
 """Time and spectral error of the decompositions, on real weights and on a large matrix with a slowly decaying spectrum.
 
-    python -m tools.bench_decomposition run MODEL… [--rank 256] [--repeats 5] [--every-weight] [--large]
-    python -m tools.bench_decomposition choice
-    python -m tools.bench_decomposition table
+    python -m tools.bench_decomposition [--rank 256] [--repeats 3] [--row LABEL …]
 
-``choice`` times RSI against the exact decomposition by shape and rank, which is what ``--decomposition auto`` goes by, and writes
-models/decompositions/results/choice.json.
-
-MODEL is an .onnx file or a folder with one; of each, the weight of every role in its middle layer and its largest embedding
-are decomposed. ``run`` writes models/decompositions/results/decomposition.json and prints all of it as tables; ``table`` puts
-some of them into the documentation. Methods take turns, so that a busy machine slows all of them; a speed-up is the median over
-the rounds of the ratio to scipy's SVD in the same round. Needs scikit-learn.
+Of each of `MODELS` the weight of every role in its middle layer and its largest embedding are decomposed, and every weight by two
+methods; then a synthetic 4096×25088 matrix, which takes minutes and 8 GB. Keeps two rows of
+models/decompositions/results/decomposition.json for each matrix: one of errors, one of times. Methods take turns, so that a busy
+machine slows all of them; a speed-up is the median over the rounds of the ratio to scipy's SVD in the same round. Needs
+scikit-learn.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +35,21 @@ from squeeze_onnx.spectral.decompositions import (
     singular_values,
 )
 from squeeze_onnx.spectral.decompositions.error_bounds import expected_spectral_error, krylov_norm
-from squeeze_onnx.support.environment import environment
-from tools.measuring import page_option, results_path
-from tools.readme_tables import put_table
+from tools.measuring import Clock, Recorder, models_option, row_options
+from tools.rows import Tolerance
 
 ROLES = (Role.QUERY, Role.ATTENTION_OUTPUT, Role.FFN_IN, Role.FFN_OUT)
 LARGE_SIZE = 2**23
 LARGE_SHAPE = 4096, 25088
 LARGE_RANK = 200
 LARGE_EXPONENT = 0.5
+LARGE_LABEL = f"synthetic σᵢ = i^−{LARGE_EXPONENT}, {LARGE_SHAPE[0]}×{LARGE_SHAPE[1]}"
 REFERENCE = "scipy SVD"
-RESULTS = results_path("decompositions", "decomposition")
-CHOICE_SHAPES = ((768, 3072), (1024, 4096), (2048, 8192))
-CHOICE_SHARES = (1 / 16, 1 / 8, 1 / 4)
-SHOWN = ("mpnet-base: ffn in", "synthetic")
-"""Parts of the labels of the matrices that the documentation shows."""
+PLACE = "decompositions/decomposition"
+MODELS = ("minilm-l6", "mpnet-base")
+TIMES = ", times"
+"""What the labels of rows of times end with."""
+ERROR = Tolerance(relative=0.02, why="2 %: the draws are the same, their products are rounded")
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Row:
+class Finding:
     """One method on one matrix. Errors are spectral norms over the optimal one, σ_{rank+1}."""
 
     method: str
@@ -154,7 +150,7 @@ def spectral_error(case: Case, factors: Factors) -> float:
     return norm / float(case.spectrum[case.rank])
 
 
-def measure(case: Case, methods: Sequence[Method], repeats: int) -> list[Row]:
+def measure(case: Case, methods: Sequence[Method], repeats: int) -> list[Finding]:
     """Every method ``repeats`` times in turns; full SVDs of a large weight in the first round only."""
     once = {method.label for method in methods if method.is_full and case.weight.size > LARGE_SIZE}
     inputs = {dtype: case.weight.astype(dtype) for dtype in {method.dtype for method in methods}}
@@ -171,7 +167,7 @@ def measure(case: Case, methods: Sequence[Method], repeats: int) -> list[Row]:
     for method in methods:
         times, bound = seconds[method.label], outcomes[method.label].bound
         references = seconds[REFERENCE] * repeats if REFERENCE in once else seconds[REFERENCE]
-        row = Row(
+        row = Finding(
             method.label,
             float(np.median(times)),
             float(np.median([reference / own for reference, own in zip(references, times, strict=False)])),
@@ -186,8 +182,13 @@ def measure(case: Case, methods: Sequence[Method], repeats: int) -> list[Row]:
 
 def case_of(site: MatMulSite, model: str, rank: int) -> Case:
     weight = site.weight.numpy().astype(np.float32)
+    return Case(label_of(site, model), weight, singular_values(weight), rank)
+
+
+def label_of(site: MatMulSite, model: str) -> str:
+    """Return the label of the row of a weight."""
     where = site.role.value.replace("_", " ") + ("" if site.layer is None else f", layer {site.layer}")
-    return Case(f"{model}: {where}, {site.in_features}×{site.out_features}", weight, singular_values(weight), rank)
+    return f"{model}: {where}, {site.in_features}×{site.out_features}"
 
 
 def eligible(sites: Iterable[MatMulSite], rank: int) -> list[MatMulSite]:
@@ -203,7 +204,7 @@ def representatives(sites: Sequence[MatMulSite]) -> list[MatMulSite]:
     return [site for role in ROLES for site in sites if site.role is role and site.layer == middle] + largest
 
 
-def survey(sites: Sequence[MatMulSite], model: str, rank: int) -> list[dict[str, Any]]:
+def survey(sites: Sequence[MatMulSite], model: str, rank: int) -> dict[str, Any]:
     """The largest error over the optimal one that each role sees, of RSVD and of RSI with adaptive q."""
     decomposers: dict[str, Decomposer] = {"rsvd": Randomized(), "rsi": SubspaceIteration()}
     errors: dict[Role, dict[str, list[float]]] = {}
@@ -214,11 +215,11 @@ def survey(sites: Sequence[MatMulSite], model: str, rank: int) -> list[dict[str,
             factors = decomposer.decompose(case.weight.astype(np.float64), rank).factors(rank)
             of_role[name].append(spectral_error(case, factors))
         click.echo(f"{case.label}: {of_role['rsvd'][-1]:.4f} {of_role['rsi'][-1]:.4f}", err=True)
-    return [
-        {"model": model, "role": role.value, "weights": len(of_role["rsi"])}
+    return {
+        role.value: {"weights": len(of_role["rsi"])}
         | {f"worst_{name}": max(values) for name, values in of_role.items()}
         for role, of_role in errors.items()
-    ]
+    }
 
 
 def large_case() -> Case:
@@ -231,79 +232,12 @@ def large_case() -> Case:
         signs = rng.choice(np.array([-1, 1], np.float32), size=LARGE_SHAPE[axis])
         weight *= np.expand_dims(signs, 1 - axis)
         weight = scipy.fft.dct(weight, axis=axis, norm="ortho", overwrite_x=True)
-    label = f"synthetic σᵢ = i^−{LARGE_EXPONENT}, {LARGE_SHAPE[0]}×{LARGE_SHAPE[1]}"
-    return Case(label, weight, spectrum, LARGE_RANK)
+    return Case(LARGE_LABEL, weight, spectrum, LARGE_RANK)
 
 
-def measure_large(repeats: int) -> tuple[Case, list[Row]]:
-    case = large_case()
-    reference = Method(REFERENCE, full_svd(scipy.linalg.svd), is_full=True)
-    single = Method("scipy SVD, float32", full_svd(scipy.linalg.svd), np.float32, is_full=True)
-    sketches = [*our_methods(case.rank, np.float32), Method("scikit-learn, float32", sklearn_svd, np.float32)]
-    return case, measure(case, [reference, single, *sketches], repeats)
-
-
-def markdown(case: Mapping[str, Any]) -> str:
-    """Return the table of one matrix."""
-
-    def number(value: float | None, digits: int) -> str:
-        return "" if value is None else f"{value:.{digits}f}"
-
-    lines = [
-        f"{case['label']}, rank {case['rank']}:",
-        "",
-        "| method | time, ms | times faster than scipy's SVD | error ÷ optimum | its own bound | expected ÷ optimum |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in case["rows"]:
-        numbers = number(row["error"], 4), number(row["bound"], 2), number(row["expected"], 2)
-        lines.append(
-            f"| {row['method']} | {row['seconds'] * 1e3:.0f} | {row['speed_up']:.1f} | {' | '.join(numbers)} |"
-        )
-    return "\n".join([*lines, ""])
-
-
-def survey_markdown(entries: Sequence[Mapping[str, Any]], rank: int) -> str:
-    """Return the table of all weights."""
-    lines = [
-        f"Every weight, rank {rank}, the largest error ÷ optimum:",
-        "",
-        "| model | role | weights | RSVD | RSI adaptive |",
-        "|---|---|---:|---:|---:|",
-    ]
-    for entry in entries:
-        worst = f"{entry['worst_rsvd']:.4f} | {entry['worst_rsi']:.4f}"
-        lines.append(f"| {entry['model']} | {entry['role'].replace('_', ' ')} | {entry['weights']} | {worst} |")
-    return "\n".join([*lines, ""])
-
-
-def tables(measured: Mapping[str, Any], shown: Sequence[str] = ("",)) -> Iterator[str]:
-    """Yield the tables of what was ``measured``; of the matrices those whose label contains one of ``shown``."""
-    machine, cases = measured["environment"], measured["cases"]
-    yield (
-        f"Wall time, medians of {machine['repeats']} rounds; BLAS threads: {machine['threads']}. An error is ‖W − Ŵ‖₂, the "
-        "optimum the singular value after the last that is kept.\n"
-    )
-    yield from (markdown(case) for case in cases if any(text in case["label"] for text in shown))
-    if measured["every_weight"]:
-        yield survey_markdown(measured["every_weight"], cases[0]["rank"])
-
-
-@click.group()
-def main() -> None:
-    """Measure, and make the tables of what was measured."""
-
-
-@main.command()
-@click.argument("models", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
-@click.option("--rank", default=256, show_default=True)
-@click.option("--repeats", default=5, show_default=True)
-@click.option("--every-weight", is_flag=True, help="Also the largest error over all weights, by role.")
-@click.option("--large", is_flag=True, help="Also the synthetic 4096×25088 matrix: minutes, and 8 GB.")
-def run(*, models: Sequence[Path], results: Path, rank: int, repeats: int, every_weight: bool, large: bool) -> None:
-    """Measure, write models/decompositions/results/decomposition.json, and print its tables."""
-    methods = [
+def methods_of(rank: int) -> list[Method]:
+    """Return what the weights of models are decomposed by."""
+    return [
         Method(REFERENCE, full_svd(scipy.linalg.svd), is_full=True),
         Method("numpy SVD", full_svd(np.linalg.svd), is_full=True),
         Method("scikit-learn randomized_svd", sklearn_svd),
@@ -311,55 +245,61 @@ def run(*, models: Sequence[Path], results: Path, rank: int, repeats: int, every
         *our_methods(rank, np.float64),
         our_methods(rank, np.float32)[-1],
     ]
-    measured: list[tuple[Case, list[Row]]] = []
-    entries: list[dict[str, Any]] = []
-    for path in models:
-        model = path.parent.name if path.name in {"onnx", "model.onnx"} else path.stem
-        sites = eligible(find_sites(load_model(path).ir).sites, rank)
+
+
+def measure_large(case: Case, repeats: int) -> list[Finding]:
+    """Decompose the large matrix."""
+    reference = Method(REFERENCE, full_svd(scipy.linalg.svd), is_full=True)
+    single = Method("scipy SVD, float32", full_svd(scipy.linalg.svd), np.float32, is_full=True)
+    sketches = [*our_methods(case.rank, np.float32), Method("scikit-learn, float32", sklearn_svd, np.float32)]
+    return measure(case, [reference, single, *sketches], repeats)
+
+
+@click.command()
+@models_option
+@row_options
+@click.option("--rank", default=256, show_default=True)
+@click.option("--repeats", default=3, show_default=True)
+def main(*, models: Path, rank: int, repeats: int, recorder: Recorder) -> None:
+    """Measure, and keep rows in models/decompositions/results/decomposition.json."""
+    options = *("--rank", str(rank)), *("--repeats", str(repeats))
+    command = ("tools.bench_decomposition", *options)
+    for name in MODELS:
+        if not any(label.startswith(name) for label in recorder.labels or MODELS):
+            continue
+        sites = eligible(find_sites(load_model(models / name / "onnx").ir).sites, rank)
         for site in representatives(sites):
-            case = case_of(site, model, rank)
-            measured.append((case, measure(case, methods, repeats)))
-        if every_weight:
-            entries += survey(sites, model, rank)
-    if large:
-        measured.append(measure_large(repeats))
-    cases = [{"label": case.label, "rank": case.rank, "rows": [asdict(row) for row in rows]} for case, rows in measured]
-    threads = max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
-    machine = environment() | {"threads": threads, "repeats": repeats}
-    document = {"environment": machine, "cases": cases, "every_weight": entries}
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    click.echo("\n".join(tables(document)))
+            if any(recorder.wants(label_of(site, name) + end) for end in ("", TIMES)):
+                case = case_of(site, name, rank)
+                keep_case(case, partial(measure, case, methods_of(rank), repeats), repeats, command, recorder)
+        if recorder.wants(f"{name}, every weight"):
+            clock = Clock()
+            roles = survey(sites, name, rank)
+            values = {"model": name, "rank": rank, "roles": roles}
+            allowed = {f"roles.{role}.worst_rsi": ERROR for role in roles}
+            label = f"{name}, every weight"
+            recorder.keep(PLACE, label, command, values, allowed, seconds=clock.lap())
+    if any(recorder.wants(LARGE_LABEL + end) for end in ("", TIMES)):
+        case = large_case()
+        keep_case(case, partial(measure_large, case, repeats), repeats, command, recorder)
 
 
-@main.command()
-@click.option("--results", type=click.Path(path_type=Path), default=results_path("decompositions", "choice"))
-def choice(results: Path) -> None:
-    """Time RSI and the exact decomposition, in processor seconds, on matrices with σᵢ = i^−½."""
-    rows = []
-    for shape in CHOICE_SHAPES:
-        side = min(shape)
-        rng = np.random.default_rng(0)
-        vectors = [np.linalg.qr(rng.standard_normal((size, side)))[0] for size in shape]
-        weight = (vectors[0] * np.arange(1.0, side + 1) ** -LARGE_EXPONENT) @ vectors[1].T
-        for share in CHOICE_SHARES:
-            seconds = {}
-            for name, decomposer in (("exact", Exact()), ("rsi", SubspaceIteration())):
-                start = time.process_time()
-                decomposer.decompose(weight, int(share * side))
-                seconds[name] = round(time.process_time() - start, 3)
-            rows.append({"shape": list(shape), "rank": int(share * side), "seconds": seconds})
-            click.echo(rows[-1])
-    threads = max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
-    document = {"environment": environment() | {"threads": threads}, "rows": rows}
-    results.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-
-
-@main.command()
-@page_option
-def table(page: Path) -> None:
-    """Put the tables of some matrices between their markers in the documentation."""
-    put_table(page, "decomposition", tables(json.loads(RESULTS.read_text(encoding="utf-8")), SHOWN))
+def keep_case(
+    case: Case, measured: Callable[[], list[Finding]], repeats: int, command: tuple[str, ...], recorder: Recorder
+) -> None:
+    """Measure a matrix; keep a row of errors, and one of times."""
+    clock = Clock()
+    found = {row.method: asdict(row) for row in measured()}
+    seconds = clock.lap()
+    errors = {method: {key: row[key] for key in ("error", "bound", "expected")} for method, row in found.items()}
+    times = {method: {key: row[key] for key in ("seconds", "speed_up")} for method, row in found.items()}
+    if recorder.wants(case.label):
+        allowed = {f"methods.{method}.error": ERROR for method in errors}
+        recorder.keep(PLACE, case.label, command, {"rank": case.rank, "methods": errors}, allowed, seconds=seconds)
+    if recorder.wants(case.label + TIMES):
+        threads = max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        values = {"rank": case.rank, "repeats": repeats, "threads": threads, "methods": times}
+        recorder.keep(PLACE, case.label + TIMES, command, values, {}, seconds=seconds, speed=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """What a step of distillation takes: memory beyond that of the dense model in use, and time against a forward of the dense one.
 
     python -m tools.bench_distillation run [--model minilm-l6 ...]
-    python -m tools.bench_distillation table
 
-``run`` squeezes a reference model to half by `svd` and lets it learn on batches of 16 × 64 full tokens, in a process of its own;
+Squeezes a reference model to half by `svd` and lets it learn on batches of 16 × 64 full tokens, in a process of its own;
 another one opens the dense model and runs it on such a batch. Memory is the peak of the first process less that of the second,
-all of Python included. models/NAME/results/distillation_cost.json keeps it; ``table`` puts it into docs/methods/steps.md.
+all of Python included. Kept as a row of models/NAME/results/distillation_cost.json.
 """
 
 import json
@@ -28,16 +27,20 @@ from squeeze_onnx.learning.distill import distill
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.training_loop import DistillConfig
 from squeeze_onnx.runtime import open_session
-from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.progress import Status, Track, no_status
 from tools.bench_gradients import inputs
 from tools.bench_memory import memory_of
-from tools.measuring import ROOT, TASKS, results_path
-from tools.readme_tables import put_table
+from tools.measuring import TASKS, Clock, Recorder, models_option, row_options
+from tools.row_files import rows_of
+from tools.rows import Tolerance
 
 T = TypeVar("T")
 
-PAGE = ROOT / "docs" / "methods" / "steps.md"
+LABEL = "a step"
+TOLERANCE = {
+    key: Tolerance(relative=0.15, comparable_on="same", why="15 % on a quiet machine")
+    for key in ("times_file", "times_forward")
+}
 SHAPE = (16, 64)
 STEPS = 12
 BATCHES = 3
@@ -45,32 +48,32 @@ BATCHES = 3
 
 @click.group()
 def main() -> None:
-    """Measure, and make the table of what was measured."""
+    """Measure."""
 
 
 @main.command()
+@models_option
+@row_options
 @click.option("--model", "names", multiple=True, type=click.Choice(list(TASKS)), default=("minilm-l6", "mpnet-base"))
-@click.option("--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models")
-def run(names: Sequence[str], models: Path) -> None:
-    """Measure, and write models/NAME/results/distillation_cost.json."""
+def run(names: Sequence[str], models: Path, recorder: Recorder) -> None:
+    """Measure, and keep rows in models/NAME/results/distillation_cost.json."""
     for name in names:
-        dense = models / name / "onnx"
+        clock, dense = Clock(), models / name / "onnx"
         with TemporaryDirectory() as folder:
             squeezed = Path(folder) / "squeezed"
             optimize(dense, squeezed, OptimizeConfig(method="svd", keep=0.5))
             used, learned = alone("use", dense), alone("learn", dense, squeezed)
         size = sum(path.stat().st_size for path in dense.glob("model.onnx*"))
-        result = {
+        values = {
             "shape": SHAPE,
             "file": size,
             "use": used,
             "learn": learned,
             "times_file": (learned["peak"] - used["peak"]) / size,
             "times_forward": learned["seconds"] / used["seconds"],
-            "environment": environment(),
         }
-        results_path(name, "distillation_cost").write_text(json.dumps(result, indent=1) + "\n")
-        click.echo(f"{name}: {result['times_file']:.2f} times the file, {result['times_forward']:.1f} forwards")
+        command = ("tools.bench_distillation", "run", "--model", name)
+        recorder.keep(f"{name}/distillation_cost", LABEL, command, values, TOLERANCE, seconds=clock.lap(), speed=True)
 
 
 def alone(job: str, *models: Path) -> dict[str, float]:
@@ -127,20 +130,14 @@ class StepClock(Track):
                 self.seconds.append(time.perf_counter() - began)
 
 
-@main.command()
-def table() -> None:
-    """Put the table between its markers in docs/methods/steps.md."""
-    put_table(PAGE, "distillation cost", markdown())
-
-
 def markdown() -> Iterator[str]:
     """Yield the lines of the table."""
     yield "| | file | memory beyond the dense model in use | a step, in forwards of the dense model |"
     yield "|---|---|---|---|"
     for name in TASKS:
-        path = results_path(name, "distillation_cost")
-        if path.exists():
-            yield _line(name, json.loads(path.read_text()))
+        rows = rows_of(name, "distillation_cost")
+        if LABEL in rows:
+            yield _line(name, rows[LABEL].values)
 
 
 def _line(name: str, found: Mapping[str, Any]) -> str:

@@ -1,21 +1,18 @@
 """How much memory analyze and optimize take on models of growing size with the same largest matrix.
 
-    python -m tools.bench_memory run [--gigabytes 0.5 1 2 4 8] [--random-layers 2 | --random-layers all]
-    python -m tools.bench_memory table
+    python -m tools.bench_memory [--gigabytes 0.5 1 2 4 8] [--random-layers 1 | --random-layers all] [--row LABEL …]
 
-``run`` generates each model (Llama's layers, see `write_model`) in a temporary folder, runs ``squeeze-onnx analyze`` and
-``squeeze-onnx optimize --method svd --keep 0.5`` on it in processes of their own, has ONNX Runtime open and run the result, and
-keeps models/memory/results/memory.json up to date, row by row. The peak of resident memory is the kernel's own (VmHWM), mapped
-files included; that of anonymous memory, which no other process can have meanwhile, is sampled. ``table`` puts the rows into
-the documentation. Linux only.
+Generates each model (Llama's layers, see `write_model`) in a temporary folder, runs ``squeeze-onnx analyze`` and ``squeeze-onnx
+optimize --method svd --keep 0.5`` on it in processes of their own, has ONNX Runtime open and run the result, and keeps a row of
+models/memory/results/memory.json. The peak of resident memory is the kernel's own (VmHWM), mapped files included; that of
+anonymous memory, which no other process can have meanwhile, is sampled. Linux only.
 """
 
-import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +24,22 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from squeeze_onnx.graph.io.external_data import PAGE_SIZE, next_page
-from squeeze_onnx.support.environment import environment
-from tools.measuring import page_option, results_path
-from tools.readme_tables import put_table
+from tools.measuring import Clock, Recorder, row_options
+from tools.row_files import rows_of
+from tools.rows import Tolerance
+from tools.tolerances import BYTES
 
-RESULTS = results_path("memory", "memory")
 GIGABYTES = (0.5, 1.0, 2.0, 4.0, 8.0)
 SAMPLES_PER_SECOND = 50
 COMMANDS = {
     "analyze": ("analyze",),
     "optimize": ("optimize", "--method", "svd", "--keep", "0.5"),
+}
+
+
+PEAK = Tolerance(relative=0.1, why="10 %: what allocators and threads leave unused")
+TOLERANCE = {f"{name}.{kind}": PEAK for name in COMMANDS for kind in ("resident", "anonymous")} | {
+    "result.bytes": BYTES
 }
 
 
@@ -226,11 +229,6 @@ def measure(widths: Widths, layers: int, random_layers: int | None, scratch: Pat
         }
 
 
-@click.group()
-def main() -> None:
-    """Measure, or print what was measured."""
-
-
 def _count_or_all(context: click.Context, option: click.Parameter, text: str) -> int | None:
     if text == "all":
         return None
@@ -239,38 +237,35 @@ def _count_or_all(context: click.Context, option: click.Parameter, text: str) ->
     return int(text)
 
 
-@main.command()
+@click.command()
+@row_options
 @click.option("--gigabytes", type=float, multiple=True, default=GIGABYTES, show_default=True, help="Sizes, repeated.")
-@click.option("--random-layers", default="2", callback=_count_or_all, metavar="N|all", help="The others are zero.")
+@click.option("--random-layers", default="1", callback=_count_or_all, metavar="N|all", help="The others are zero.")
 @click.option("--scratch", type=click.Path(path_type=Path, exists=True), help="Where models lie meanwhile.")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="What is kept up to date.")
-def run(gigabytes: Sequence[float], random_layers: int | None, scratch: Path | None, results: Path) -> None:
-    """Measure models of these sizes, one after the other."""
-    widths = Widths()
+def main(gigabytes: Sequence[float], random_layers: int | None, scratch: Path | None, recorder: Recorder) -> None:
+    """Measure models of these sizes, one after the other, and keep rows in models/memory/results/memory.json."""
+    widths, random = Widths(), "all" if random_layers is None else str(random_layers)
     for size in gigabytes:
-        row = measure(widths, widths.layers_of(size), random_layers, scratch)
-        known = json.loads(results.read_text())["rows"] if results.exists() else []
-        others = [each for each in known if _key(each) != _key(row)]
-        document = {"environment": environment(), "rows": sorted([*others, row], key=_key)}
-        results.parent.mkdir(parents=True, exist_ok=True)
-        results.write_text(json.dumps(document, indent=1) + "\n")
-        click.echo(json.dumps(row))
+        label = label_of(size, random)
+        if recorder.wants(label):
+            clock, command = Clock(), ("tools.bench_memory", "--gigabytes", f"{size:g}", "--random-layers", random)
+            values = measure(widths, widths.layers_of(size), random_layers, scratch)
+            recorder.keep("memory/memory", label, command, values, TOLERANCE, seconds=clock.lap())
 
 
-def _key(row: dict[str, Any]) -> tuple[int, int]:
-    return row["layers"], row["random_layers"]
+def label_of(gigabytes: float, random_layers: str) -> str:
+    """Return the label of the row."""
+    return f"{gigabytes:g} GB, random layers: {random_layers}"
 
 
-@main.command()
-@page_option
-def table(page: Path) -> None:
-    """Put the table into the documentation."""
-    lines = [
+def markdown() -> Iterator[str]:
+    """Yield the lines of the table."""
+    yield (
         "| model, GB | layers (random) | largest matrix, MB | analyze, MB | of it anonymous | optimize, MB | of it anonymous "
-        "| result, GB |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in json.loads(RESULTS.read_text())["rows"]:
+        "| result, GB |"
+    )
+    yield "|---:|---:|---:|---:|---:|---:|---:|---:|"
+    for row in sorted((row.values for row in rows_of("memory", "memory").values()), key=lambda row: row["bytes"]):
         memory = [f"{row[name][kind] / 1e6:.0f}" for name in COMMANDS for kind in ("resident", "anonymous")]
         cells = (
             f"{row['bytes'] / 1e9:.2f}",
@@ -279,8 +274,7 @@ def table(page: Path) -> None:
             *memory,
             f"{row['result']['bytes'] / 1e9:.2f}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    put_table(page, "memory", lines)
+        yield f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

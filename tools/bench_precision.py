@@ -1,9 +1,8 @@
 """How fast and how small a squeezed model is in each precision, against what onnxruntime makes of the dense one.
 
-    python -m tools.bench_precision run [--threads 2] [--hidden 768 --layers 12]
-    python -m tools.bench_precision table
+    python -m tools.bench_precision [--threads 2] [--hidden 768 --layers 12] [--row LABEL]
 
-``run`` builds a BERT with the shapes of BERT-base and random weights, makes its encoder smaller as `SQUEEZES` says, writes every
+Builds a BERT with the shapes of BERT-base and random weights, makes its encoder smaller as `SQUEEZES` says, writes every
 precision of each, times all in turns (`evaluate.benchmark`) and writes models/bert-base-shapes/results/precision.json.
 ``sliced`` is what `whiten` does by itself: half of the neurons, 24 of 64 dimensions of a head for query and key, 40 for value
 and output. ``factored`` is one global budget with ranks only: query and key at 88, attention output at 216, FFN at 304, value
@@ -11,7 +10,6 @@ dense. Both keep 50 % of the encoder; ``sliced to a third`` keeps 33 %: a third 
 Random weights say nothing of quality: ``squeeze-onnx validate`` on a real model does.
 """
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,12 +34,14 @@ from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.runtime.quantizers import quantize_int8
 from squeeze_onnx.runtime.rivals import fuse_dense
-from tools.measuring import page_option, results_path
-from tools.readme_tables import put_table
+from tools.measuring import Clock, Recorder, row_options
+from tools.row_files import rows_of
 
-RESULTS = results_path("bert-base-shapes", "precision")
 BASELINE = "dense, ORT dynamic int8"
 FUSED = "dense fp32, ORT fused"
+
+IN_TURNS: Mapping[str, Sequence[str]] = {"fp32 and int8": ("fp32", "int8"), "int4": ("int4",)}
+"""Label of a row → parts of the names of the models that are timed in turns for it, next to the dense ones."""
 
 RANKS = {Role.QUERY: 88, Role.KEY: 88, Role.ATTENTION_OUTPUT: 216, Role.FFN_IN: 304, Role.FFN_OUT: 304}
 """Of a hidden size of 768."""
@@ -59,33 +59,26 @@ HALF = Slices(1 / 2, (24, 40))
 THIRD = Slices(1 / 3, (16, 24))
 
 
-@click.group()
-def main() -> None:
-    """Measure, and make the table of what was measured."""
-
-
-@main.command()
-@click.option("--threads", default=2, show_default=True)
+@click.command()
+@row_options
 @click.option("--hidden", default=768, show_default=True)
 @click.option("--layers", default=12, show_default=True)
-@click.option("--rounds", default=20, show_default=True)
-@click.option("--only", "wanted", multiple=True, help="Only models whose name contains this, next to the dense ones.")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
-def run(*, threads: int, hidden: int, layers: int, rounds: int, wanted: Sequence[str], results: Path) -> None:
-    """Build, measure, and write models/bert-base-shapes/results/precision.json."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = dict(build(Path(folder), hidden, layers, wanted))
-        config = BenchConfig(threads=threads, rounds=rounds, memory=False)
-        measured = bench(list(paths.values()), config).to_json()
-    for name, model in zip(paths, measured["models"], strict=True):
-        model["name"] = name
-    asked = "".join(f' --only "{text}"' for text in wanted)
-    sizes = f"--hidden {hidden} --layers {layers}"
-    command = f"python -m tools.bench_precision run --threads {threads} {sizes} --rounds {rounds}{asked}"
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.write_text(json.dumps({"command": command, **measured}, indent=1) + "\n")
-    for line in markdown(results):
-        click.echo(line)
+@click.option("--rounds", default=8, show_default=True)
+def main(*, hidden: int, layers: int, rounds: int, recorder: Recorder) -> None:
+    """Build, measure, and keep rows in models/bert-base-shapes/results/precision.json."""
+    for label in filter(recorder.wants, IN_TURNS):
+        clock = Clock()
+        with tempfile.TemporaryDirectory() as folder:
+            paths = dict(build(Path(folder), hidden, layers, IN_TURNS[label]))
+            config = BenchConfig(threads=recorder.threads, rounds=rounds, memory=False)
+            measured = bench(list(paths.values()), config).to_json()
+        for name, model in zip(paths, measured["models"], strict=True):
+            model["name"] = name
+        sizes = *("--hidden", str(hidden)), *("--layers", str(layers)), *("--rounds", str(rounds))
+        threads = () if recorder.threads is None else ("--threads", str(recorder.threads))
+        command = ("tools.bench_precision", *threads, *sizes)
+        values = {key: measured[key] for key in ("models", "shapes", "settings")}
+        recorder.keep("bert-base-shapes/precision", label, command, values, {}, seconds=clock.lap(), speed=True)
 
 
 def build(folder: Path, hidden: int, layers: int, wanted: Sequence[str] = ()) -> Iterator[tuple[str, Path]]:
@@ -169,17 +162,15 @@ SQUEEZES: Mapping[str, Callable[[ir.Model], None]] = {
 """Name in the table → what makes a dense model smaller, in place."""
 
 
-@main.command()
-@page_option
-def table(page: Path) -> None:
-    """Put the tables between their markers in docs/results.md: one for each file, for only what ran in turns can be compared."""
-    files = sorted(RESULTS.parent.glob(f"{RESULTS.stem}*.json"), reverse=True)
-    put_table(page, "precision", (line for file in files for line in (*markdown(file), "")))
+def markdown() -> Iterator[str]:
+    """Yield the lines of the tables: one for each row, for only what ran in turns can be compared."""
+    for row in rows_of("bert-base-shapes", "precision").values():
+        yield from _table(row.values)
+        yield ""
 
 
-def markdown(results: Path) -> Iterator[str]:
-    """Yield the lines of the table: speed-ups over the baseline, with their 95 % intervals."""
-    measured = json.loads(results.read_text())
+def _table(measured: Mapping[str, Any]) -> Iterator[str]:
+    """Yield speed-ups over the baseline, with their 95 % intervals."""
     shapes = [f"{shape['batch_size']} × {shape['sequence_length']}" for shape in measured["shapes"]]
     yield f"| | {' | '.join(shapes)} | geometric mean | file |"
     yield f"|---|{'---|' * (len(shapes) + 2)}"

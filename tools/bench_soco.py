@@ -1,16 +1,14 @@
 """What each part of SoCo is worth, at equal size, on one model.
 
-    python -m tools.bench_soco run --glue DIR [--model minilm-l6] [--rows 1024] [--only LABEL ...]
-    python -m tools.bench_soco table
+    python -m tools.bench_soco --glue DIR [--model minilm-l6] [--rows 1024] [--row LABEL ...]
 
-``run`` squeezes a reference model (built by tools/reference_models.py) one way after another, scores each on the whole dev set of
-its task against the dense model, and writes models/NAME/results/soco.json. ``table`` puts them into docs/results.md.
+Squeezes a reference model (built by tools/reference_models.py) one way after another, scores each on the whole dev set of its
+task against the dense model, and keeps a row of models/NAME/results/soco.json after each.
 Nothing is tuned on the dev set; calibration is train text.
 """
 
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,18 @@ from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.learning.objectives import imitation_losses
-from tools.measuring import TASKS, data_options, known_results, page_option, results_path, score
-from tools.readme_tables import put_table
+from tools.measuring import (
+    DEV_ROWS,
+    TASKS,
+    Clock,
+    Recorder,
+    Shared,
+    data_options,
+    known_rows,
+    row_options,
+    score,
+)
+from tools.tolerances import of_answers
 
 KEEP = 0.5
 OTHER_SIZES = (0.75, 0.33)
@@ -79,48 +87,39 @@ ROWS: dict[str, Row] = {
 }
 
 
-@click.group()
-def main() -> None:
-    """Measure, and make the table of what was measured."""
-
-
-@main.command()
+@click.command()
 @data_options
+@row_options
 @click.option("--model", "name", type=click.Choice(list(TASKS)), default="minilm-l6", show_default=True)
 @click.option("--rows", default=1024, show_default=True, help="Sentences or pairs to learn on.")
-@click.option("--only", multiple=True, help="Only rows whose label contains this; the others stay as they are.")
 @click.option("--most-steps", default=SocoConfig.most_steps, show_default=True, help="End of every run of learning.")
-@click.option("--threads", type=int, help="Intra-op threads of learning.")
-@click.option("--results", type=click.Path(path_type=Path), help="Where to write instead, for a trial.")
-def run(
-    *,
-    glue: Path,
-    models: Path,
-    name: str,
-    rows: int,
-    only: Sequence[str],
-    most_steps: int,
-    threads: int | None,
-    results: Path | None,
-) -> None:
-    """Measure, and write models/NAME/results/soco.json."""
-    results = results or results_path(name, "soco")
-    found = json.loads(results.read_text())["rows"] if results.exists() else {}
-    labels = [label for label in (WHOLE, *ROWS) if not only or any(text in label for text in only)]
-    bench = Bench(models / name / "onnx", TASKS[name], glue, rows=rows, most_steps=most_steps, threads=threads)
-    for label in labels:
-        found[label] = row = bench.measure(label)
-        ordered = {known: found[known] for known in (WHOLE, *ROWS) if known in found}
-        command = f"python -m tools.bench_soco run --glue DIR --model {name} --rows {rows}"
-        results.write_text(json.dumps({"task": TASKS[name], "command": command, "rows": ordered}, indent=1) + "\n")
-        click.echo(f"{name}: {label}: {row['candidate']:.4f}, {row['seconds']:.0f} s of learning")
+def main(*, glue: Path, models: Path, name: str, rows: int, most_steps: int, recorder: Recorder) -> None:
+    """Measure, and keep rows in models/NAME/results/soco.json."""
+    clock = Clock()
+    bench = Bench(models / name / "onnx", TASKS[name], glue, rows=rows, most_steps=most_steps)
+    shared = Shared("survey: whiten", clock.lap())
+    shorter = () if most_steps == SocoConfig.most_steps else ("--most-steps", str(most_steps))
+    command = ("tools.bench_soco", "--model", name, "--rows", str(rows), *shorter)
+    for label in (WHOLE, *ROWS):
+        if recorder.wants(label):
+            with recorder.attempt(label):
+                values = bench.measure(label)
+                recorder.keep(
+                    f"{name}/soco",
+                    label,
+                    command,
+                    values,
+                    of_answers(values, DEV_ROWS[TASKS[name]], learned=label != WHOLE),
+                    seconds=max(clock.lap(), values["seconds"]),  # what was learned for another row took its time too
+                    shared=shared,
+                )
 
 
 class Bench:
     """One model, its text, and what was learned of it so far."""
 
-    def __init__(self, path: Path, task: str, glue: Path, *, rows: int, most_steps: int, threads: int | None) -> None:
-        self._path, self._task, self._glue, self._most_steps, self._threads = path, task, glue, most_steps, threads
+    def __init__(self, path: Path, task: str, glue: Path, *, rows: int, most_steps: int) -> None:
+        self._path, self._task, self._glue, self._most_steps = path, task, glue, most_steps
         self._dense = load_model(path)
         self._text = load_calibration(self._dense, CalibrationConfig(f"glue:{task}", glue, rows))
         self._base = take_survey(self._dense, _config(slice_neurons=False, thin_heads=False), self._text)
@@ -158,7 +157,6 @@ class Bench:
             losses=imitation_losses(self._dense.ir, head_of(self._dense), hidden_weight=HIDDEN_WEIGHT),
             keep=row.learned_for,
             config=replace(row.learned, most_steps=self._most_steps),
-            threads=self._threads,
         )
         pairs = zip(base.spectra, learning.candidates, strict=True)
         return replace(
@@ -176,22 +174,16 @@ def _config(**options: Any) -> OptimizeConfig:
     return OptimizeConfig(method="whiten", simulations=1, **options)
 
 
-@main.command()
-@page_option
-def table(page: Path) -> None:
-    """Put the table between its markers in docs/results.md."""
-    put_table(page, "soco", markdown())
-
-
 def markdown() -> Iterator[str]:
     """Yield the lines of one table a model."""
-    for name, rows in known_results("soco"):
-        first = next(iter(rows.values()))
+    for name, rows in known_rows("soco"):
+        values = {label: rows[label].values for label in (WHOLE, *ROWS) if label in rows}
+        first = next(iter(values.values()))
         yield f"**{name}**, {TASKS[name]}: dense {first['baseline']:.4f}"
         yield ""
         yield f"| | kept | {first['metric']} | output cosine | steps |"
         yield "|---|---|---|---|---|"
-        yield from (_line(label, row) for label, row in rows.items())
+        yield from (_line(label, found) for label, found in values.items())
         yield ""
 
 

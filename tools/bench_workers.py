@@ -1,7 +1,6 @@
 """Two workers against one: analysis and exact factorization of a reference model, in turns, and is the result the same?
 
-    OPENBLAS_NUM_THREADS=1 python -m tools.bench_workers run [--model mpnet-base] [--rounds 5]
-    python -m tools.bench_workers table
+    python -m tools.bench_workers --threads 1 [--model mpnet-base] [--rounds 3]
 
 Each round starts processes anew, one and then two, lets them import what they need, and times ``analyze`` and then
 ``optimize --method svd --keep 0.5``, from the loading of the model to its report. Seconds are medians over the rounds, and so
@@ -9,7 +8,6 @@ are ratios, of one round each.
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,27 +19,27 @@ import click
 
 from squeeze_onnx import AnalyzeConfig, OptimizeConfig, analyze, optimize
 from squeeze_onnx.integrations.dask import workers
-from squeeze_onnx.support.environment import environment
-from tools.measuring import ROOT, results_path
-from tools.readme_tables import put_table
+from tools.measuring import Clock, Recorder, models_option, row_options
+from tools.row_files import rows_of
+from tools.rows import Tolerance
 
 COUNTS = (1, 2)
 STAGES = ("analyze", "optimize", "both")
-PAGE = ROOT / "docs" / "guides" / "many-machines.md"
+LABEL = "two workers against one"
+TOLERANCE = {
+    f"stages.{stage}.ratio": Tolerance(absolute=0.2, comparable_on="same", why="0.2 of a ratio of 2")
+    for stage in STAGES
+}
 
 
-@click.group()
-def main() -> None:
-    """Measure, and make the table of what was measured."""
-
-
-@main.command()
+@click.command()
+@models_option
+@row_options
 @click.option("--model", default="mpnet-base", show_default=True)
-@click.option("--models", type=click.Path(path_type=Path), default=Path.home() / ".cache/squeeze-onnx/models")
-@click.option("--rounds", default=5, show_default=True)
-def run(model: str, models: Path, rounds: int) -> None:
-    """Measure, print and keep what was found."""
-    path = models / model / "onnx"
+@click.option("--rounds", default=3, show_default=True)
+def main(model: str, models: Path, rounds: int, recorder: Recorder) -> None:
+    """Measure, and keep a row in models/MODEL/results/workers.json."""
+    path, clock = models / model / "onnx", Clock()
     seen: dict[int, list[dict[str, Any]]] = {count: [] for count in COUNTS}
     for _ in range(rounds):
         for count in COUNTS:
@@ -51,10 +49,9 @@ def run(model: str, models: Path, rounds: int) -> None:
     if len(digests) > 1:
         raise click.ClickException(f"the models differ: {digests}")
     stages = {stage: _summary(stage, *seen.values()) for stage in STAGES}
-    result = {"environment": environment(), "rounds": rounds, "sha256": digests.pop(), "stages": stages}
-    results_path(model, "workers").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    for line in _lines(result):
-        click.echo(line)
+    values = {"rounds": rounds, "sha256": digests.pop(), "stages": stages}
+    command = ("tools.bench_workers", "--threads", "1", "--model", model, "--rounds", str(rounds))
+    recorder.keep(f"{model}/workers", LABEL, command, values, TOLERANCE, seconds=clock.lap(), speed=True)
 
 
 def _summary(stage: str, one: Sequence[Mapping[str, Any]], two: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -62,17 +59,11 @@ def _summary(stage: str, one: Sequence[Mapping[str, Any]], two: Sequence[Mapping
     return {"1": median(each[stage] for each in one), "2": median(each[stage] for each in two), "ratio": median(ratios)}
 
 
-@main.command()
-@click.option("--model", default="mpnet-base", show_default=True)
-def table(model: str) -> None:
-    """Put the table into the page."""
-    put_table(PAGE, "two workers", _lines(json.loads(results_path(model, "workers").read_text())))
-
-
-def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+def markdown(model: str = "mpnet-base") -> Iterator[str]:
+    """Yield the lines of the table."""
     yield "| | 1 worker | 2 workers | ratio |"
     yield "|---|---|---|---|"
-    for stage, found in result["stages"].items():
+    for stage, found in rows_of(model, "workers")[LABEL].values["stages"].items():
         yield f"| {stage} | {found['1']:.1f} s | {found['2']:.1f} s | {found['ratio']:.2f}× |"
 
 

@@ -39,7 +39,7 @@ from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import ProviderError
 from tools.bench_precision import SQUEEZES, export
-from tools.measuring import results_path
+from tools.row_files import ROOT
 
 SHAPES = {"bert-base-shapes": (768, 12), "bert-large-shapes": (1024, 24)}
 """Name of the results → hidden size and layers."""
@@ -113,7 +113,7 @@ def run(
     for skeleton in skeletons:
         with tempfile.TemporaryDirectory() as made:
             document = measure(list(candidates(skeleton, Path(made), provider)), config)
-        results = (out or results_path(skeleton.stem, "").parent) / f"{provider}-{device_of(provider)}.json"
+        results = (out or ROOT / "models" / skeleton.stem / "cuda") / f"{provider}-{device_of(provider)}.json"
         results.parent.mkdir(parents=True, exist_ok=True)
         results.write_text(json.dumps(document, indent=1) + "\n")
         click.echo(f"{results}\n{json.dumps({'parity': document['parity'], 'fp16': document['fp16']}, indent=1)}")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from tools.measuring import ROOT
+from tools.row_files import ROOT
 
 INSTALLS = ("wheel", "editable")
 EXTRAS = "[cpu,optimum]"

@@ -1,12 +1,14 @@
 """The method that ``auto`` stands for, chosen on text that neither the calibration nor a score looks at.
 
-    python -m tools.choose_method --glue DIR [--model minilm-l6-CoLA …] [--method whiten …] [--keep 0.5 …]
+    python -m tools.choose_method --glue DIR [--model minilm-l6-CoLA …] [--method whiten …] [--keep 0.5 …] [--row LABEL …]
 
 Every reference model is squeezed by each method, on 1,024 rows of train text; what the table shows is how far its answers
-move on 512 other rows of train text, without labels. Writes models/NAME/results/method.json.
+move on 512 other rows of train text, without labels. Keeps rows in models/NAME/results/method.json.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +17,47 @@ import click
 from squeeze_onnx import OptimizeConfig, load_model
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
-from squeeze_onnx.compress.survey import take_survey
-from tools.held_out import Trial, keep
-from tools.measuring import TASKS, data_options
+from squeeze_onnx.compress.survey import Survey, take_survey
+from tools.held_out import Setting, Trial, keep
+from tools.measuring import TASKS, Recorder, data_options, row_options
 
 
 @click.command()
 @data_options
+@row_options
 @click.option("--model", "names", multiple=True, type=click.Choice(list(TASKS)), default=list(TASKS))
 @click.option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)), default=["whiten", "fisher"])
 @click.option("--keep", "keeps", multiple=True, type=float, default=[0.5, 0.33])
-def main(glue: Path, models: Path, names: Sequence[str], methods: Sequence[str], keeps: Sequence[float]) -> None:
-    """Measure, print, and write models/NAME/results/method.json."""
+def main(
+    *,
+    glue: Path,
+    models: Path,
+    names: Sequence[str],
+    methods: Sequence[str],
+    keeps: Sequence[float],
+    recorder: Recorder,
+) -> None:
+    """Measure, and keep rows in models/NAME/results/method.json."""
     for name in names:
-        rows = measure(Trial.of(models / name / "onnx", TASKS[name], glue), methods, keeps)
-        keep(rows, name, "method", {"method": methods, "keep": keeps})
+        settings = settings_of(Trial.of(models / name / "onnx", TASKS[name], glue), methods, keeps)
+        keep(settings, recorder, name, "method", {"method": methods, "keep": keeps})
 
 
-def measure(trial: Trial, methods: Sequence[str], keeps: Sequence[float]) -> Iterator[dict[str, Any]]:
+def settings_of(trial: Trial, methods: Sequence[str], keeps: Sequence[float]) -> Iterator[Setting]:
     """Yield what each of ``methods`` does to the answers on held-out text at each of ``keeps``."""
-    for method in methods:
-        survey = take_survey(trial.dense, OptimizeConfig(method=method, simulations=1), trial.calibration)
-        for budget in keeps:
-            model = load_model(trial.dense.path)
-            plan = plan_for(model, survey, OptimizeConfig(method=method, keep=budget))
-            squeezed = carry_out(model, plan, survey, trial.calibration).model.ir
-            yield {"method": method, "keep": budget, **trial.movement(squeezed)}
+
+    @cache
+    def surveyed(method: str) -> Survey:
+        return take_survey(trial.dense, OptimizeConfig(method=method, simulations=1), trial.calibration)
+
+    def measure(method: str, budget: float) -> dict[str, Any]:
+        model, survey = load_model(trial.dense.path), surveyed(method)
+        plan = plan_for(model, survey, OptimizeConfig(method=method, keep=budget))
+        squeezed = carry_out(model, plan, survey, trial.calibration).model.ir
+        return {"method": method, "keep": budget, **trial.movement(squeezed)}
+
+    for method, budget in product(methods, keeps):
+        yield Setting(f"{method}, keep {budget}", partial(measure, method, budget))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from typing import Any
 import click
 
 from squeeze_onnx.support.environment import environment
-from tools.measuring import ROOT
 from tools.readme_tables import put_table
+from tools.row_files import ROOT
 
 RESULTS = ROOT / "tests" / "measured" / "coverage.json"
 PAGE = ROOT / "docs" / "testing.md"

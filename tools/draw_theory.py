@@ -26,7 +26,7 @@ from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.spectral.rmt.spectrum import Spectrum
 from squeeze_onnx.spectral.rmt.tracy_widom import noise_edge
 from squeeze_onnx.spectral.weightings import Identity, Standardization, Whitening
-from tools.measuring import ROOT
+from tools.row_files import ROOT
 
 LAYER = 3
 GREY, BLUE, ORANGE, GREEN = "#808080", "#3b82c4", "#e07b39", "#2e9e6b"

@@ -1,7 +1,6 @@
 """Kill -9 at random moments: is the output absent or whole, the input untouched, and does the next run set all right?
 
-    python -m tools.faults [--kills 200] [--seed 0] [--json FILE]
-    python -m tools.trust_tables
+    python -m tools.faults [--kills 200] [--seed 0]
 
 A tiny model is squeezed, distilled and packaged, over and over. Every other run is killed after a random time, the ones between
 right before a random access to its files, which finds the narrow moments: before a rename, or half-way through a removal.
@@ -30,11 +29,11 @@ import numpy as np
 
 from squeeze_onnx.cli import main as squeeze_onnx
 from squeeze_onnx.runtime.sessions import open_session
-from squeeze_onnx.support.environment import environment
 from squeeze_onnx.workflows.packaging.verification import verify
 from tests.folders import snapshot
 from tests.tiny_encoder import WORDS, encoder_model, write_model_folder
-from tools.measuring import results_path
+from tools.measuring import Clock, Recorder, row_options
+from tools.tolerances import EXACT
 
 _PRELOADED = (
     "squeeze_onnx.workflows.optimize",
@@ -43,7 +42,6 @@ _PRELOADED = (
 )
 """Imported once; every run is forked from there. Not onnxruntime, which does not outlive a fork."""
 _LIMIT_SECONDS = 1800.0
-RESULTS = results_path("faults", "faults")
 _WRITES = frozenset({"os.rename", "os.mkdir", "os.rmdir", "os.remove"})
 
 
@@ -273,20 +271,21 @@ def kill_many(kills: int, seed: int, names: Sequence[str] = tuple(SCENARIOS)) ->
 
 
 @click.command()
+@row_options
 @click.option("--kills", default=200, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--json", "json_path", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
-def main(kills: int, seed: int, json_path: Path) -> None:
-    """Kill, and print what became of it; exit status 1 at the first fault."""
+def main(kills: int, seed: int, recorder: Recorder) -> None:
+    """Kill, and keep what became of it as a row of models/faults/results/faults.json; exit status 1 at the first fault."""
+    clock = Clock()
     try:
         counts = kill_many(kills, seed)
     except FaultError as fault:
         raise click.ClickException(str(fault)) from fault
     for name, found in counts.items():
         click.echo(f"{name}: {', '.join(f'{number} {what}' for what, number in found.items())}")
-    document = {"environment": environment(), "kills": kills, "seed": seed, "counts": counts}
-    json_path.parent.mkdir(parents=True, exist_ok=True)
-    json_path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    values = {"kills": kills, "seed": seed, "faults": 0, "counts": counts}
+    command = ("tools.faults", "--kills", str(kills), "--seed", str(seed))
+    recorder.keep("faults/faults", f"{kills} kills", command, values, {"faults": EXACT}, seconds=clock.lap())
 
 
 if __name__ == "__main__":

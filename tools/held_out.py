@@ -1,20 +1,19 @@
 """Text that neither the calibration nor a score looks at: what settings are chosen on."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-import click
 import onnx_ir as ir
 
 from squeeze_onnx import CalibrationConfig, load_calibration, load_model
 from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, calibration_rows, text_batches
-from squeeze_onnx.compress.certification import certificate_of
+from squeeze_onnx.compress.squeezing import certificate_of
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import OnnxModel
-from tools.measuring import results_path
+from tools.measuring import Clock, Recorder, Shared
+from tools.tolerances import LEARNED_MOVEMENT, MOVEMENT
 
 HELD_OUT = 512
 
@@ -44,13 +43,31 @@ class Trial:
         return {"measure": certificate["measure"], **certificate["measured"]}
 
 
-def keep(rows: Iterable[Mapping[str, Any]], name: str, kind: str, asked: Mapping[str, Sequence[object]]) -> None:
-    """Print ``rows`` as they come, and keep them in models/NAME/results/KIND.json with the command, options ``asked``."""
-    options = [f"--{option} {value}" for option, values in asked.items() for value in values]
-    command = " ".join([f"python -m tools.choose_{kind} --glue DIR --model", name, *options])
-    found: list[Mapping[str, Any]] = []
-    for row in rows:
-        found.append(row)
-        document = {"text": "train", "command": command, "rows": found}
-        results_path(name, kind).write_text(json.dumps(document, indent=1) + "\n")
-        click.echo(f"{name}: {row}")
+@dataclass(frozen=True)
+class Setting:
+    """A row of a choice: its label, what measures it, and whether weights learn over hundreds of steps for it."""
+
+    label: str
+    measure: Callable[[], Mapping[str, Any]]
+    learned: bool = False
+
+
+def keep(
+    settings: Iterable[Setting], recorder: Recorder, name: str, kind: str, asked: Mapping[str, Sequence[object]]
+) -> None:
+    """Measure ``settings`` of the model ``name`` and keep the rows; ``asked`` are the options that said which there are.
+
+    What settings share (text, surveys) counts for the first of them.
+    """
+    clock = Clock()
+    options = (each for option, values in asked.items() for value in values for each in (f"--{option}", str(value)))
+    command = (f"tools.choose_{kind}", "--model", name, *options)
+    for setting in settings:
+        if recorder.wants(setting.label):
+            with recorder.attempt(setting.label):
+                values = setting.measure()
+                allowed = {"mean": LEARNED_MOVEMENT if setting.learned else MOVEMENT}
+                shared = Shared("text and surveys", 0.0)
+                recorder.keep(
+                    f"{name}/{kind}", setting.label, command, values, allowed, seconds=clock.lap(), shared=shared
+                )

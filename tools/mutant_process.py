@@ -14,8 +14,8 @@ from types import CodeType
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tools.measuring import ROOT
 from tools.mutations import Mutant
+from tools.row_files import ROOT
 
 KILLED, SURVIVED, OUT_OF_TIME, STILLBORN, UNTESTED = "killed", "survived", "out of time", "stillborn", "untested"
 _STATUS = {KILLED: 10, SURVIVED: 11, STILLBORN: 12, UNTESTED: 13}

@@ -28,10 +28,10 @@ import numpy as np
 from scipy.stats import binomtest
 
 from squeeze_onnx.support.environment import environment
-from tools.measuring import ROOT
 from tools.mutant_process import KILLED, OUT_OF_TIME, STILLBORN, SURVIVED, UNTESTED, outcome_of, prepare
 from tools.mutations import Mutant, mutants_of
 from tools.readme_tables import put_table
+from tools.row_files import ROOT
 
 RESULTS = ROOT / "tests" / "measured" / "mutation.json"
 EQUIVALENT = ROOT / "tests" / "measured" / "equivalent_mutants.toml"

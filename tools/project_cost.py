@@ -1,7 +1,6 @@
 """What many machines would take for models of 7, 70 and 400 billion parameters, from the measured cost of single sites.
 
-    python -m tools.project_cost measure        (minutes; writes models/many-machines/results/site_costs.json)
-    python -m tools.project_cost project        (puts the table into docs/guides/many-machines.md)
+    python -m tools.project_cost measure [--row 1024×4096 …]      (minutes; rows of models/many-machines/results/site_costs.json)
 
 One thread measures and factors random weights of growing size, each in a process of its own, whose peak memory counts. The time
 of a weight (in, out) is a n²m + b n³ with n = min(in, out) and m = max(in, out): a Gram matrix, its eigenvectors,
@@ -31,12 +30,12 @@ from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.spectral.decompositions import Exact
 from squeeze_onnx.spectral.weightings import Identity, Standardization
-from squeeze_onnx.support.environment import environment
-from tools.measuring import ROOT
-from tools.readme_tables import put_table
+from tools.measuring import Clock, Recorder, row_options
+from tools.row_files import rows_of
+from tools.rows import Tolerance
 
-RESULTS = ROOT / "models" / "many-machines" / "results" / "site_costs.json"
-PAGE = ROOT / "docs" / "guides" / "many-machines.md"
+PLACE = "many-machines/site_costs"
+TOLERANCE = {"peak_bytes": Tolerance(relative=0.1, comparable_on="same", why="10 % of a peak")}
 SHAPES = (
     (384, 384),
     (384, 1536),
@@ -191,17 +190,17 @@ def main() -> None:
 
 
 @main.command()
-def measure() -> None:
+@row_options
+def measure(recorder: Recorder) -> None:
     """Measure `SHAPES`, each in a process of its own with one thread."""
     one_thread = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    costs = []
     for shape in SHAPES:
-        command = [sys.executable, "-m", "tools.project_cost", "site", *map(str, shape)]
-        done = subprocess.run(command, env=one_thread, capture_output=True, text=True, check=True)
-        costs.append(json.loads(done.stdout))
-        click.echo(done.stdout.strip())
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps({"environment": environment(), "costs": costs}, indent=2) + "\n", encoding="utf-8")
+        label = f"{shape[0]}×{shape[1]}"
+        if recorder.wants(label):
+            clock, command = Clock(), [sys.executable, "-m", "tools.project_cost", "site", *map(str, shape)]
+            done = subprocess.run(command, env=one_thread, capture_output=True, text=True, check=True)
+            values, again = json.loads(done.stdout), ("tools.project_cost", "measure")
+            recorder.keep(PLACE, label, again, values, TOLERANCE, seconds=clock.lap(), speed=True)
 
 
 @main.command()
@@ -224,14 +223,20 @@ def site(shape: tuple[int, int]) -> None:
     click.echo(json.dumps(asdict(SiteCost(shape, noise_seconds, analyze_seconds, factor_seconds, peak))))
 
 
-@main.command()
-def project() -> None:
-    """Put both tables into the page."""
-    costs = [SiteCost(**{**cost, "shape": tuple(cost["shape"])}) for cost in json.loads(RESULTS.read_text())["costs"]]
-    model = CostModel.fitted(costs)
-    put_table(PAGE, "site costs", measurements(costs, model))
-    put_table(PAGE, "many machines", rows(model))
-    click.echo(f"the fit misses by up to {model.largest_miss:.0%}")
+def measured() -> list[SiteCost]:
+    """Return what was measured."""
+    found = (row.values for row in rows_of("many-machines", "site_costs").values())
+    return [SiteCost(**{**cost, "shape": tuple(cost["shape"])}) for cost in found]
+
+
+def site_costs() -> Iterator[str]:
+    """Yield the lines of the table of what was measured."""
+    yield from measurements(measured(), CostModel.fitted(measured()))
+
+
+def many_machines() -> Iterator[str]:
+    """Yield the lines of the table of what is projected from it."""
+    yield from rows(CostModel.fitted(measured()))
 
 
 def single_matmul(weight: np.ndarray) -> onnx.ModelProto:

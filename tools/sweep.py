@@ -1,13 +1,11 @@
 """Every graph: analyzed, squeezed to half, opened by ONNX Runtime, and factored at full rank without changing its outputs.
 
-    python -m tools.sweep [--only backend|exports] [--findings FILE] [--cache DIR]
-    python -m tools.trust_tables
+    python -m tools.sweep [--row backend|exports] [--findings FILE] [--cache DIR]
 
 Over all models of the onnx package's backend tests and exports of many architectures (`tools.sweep_corpus`). What is quantized,
 or has weights that are inputs, is looked at a second time with --dequantize and --freeze-inputs ("prepared"). A model ends as
 one of `OUTCOMES`; `FAULTS` must not occur. Models are looked at in processes of their own, so that one that takes the process
-down, or does not end, is only that. The counts go to models/sweep/results/sweep.json, from where the second command puts them
-into the documentation.
+down, or does not end, is only that. The counts are rows of models/sweep/results/sweep.json.
 """
 
 import json
@@ -15,7 +13,7 @@ import multiprocessing
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,12 +30,12 @@ from squeeze_onnx.graph.match.operators import CLOSED_OPERATORS, INTEGERS
 from squeeze_onnx.graph.match.roles import Role
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.rewriter import factor_site
-from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import SqueezeError
 from squeeze_onnx.workflows.optimize import analyze, optimize
-from tools.measuring import results_path
+from tools.measuring import Clock, Recorder, row_options
 from tools.sweep_corpus import FLOAT, models_in, write_architectures, write_backend_models
 from tools.sweep_outputs import BrokenError, Expected, differences
+from tools.tolerances import EXACT
 
 OUTCOMES = {
     "squeezed": "squeezed, opened, and equal at full rank",
@@ -50,7 +48,6 @@ OUTCOMES = {
 }
 SOURCES: dict[str, Callable[[Path, Path], None]] = {"backend": write_backend_models, "exports": write_architectures}
 """What `main` sweeps over: each writes models, with the help of a cache, to a folder."""
-RESULTS = results_path("sweep", "sweep")
 FAULTS = ("wrong", "broken", "traceback", "crash")
 EVERYTHING = tuple(str(role) for role in Role)
 
@@ -233,33 +230,28 @@ def summary(findings: Sequence[Finding]) -> dict[str, Any]:
         "models": len(findings),
         "with sites": sum(finding.sites > 0 for finding in findings),
         "compared": sum(finding.compared for finding in findings),
+        "faults": sum(finding.outcome in FAULTS for finding in findings),
         "outcomes": dict(Counter(finding.outcome for finding in findings)),
         "kinds": {kind: dict(Counter(f.outcome for f in findings if f.name.startswith(f"{kind}/"))) for kind in kinds},
     }
 
 
-def keep(counts: Mapping[str, Any], source: str, path: Path) -> None:
-    """Put the ``counts`` of one source into the file ``path``, beside those of others."""
-    kept = json.loads(path.read_text(encoding="utf-8"))["sources"] if path.exists() else {}
-    document = {"environment": environment(), "sources": {**kept, source: counts}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-
-
 @click.command()
 @click.option("--findings", "findings_path", type=click.Path(path_type=Path), help="Write there what became of each.")
-@click.option("--only", multiple=True, type=click.Choice(list(SOURCES)), default=list(SOURCES))
 @click.option("--cache", type=click.Path(path_type=Path), default=Path.home() / ".cache" / "squeeze-onnx")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
-def main(findings_path: Path | None, only: Sequence[str], cache: Path, results: Path) -> None:
-    """Sweep; exit status 1 if there is a fault."""
+@row_options
+def main(findings_path: Path | None, cache: Path, recorder: Recorder) -> None:
+    """Sweep, and keep a row of models/sweep/results/sweep.json for each source; exit status 1 if there is a fault."""
     findings = []
-    for source in only:
+    for source in filter(recorder.wants, SOURCES):
+        clock = Clock()
         with TemporaryDirectory() as folder:
             SOURCES[source](cache, Path(folder))
             found = sweep(list(jobs_in(Path(folder))))
-        keep(summary(found), source, results)
-        click.echo(json.dumps(summary(found), indent=1))
+        values = summary(found)
+        click.echo(json.dumps(values, indent=1))
+        allowed = {"models": EXACT, "faults": EXACT}
+        recorder.keep("sweep/sweep", source, ("tools.sweep",), values, allowed, seconds=clock.lap())
         findings += found
     faults = [finding for finding in findings if finding.outcome in FAULTS]
     for fault in faults:

@@ -1,15 +1,10 @@
-"""What `tools.sweep` and `tools.faults` found, as tables of the documentation: ``python -m tools.trust_tables`` after either."""
+"""What `tools.sweep` and `tools.faults` found, as tables of the documentation."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import click
-
-from tools import faults, sweep
-from tools.measuring import page_option
-from tools.readme_tables import put_table
+from tools import sweep
+from tools.row_files import rows_of
 
 _NAMES = {
     "data": "onnx package, whole models",
@@ -19,15 +14,15 @@ _NAMES = {
 }
 
 
-def sweep_table(document: Mapping[str, Any]) -> list[str]:
-    """Return a row for every place that models come from, and for all."""
+def sweep_table(sources: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a row for every place that models come from, and for all, of what was counted in each of ``sources``."""
     shown = [outcome for outcome in sweep.OUTCOMES if outcome not in sweep.FAULTS]
     lines = [
         f"| | models | {' | '.join(shown)} | {' | '.join(sweep.FAULTS)} |",
         f"|---|{'---|' * (1 + len(sweep.OUTCOMES))}",
     ]
     rows: dict[str, Mapping[str, int]] = {}
-    for counts in document["sources"].values():
+    for counts in sources.values():
         for kind, outcomes in counts["kinds"].items():
             origin = kind.removesuffix(sweep.PREPARED)
             rows[_NAMES[origin] + (", `--dequantize --freeze-inputs`" if kind != origin else "")] = outcomes
@@ -35,27 +30,25 @@ def sweep_table(document: Mapping[str, Any]) -> list[str]:
     for name, row in {**rows, "**all**": total}.items():
         cells = [str(row.get(outcome, 0)) for outcome in (*shown, *sweep.FAULTS)]
         lines.append(f"| {name} | {sum(row.values())} | {' | '.join(cells)} |")
-    compared = sum(counts["compared"] for counts in document["sources"].values())
+    compared = sum(counts["compared"] for counts in sources.values())
     return [*lines, "", f"{compared} of them could be run, and were compared with what was written of them."]
 
 
-def faults_table(document: Mapping[str, Any]) -> list[str]:
-    """Return a row for every command that was killed."""
+def faults_table(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return a row for every command that was killed, of what became of it."""
     outcomes = ("killed", "output whole", "output absent", "output put aside", "ended before the kill")
     lines = [f"| | {' | '.join(outcomes)} |", f"|---|{'---|' * len(outcomes)}"]
-    for name, found in document["counts"].items():
+    for name, found in counts.items():
         lines.append(f"| `{name}` | {' | '.join(str(found.get(outcome, 0)) for outcome in outcomes)} |")
     return lines
 
 
-@click.command()
-@page_option
-def main(page: Path) -> None:
-    """Put both tables into the page, as far as they were measured."""
-    for name, path, table in (("sweep", sweep.RESULTS, sweep_table), ("faults", faults.RESULTS, faults_table)):
-        if path.exists():
-            put_table(page, name, table(json.loads(path.read_text(encoding="utf-8"))))
+def sweep_markdown() -> list[str]:
+    """Return the lines of the table of the sweep."""
+    return sweep_table({label: row.values for label, row in rows_of("sweep", "sweep").items()})
 
 
-if __name__ == "__main__":
-    main()
+def faults_markdown() -> list[str]:
+    """Return the lines of the table of the kills."""
+    [row] = rows_of("faults", "faults").values()
+    return faults_table(row.values["counts"])

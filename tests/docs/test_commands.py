@@ -142,7 +142,7 @@ def test_recipes_are_shown_as_files() -> None:
     [
         ("squeeze-onnx optimize model/ -o out/ --kept 0.5", "--kept"),
         ("squeeze-onnx validate model/", "candidate"),
-        ("python -m tools.bench_quality run --no-such-option", "--no-such-option"),
+        ("python -m tools.bench_quality --no-such-option", "--no-such-option"),
     ],
 )
 def test_a_slip_in_a_command_that_is_not_run_is_found(line: str, fault: str) -> None:
