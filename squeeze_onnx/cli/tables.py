@@ -120,7 +120,8 @@ def certificate_line(certificate: Report) -> str:
     measured, bound = certificate["measured"], certificate["bound"]
     told = f"{certificate['measure']} {measured['mean']:.4f} on average, {measured['worst']:.4f} at worst"
     limit = f"; bounds {bound['total']['mean']:.4f} and {bound['total']['worst']:.4f}" if bound else ""
-    return f"Certificate: on {certificate['texts']} calibration texts, {told}{limit}"
+    kind = "texts held back" if certificate["held_back"] else "texts that calibration read, too few to hold any back"
+    return f"Certificate: on {certificate['texts']} {kind}: {told}{limit}"
 
 
 def latency_line(latency: Report) -> str:

@@ -1,20 +1,23 @@
 """Where calibration data comes from: a text file, the train split of a task, or saved inputs. Labels are never read."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Self
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from squeeze_onnx.compress.held_back import FEWEST, Calibration, hold_back_samples, hold_back_texts
 from squeeze_onnx.data.batches import FeedBuilder, make_batches
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.glue import find_task
 from squeeze_onnx.data.model_config import ModelConfig, read_model_config
 from squeeze_onnx.data.readers import Texts, read_sentences, train_texts
-from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS, TokenSequence
+from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS, TextEncoder, TokenSequence
 from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.graph.io.model import OnnxModel
@@ -85,30 +88,49 @@ class CalibrationConfig:
 
 
 def load_calibration(
-    model: OnnxModel, config: CalibrationConfig, usual: Amount = TO_CALIBRATE
-) -> tuple[CalibrationBatch, ...]:
+    model: OnnxModel,
+    config: CalibrationConfig,
+    usual: Amount = TO_CALIBRATE,
+    *,
+    taken: Collection[str] = (),
+) -> Calibration:
     """Read ``config.source``, ``usual`` of it unless ``config.rows`` says it, and make batches for ``model``, shortest first.
 
-    Raises DataError for a source that cannot be read, TokenizerError if ``model`` has no tokenizer for text.
+    Beside them lie the batches that are held back (see `squeeze_onnx.compress.held_back`), without the texts that are ``taken``
+    by something else that judges. Raises DataError for a source that cannot be read, TokenizerError if ``model`` has no tokenizer
+    for text.
     """
     if _is_archive(config):
         return _saved_batches(Path(config.source), open_session(model.path), config.batch_size)
-    return text_batches(model, calibration_rows(config, usual), config, usual)
+    rows, amount = _drawn_rows(config), config.amount(usual)
+    reader = _Reader.of(model, config)
+    sequences = reader.sequences(rows[: amount.rows])[: amount.rows]
+    encoded = reader.encoder.encode(sequences)
+    room = len(amount.within_tokens(encoded))
+    calibrated, held_back = hold_back_texts(sequences[:room], reader.sequences(rows), taken)
+    encoding_of = dict(zip(sequences, encoded, strict=True))
+    read = [encoding_of[texts] for texts in calibrated]
+    # Texts may differ in nothing but what the tokenizer leaves out.
+    known = {_key(sequence) for sequence in read}
+    fresh = [sequence for sequence in reader.encoder.encode(held_back) if _key(sequence) not in known]
+    return Calibration(reader.batches(read), reader.batches(fresh if len(fresh) >= FEWEST else ()))
 
 
 def calibration_rows(config: CalibrationConfig, usual: Amount = TO_CALIBRATE) -> list[Texts]:
-    """Return the rows that `load_calibration` reads if there is room for their tokens.
+    """Return the rows that `load_calibration` reads if there is room for their tokens, the few it may hold back among them.
 
     There are none of an .npz, which does not say what its texts were.
     """
-    if _is_archive(config):
-        return []
+    return [] if _is_archive(config) else _drawn_rows(config)[: config.amount(usual).rows]
+
+
+def _drawn_rows(config: CalibrationConfig) -> list[Texts]:
+    """Return all rows of a source of text in the order in which they are drawn."""
     if config.source.startswith(TASK_PREFIX):
         assert config.data is not None, "checked by CalibrationConfig"
-        task = find_task(config.source.removeprefix(TASK_PREFIX))
-        return train_texts(task, config.data, config.amount(usual).rows, seed=config.seed)
+        return train_texts(find_task(config.source.removeprefix(TASK_PREFIX)), config.data, None, seed=config.seed)
     sentences = read_sentences(Path(config.source))
-    drawn = np.random.default_rng(config.seed).permutation(len(sentences))[: config.amount(usual).rows]
+    drawn = np.random.default_rng(config.seed).permutation(len(sentences))
     return [(sentences[index],) for index in drawn]
 
 
@@ -123,26 +145,77 @@ def text_batches(
 
     Of a model whose answer is of no kind that is known, pairs are read together.
     """
-    session = open_session(model.path)
-    settings = read_model_config(model.folder)
-    feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
-    encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)
-    amount = config.amount(usual)
-    texts = list(dict.fromkeys(_sequences(rows, session, settings)))[: amount.rows]
-    sequences = amount.within_tokens(encoder.encode(texts))
-    batches = make_batches(sequences, config.batch_size, pad_id=encoder.pad_id, may_pad=feeder.takes_mask)
-    return tuple(CalibrationBatch(feeder.feeds(batch), batch.mask) for batch in batches)
+    reader, amount = _Reader.of(model, config), config.amount(usual)
+    return reader.batches(amount.within_tokens(reader.encoder.encode(reader.sequences(rows)[: amount.rows])))
 
 
-def _sequences(rows: Sequence[Texts], session: Session, settings: ModelConfig) -> Sequence[Texts]:
-    try:
-        return choose_head(session, settings, None).sequences(rows)
-    except ModelError:
-        return rows
+@dataclass(frozen=True)
+class _Reader:
+    """Makes batches of rows for one model."""
+
+    session: Session
+    settings: ModelConfig
+    feeder: FeedBuilder
+    encoder: TextEncoder
+    batch_size: int
+
+    @classmethod
+    def of(cls, model: OnnxModel, config: CalibrationConfig) -> Self:
+        """Open ``model`` and its tokenizer."""
+        session = open_session(model.path)
+        settings = read_model_config(model.folder)
+        feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
+        encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)
+        return cls(session, settings, feeder, encoder, config.batch_size)
+
+    def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
+        """Return what of ``rows`` the model reads at once, each once."""
+        try:
+            return list(dict.fromkeys(choose_head(self.session, self.settings, None).sequences(rows)))
+        except ModelError:
+            return list(dict.fromkeys(rows))
+
+    def batches(self, sequences: Sequence[TokenSequence]) -> tuple[CalibrationBatch, ...]:
+        """Return ``sequences`` as the graph takes them."""
+        may_pad = self.feeder.takes_mask
+        batches = make_batches(sequences, self.batch_size, pad_id=self.encoder.pad_id, may_pad=may_pad)
+        return tuple(CalibrationBatch(self.feeder.feeds(batch), batch.mask) for batch in batches)
 
 
-def _saved_batches(path: Path, session: Session, batch_size: int) -> tuple[CalibrationBatch, ...]:
+def _key(sequence: TokenSequence) -> bytes:
+    return sequence.ids.tobytes() + sequence.type_ids.tobytes()
+
+
+def _digest(arrays: Iterable[np.ndarray]) -> bytes:
+    digest = sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.digest()
+
+
+def _saved_batches(path: Path, session: Session, batch_size: int) -> Calibration:
     """Cut the arrays of an .npz, one a graph input with a sequence a row, into batches."""
+    arrays = _saved_arrays(path, session)
+    count = len(next(iter(arrays.values())))
+    keys = [_digest(array[row] for array in arrays.values()) for row in range(count)]
+    apart = hold_back_samples(keys)
+    read = np.setdiff1d(np.arange(count), apart)
+    return Calibration(_cut(arrays, read, batch_size), _cut(arrays, np.array(apart, np.int64), batch_size))
+
+
+def _cut(arrays: Mapping[str, np.ndarray], rows: np.ndarray, batch_size: int) -> tuple[CalibrationBatch, ...]:
+    """Return these ``rows`` of ``arrays`` in batches."""
+    parts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return tuple(
+        CalibrationBatch(
+            {name: array[part] for name, array in arrays.items()}, arrays[MASK][part] if MASK in arrays else None
+        )
+        for part in parts
+    )
+
+
+def _saved_arrays(path: Path, session: Session) -> dict[str, np.ndarray]:
+    """Read an .npz; raises DataError unless it holds an array for every input, with as many rows each."""
     try:
         with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -160,10 +233,4 @@ def _saved_batches(path: Path, session: Session, batch_size: int) -> tuple[Calib
         raise DataError(
             f"--calibration {path}: every array needs the same number of rows, one a sequence; got {lengths}"
         )
-    return tuple(
-        CalibrationBatch(
-            {name: array[start : start + batch_size] for name, array in arrays.items()},
-            arrays[MASK][start : start + batch_size] if MASK in arrays else None,
-        )
-        for start in range(0, next(iter(lengths.values())), batch_size)
-    )
+    return arrays

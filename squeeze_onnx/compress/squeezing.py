@@ -7,6 +7,7 @@ from typing import Any
 import onnx_ir as ir
 
 from squeeze_onnx.compress.allocators import Allocator, Alternative, GlobalBudget, Independent
+from squeeze_onnx.compress.certification import certificate_of
 from squeeze_onnx.compress.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.compress.factoring import TruncationErrors, rewrite_sites
 from squeeze_onnx.compress.floors import with_floors
@@ -23,9 +24,7 @@ from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.compress.validation_text import distillation_of, text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.answers import Answers, read_answers
 from squeeze_onnx.evaluate.certificate import Certificate
-from squeeze_onnx.evaluate.certifying import certify
 from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.io.size import measure_size
@@ -37,7 +36,7 @@ from squeeze_onnx.learning.objectives import imitation_losses, learning_rate
 from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
 from squeeze_onnx.spectral.regression import RIDGE
 from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
-from squeeze_onnx.support.errors import ModelError, OptionError
+from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.stopwatch import Stopwatch
 
@@ -83,8 +82,8 @@ def squeeze(
     >>> so.save_model(model.ir, "small.onnx")  # doctest: +SKIP
 
     ``calibration`` is what the model will read in use, without labels (see `load_calibration`); methods that look at
-    activations need it. A ``plan`` is re-applied as it stands: its method and ranks count, not those of ``config``. Distillation
-    keeps its state in ``checkpoint``.
+    activations need it. What that holds back is what the certificate is measured on. A ``plan`` is re-applied as it stands: its
+    method and ranks count, not those of ``config``. Distillation keeps its state in ``checkpoint``.
 
     Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
     """
@@ -97,9 +96,7 @@ def squeeze(
         return result
     clock = Stopwatch()
     with clock.stage("certificate"):
-        certificate = certificate_of(
-            dense, model.ir, calibration, answers=survey.answers, provider=config.provider, track=track
-        )
+        certificate = certificate_of(dense, model.ir, calibration, provider=config.provider, track=track)
     return replace(result, certificate=certificate, timing={**result.timing, **clock.seconds})
 
 
@@ -234,28 +231,6 @@ def distilled(
             track=track,
         )
     return replace(result, distillation=outcome, timing={**result.timing, **clock.seconds})
-
-
-def certificate_of(
-    dense: OnnxModel,
-    squeezed: ir.Model,
-    calibration: Sequence[CalibrationBatch],
-    *,
-    answers: Answers | None = None,
-    provider: str = "cpu",
-    track: Track = silent,
-) -> Certificate:
-    """Measure how far the answers to ``calibration`` moved from those of ``dense``, and bound it where the head is linear.
-
-    ``answers`` are those of ``dense``, if they are known already. Raises ModelError if an answer is NaN or infinite.
-    """
-    try:
-        head = head_of(dense)
-    except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
-        texts = sum(len(next(iter(batch.feeds.values()))) for batch in calibration)
-        return Certificate(texts, (f"Nothing was measured: {error}.",))
-    expected = answers or read_answers(dense.ir, head, calibration, provider=provider, track=track)
-    return certify(expected, read_answers(squeezed, head, calibration, provider=provider, track=track), head)
 
 
 def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:

@@ -21,7 +21,6 @@ from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView, measure_spectra, measure_view, noise_distances
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
-from squeeze_onnx.evaluate.answers import AnswerListener, Answers
 from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.match.sites import MatMulSite, SkippedSite, find_sites
@@ -43,8 +42,7 @@ class Survey:
     by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
     blocks that may lose columns, by their names. So do ``sharings``, the sites that may share a left factor; like sensitivities
     only a new plan needs them. ``fisher`` is empty for a method without gradients; ``learned`` are the components of each site
-    if the method learns, in ``stages``. ``objective`` is what budgets are of. ``answers`` are those of the model to the data, if
-    it was run on it and they can be read. ``timing`` is in seconds per stage.
+    if the method learns, in ``stages``. ``objective`` is what budgets are of. ``timing`` is in seconds per stage.
     """
 
     method: str
@@ -58,7 +56,6 @@ class Survey:
     fisher: Mapping[str, Fisher] = field(default_factory=dict)
     learned: Mapping[str, LearnedSpectrum] = field(default_factory=dict)
     stages: tuple[StageRecord, ...] = ()
-    answers: Answers | None = None
 
     @property
     def sites(self) -> tuple[MatMulSite, ...]:
@@ -94,7 +91,7 @@ def take_survey(
         sites, skipped = choose_sites(model, config, plan)
         method = plan.method if plan else resolve_method(model, sites, config, calibration)
     with clock.stage("calibration"):
-        moments, answers = _run(method, model, sites, calibration, provider=config.provider, track=track)
+        moments = _moments(method, model, sites, calibration, provider=config.provider, track=track)
     with clock.stage("fisher"):
         fisher = _fisher(method, model, sites, calibration, seed=config.seed, provider=config.provider, track=track)
     weighting_of = METHODS[method].weighting_of(moments, fisher)
@@ -131,7 +128,6 @@ def take_survey(
         fisher,
         learning.spectra,
         learning.stages,
-        answers,
     )
 
 
@@ -221,7 +217,7 @@ def _sites_to_slice(sites: Sequence[MatMulSite], plan: Plan | None) -> Sequence[
     return [site for site, planned in zip(sites, plan.sites, strict=True) if planned.kept_shape is not None]
 
 
-def _run(
+def _moments(
     method: str,
     model: OnnxModel,
     sites: Sequence[MatMulSite],
@@ -229,27 +225,15 @@ def _run(
     *,
     provider: str,
     track: Track,
-) -> tuple[dict[str, Moments], Answers | None]:
-    """Return what ``sites`` meet on ``calibration``, by name, and what the model answers, in one pass.
-
-    There is neither for a method that does not look at activations.
-    """
+) -> dict[str, Moments]:
+    """Return what ``sites`` meet on ``calibration``, by name; nothing for a method that does not look at activations."""
     if not METHODS[method].needs_calibration:
-        return {}, None
+        return {}
     if not calibration:
         raise OptionError(
             f"--method {method} looks at activations; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
-    answers = _answer_listeners(model)
-    moments = collect_moments(model.ir, sites, calibration, others=answers, provider=provider, track=track)
-    return moments, next((each.answers() for each in answers), None)
-
-
-def _answer_listeners(model: OnnxModel) -> list[AnswerListener]:
-    try:
-        return [AnswerListener(model.ir, head_of(model))]
-    except ModelError:  # any model can be surveyed, but not all answer in a way that can be read
-        return []
+    return collect_moments(model.ir, sites, calibration, provider=provider, track=track)
 
 
 def _fisher(

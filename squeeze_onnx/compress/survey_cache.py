@@ -31,8 +31,6 @@ from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.compress.survey import Survey, choose_sites, take_survey
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.answers import Answers
-from squeeze_onnx.evaluate.certificate import HeadRecord
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.spectral.elimination import Elimination
@@ -49,7 +47,7 @@ from squeeze_onnx.support.staging import staged_file
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.support.version import __version__
 
-FORMAT = "squeeze-onnx/survey/4"
+FORMAT = "squeeze-onnx/survey/5"
 
 OF_THE_BUDGET = frozenset(
     (
@@ -69,7 +67,7 @@ _DOCUMENT = "document"
 _KINDS = {
     kind.__name__: kind
     for kind in (
-        *(Answers, Candidate, Contexts, ElementFisher, Elimination, HeadRecord, LearnedSpectrum, Neurons, NoiseCut),
+        *(Candidate, Contexts, ElementFisher, Elimination, LearnedSpectrum, Neurons, NoiseCut),
         *(OutputFisher, RowFisher),
         *(ScoreBases, Scores, SecondMoment, Sharing, Spectrum, SpectrumSummary, StageRecord, TokenFrequency),
     )

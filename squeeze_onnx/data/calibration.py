@@ -58,31 +58,28 @@ def run_over(
     What else is ``shown`` nobody hears, but ONNX Runtime leaves the values of its fusions unshown: the same graph is run, to the
     last bit, whoever listens to which part of the same values.
     """
-    names = tuple(dict.fromkeys(name for listener in listeners for name in listener.names))
-    with session_showing(model, tuple(shown) or names, provider) as session:
-        for batch in track(batches, label):
-            found = dict(zip(names, session.run(names, batch.feeds), strict=True))
-            for listener in listeners:
-                listener.hear([found[name] for name in listener.names], batch.mask)
+    with session_showing(model, tuple(shown) or _names_of(listeners), provider) as session:
+        run_session(session, batches, listeners, track=track, label=label)
 
 
-class _Recording:
-    """Keeps some values of the graph as they are, batch by batch."""
+def run_session(
+    session: Session,
+    batches: Sequence[CalibrationBatch],
+    listeners: Sequence[Listener],
+    *,
+    track: Track = silent,
+    label: str,
+) -> None:
+    """Run what is open once over ``batches``, and let all ``listeners`` hear; what they want to hear is among its outputs."""
+    names = _names_of(listeners)
+    for batch in track(batches, label):
+        found = dict(zip(names, session.run(names, batch.feeds), strict=True))
+        for listener in listeners:
+            listener.hear([found[name] for name in listener.names], batch.mask)
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
-        self.values: list[Sequence[np.ndarray]] = []
 
-    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
-        self.values.append(values)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What one pass over the data sums up, and what it keeps."""
-
-    kinds: Mapping[str, Kind]
-    kept: tuple[str, ...]
+def _names_of(listeners: Sequence[Listener]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for listener in listeners for name in listener.names))
 
 
 class _Inputs:
@@ -117,48 +114,45 @@ def collect_moments(
     sites: Sequence[MatMulSite],
     batches: Sequence[CalibrationBatch],
     *,
-    others: Sequence[Listener] = (),
     provider: str = "cpu",
     track: Track = silent,
 ) -> dict[str, Moments]:
-    """Return the second moments of what ``sites`` meet on ``batches``, by site name; ``others`` hear the same run.
+    """Return the second moments of what ``sites`` meet on ``batches``, by site name.
 
     Here that is one pass over the data. A ``track`` with several hands cuts it by values, not by batches: each runs the whole
     model and sums up its part of the values, in the order of the data. So the sums are the same to the last bit, and no machine
     holds more than its part of them; but no number of hands is faster than the model alone.
     """
     inputs = _Inputs(sites)
-    kept = tuple(dict.fromkeys(name for listener in others for name in listener.names))
     if track.hands() == 1:
         sums = ValueSums(inputs.kinds)
-        run_over(model, batches, [sums, *others], provider=provider, track=track, label="Calibration")
+        run_over(model, batches, [sums], provider=provider, track=track, label="Calibration")
         return inputs.moments(sums.heard())
-    shown = tuple(dict.fromkeys((*inputs.kinds, *kept)))
-    hear = partial(_hear_part, model=model, batches=batches, shown=shown, provider=provider)
+    hear = partial(_hear_part, model=model, batches=batches, shown=tuple(inputs.kinds), provider=provider)
     heard: Heard = {}
-    for part, (sums_of_part, values) in track.map(hear, _parts(inputs.kinds, kept, track.hands()), "Calibration"):
-        heard |= sums_of_part
-        for batch, seen in zip(batches, values, strict=True):
-            of_name = dict(zip(part.kept, seen, strict=True))
-            for listener in others if part.kept else ():
-                listener.hear([of_name[name] for name in listener.names], batch.mask)
+    for of_part in track.map(hear, _parts(inputs.kinds, track.hands()), "Calibration"):
+        heard |= of_part
     return inputs.moments(heard)
 
 
-def _parts(kinds: Mapping[str, Kind], kept: tuple[str, ...], count: int) -> list[_Part]:
-    """Cut ``kinds`` into at most ``count`` parts that cost about the same, the first of which has what is ``kept``."""
+def _parts(kinds: Mapping[str, Kind], count: int) -> list[dict[str, Kind]]:
+    """Cut ``kinds`` into at most ``count`` parts that cost about the same."""
     parts: list[dict[str, Kind]] = [{} for _ in range(min(count, len(kinds)))]
     for name, kind in sorted(kinds.items(), key=lambda entry: -entry[1].cost):
         min(parts, key=lambda part: sum(each.cost for each in part.values()))[name] = kind
-    return [_Part(part, () if index else kept) for index, part in enumerate(parts)]
+    return parts
 
 
 def _hear_part(
-    part: _Part, model: ir.Model, batches: Sequence[CalibrationBatch], shown: Sequence[str], provider: str
-) -> tuple[_Part, tuple[Heard, list[Sequence[np.ndarray]]]]:
-    sums, recording = ValueSums(part.kinds), _Recording(part.kept)
-    run_over(model, batches, [sums, recording], provider=provider, label="Calibration", shown=shown)
-    return part, (sums.heard(), recording.values)
+    kinds: Mapping[str, Kind],
+    model: ir.Model,
+    batches: Sequence[CalibrationBatch],
+    shown: Sequence[str],
+    provider: str,
+) -> Heard:
+    sums = ValueSums(kinds)
+    run_over(model, batches, [sums], provider=provider, label="Calibration", shown=shown)
+    return sums.heard()
 
 
 @contextmanager

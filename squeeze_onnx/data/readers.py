@@ -66,8 +66,10 @@ def read_train(task: Task, data: str | Path) -> LabelledRows | None:
     return _labelled(task, TRAIN, data, ((texts, _label(record, task)) for texts, record in read if all(texts)))
 
 
-def train_texts(task: Task, data: str | Path, count: int, *, seed: int) -> list[Texts]:
+def train_texts(task: Task, data: str | Path, count: int | None, *, seed: int) -> list[Texts]:
     """Draw up to ``count`` different rows of the train split of ``task``, as a model reads them; labels are not looked at.
+
+    None draws all of them; of the same ``seed`` fewer rows are the first of more.
 
     A pair that lacks one of its texts is left out: two of QQP do (huggingface/datasets#277). Raises DataError naming file
     and line for a row without any text.

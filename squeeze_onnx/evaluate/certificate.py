@@ -178,7 +178,7 @@ class Certificate:
     """The measured deviation of a squeezed model on ``texts`` texts and, if it has a linear head, the bound on it.
 
     ``measure`` names it, ``notes`` in sentences what the numbers do not say; without an answer that can be measured there are
-    only those.
+    only those. ``held_back`` says whether nothing that made the squeezed model read these texts.
     """
 
     texts: int
@@ -186,6 +186,7 @@ class Certificate:
     measure: str | None = None
     measured: Spread | None = None
     bound: HeadBound | None = None
+    held_back: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

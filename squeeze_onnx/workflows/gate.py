@@ -54,31 +54,44 @@ class GateConfig:
             raise OptionError(f"--task {self.task} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub")
 
 
-def set_exams(
-    model: OnnxModel,
-    gate: GateConfig,
-    config: OptimizeConfig,
-    calibration: CalibrationConfig | None,
-    track: Track = silent,
-) -> tuple[Exam, Exam]:
-    """Return what budgets are searched on and what the gate looks at; one and the same if the data has no train split.
+@dataclass(frozen=True, eq=False)
+class GradedRows:
+    """What budgets are searched on and what the gate looks at; one and the same if the data has no train split."""
 
-    Of a task with two dev sets (mnli) the first one counts. Raises as `read_train`, `read_validation` and `Exam.of` do, and
-    OptionError if calibration leaves fewer than `FEWEST_ROWS`.
+    selection: LabelledRows
+    final: LabelledRows
+
+    @property
+    def texts(self) -> set[str]:
+        """All texts that a budget is chosen by."""
+        return {text for texts in self.selection.texts for text in texts}
+
+
+def choose_rows(gate: GateConfig, calibration: CalibrationConfig | None, seed: int) -> GradedRows:
+    """Read the rows of ``gate``. Of a task with two dev sets (mnli) the first one counts.
+
+    Raises as `read_train` and `read_validation` do, and OptionError if calibration leaves fewer than `FEWEST_ROWS`.
     """
     assert gate.task is not None and gate.data is not None, "checked by GateConfig"
     task = find_task(gate.task)
+    final = read_validation(task, gate.data)[0]
+    train = read_train(task, gate.data)
+    return GradedRows(final if train is None else _not_calibrated_on(train, task, gate, calibration, seed), final)
+
+
+def set_exams(
+    model: OnnxModel, rows: GradedRows, gate: GateConfig, config: OptimizeConfig, track: Track = silent
+) -> tuple[Exam, Exam]:
+    """Ask ``model`` about both kinds of ``rows``; raises as `Exam.of` does."""
+    assert gate.task is not None, "checked by GateConfig"
     settings = read_model_config(model.folder)
     encoder = encoder_of(model, settings, gate.tokenizer, max_tokens=gate.max_tokens)
-    examiner = Examiner(task, settings, encoder, config.provider, gate.batch_size, config.seed)
-    final = Exam.of(examiner, read_validation(task, gate.data)[0], model.path, track)
-    train = read_train(task, gate.data)
-    if train is None:
-        return final, final
-    return Exam.of(examiner, _held_out(train, task, gate, calibration, config.seed), model.path, track), final
+    examiner = Examiner(find_task(gate.task), settings, encoder, config.provider, gate.batch_size, config.seed)
+    final = Exam.of(examiner, rows.final, model.path, track)
+    return final if rows.selection is rows.final else Exam.of(examiner, rows.selection, model.path, track), final
 
 
-def _held_out(
+def _not_calibrated_on(
     train: LabelledRows, task: Task, gate: GateConfig, calibration: CalibrationConfig | None, seed: int
 ) -> LabelledRows:
     """Draw rows of the train split none of whose texts calibration reads."""

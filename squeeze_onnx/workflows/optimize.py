@@ -13,6 +13,7 @@ from squeeze_onnx.compress.calibration_source import (
     CalibrationConfig,
     load_calibration,
 )
+from squeeze_onnx.compress.certification import certificate_of
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.compress.lowering import finish
@@ -21,7 +22,7 @@ from squeeze_onnx.compress.objectives import latency_report
 from squeeze_onnx.compress.plan import Plan, read_plan
 from squeeze_onnx.compress.preparing import open_model
 from squeeze_onnx.compress.spectra import measure_spectra
-from squeeze_onnx.compress.squeezing import SqueezeResult, certificate_of, frontier_for, squeeze_surveyed
+from squeeze_onnx.compress.squeezing import SqueezeResult, frontier_for, squeeze_surveyed
 from squeeze_onnx.compress.survey import Survey, nothing_to_do
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
 from squeeze_onnx.data.calibration import CalibrationBatch
@@ -181,9 +182,7 @@ def examine_written(
     if calibration:
         with clock.stage("certificate"):
             written = load_model(folder / "model.onnx").ir
-            certificate = certificate_of(
-                dense, written, calibration, answers=survey.answers, provider=config.provider, track=track
-            )
+            certificate = certificate_of(dense, written, calibration, provider=config.provider, track=track)
         found["certificate"] = certificate.to_json()
     if config.objective == "latency":
         with clock.stage("latency"):

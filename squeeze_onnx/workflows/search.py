@@ -29,7 +29,7 @@ from squeeze_onnx.support.errors import GateError, OptionError
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
-from squeeze_onnx.workflows.gate import GateConfig, set_exams
+from squeeze_onnx.workflows.gate import GateConfig, choose_rows, set_exams
 from squeeze_onnx.workflows.optimize import examine_written, write_folder, write_report
 
 Tell = Callable[[Exam, FrontierPoint], None]
@@ -120,10 +120,11 @@ def optimize_within(
         model = open_model(path, config)
         refuse_overwriting_input(model, out)
         before = measure_size(model)
-        batches = load_calibration(model, calibration) if calibration else ()
+        rows = choose_rows(gate, calibration, config.seed)
+        batches = load_calibration(model, calibration, taken=rows.texts) if calibration else ()
     with staged_folder(out, force=force) as folder:
         with clock.stage("baseline"):
-            selection, final = set_exams(model, gate, config, calibration, track)
+            selection, final = set_exams(model, rows, gate, config, track)
         survey = survey_of(model, config, batches, cache=cache, track=track)
         with clock.stage("search"):
             workshop = _Workshop(model.path, survey, batches, config, before, folder / "candidates", track)

@@ -39,12 +39,12 @@ def test_a_classifier_has_moved_no_further_than_its_bound(run_cli: RunCli, work:
     assert (done.returncode, done.stderr) == (0, "")
     certificate = certificate_of(out)
     measured, bound = certificate["measured"], certificate["bound"]["total"]
-    assert certificate["texts"] == 40
+    assert (certificate["texts"], certificate["held_back"]) == (5, True)  # an eighth of 40
     assert 0 < measured["worst"] <= bound["worst"]
     assert 0 < measured["mean"] <= bound["mean"]
     assert (certificate["bound"]["from_head"]["worst"] > 0) == bool(options)
     said = (
-        f"Certificate: on 40 calibration texts, class probability change {measured['mean']:.4f} on average, "
+        f"Certificate: on 5 texts held back: class probability change {measured['mean']:.4f} on average, "
         f"{measured['worst']:.4f} at worst; bounds {bound['mean']:.4f} and {bound['worst']:.4f}"
     )
     assert said in " ".join(done.stdout.split())
@@ -52,13 +52,14 @@ def test_a_classifier_has_moved_no_further_than_its_bound(run_cli: RunCli, work:
     assert "<h3>Certificate</h3>" in page
     assert f"{bound['worst']:.4g}" in page
     assert "they rarely do" in page
+    assert "5 texts that were held back from calibration" in page
 
 
 def test_an_encoder_is_measured(call_cli: RunCli, work: Path) -> None:
     out = work / "embeddings"
     done = call_cli("optimize", work / "encoder", "-o", out, "--keep", "0.4", "--calibration", work / "text")
     assert done.returncode == 0
-    assert "calibration texts, cosine distance" in done.stdout
+    assert "on 5 texts held back: cosine distance" in done.stdout
     assert certificate_of(out)["measured"]["worst"] > 0
     assert "the distance is measured only" in (out / "report.html").read_text(encoding="utf-8")
 

@@ -35,6 +35,7 @@ def test_commands_call_nobody_and_leave_no_file_in_home(work: Path, tmp_path: Pa
         "analyze": [*program, "analyze", model],
         "optimize": [*program, "optimize", model, "-o", out, "--keep", "0.5", "--calibration", work / "text"],
         "validate": [*program, "validate", model, out],
+        "bench": [*program, "bench", out, *("--against", "openvino", "--sequence-length", "8", "--rounds", "1")],
         "package": [*program, "package", out, "-o", bundle, "--form", "onnx"],
         "run.py": [sys.executable, bundle / "run.py"],
     }

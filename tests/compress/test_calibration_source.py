@@ -1,12 +1,14 @@
 """Where calibration data comes from: text, a task's train split, saved inputs."""
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from squeeze_onnx.compress.calibration_source import Amount, CalibrationConfig, load_calibration
+from squeeze_onnx.compress.calibration_source import Amount, CalibrationConfig, calibration_rows, load_calibration
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.support.errors import DataError, OptionError, TokenizerError
@@ -25,7 +27,7 @@ def write_train(folder: Path, name: str, *lines: str) -> Path:
     return folder
 
 
-def texts_of(batches: tuple[CalibrationBatch, ...]) -> list[str]:
+def texts_of(batches: Sequence[CalibrationBatch]) -> list[str]:
     """Return what the batches say, special tokens included."""
     tokens = (*SPECIAL, *WORDS)
     return [
@@ -96,6 +98,68 @@ class TestText:
     def test_that_is_missing_is_refused(self, encoder: OnnxModel, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="none"):
             load_calibration(encoder, CalibrationConfig(str(tmp_path / "none")))
+
+
+class TestHeldBack:
+    TEXTS = tuple(" ".join(pair) for pair in product(WORDS[:20], repeat=2))
+
+    def test_text_is_what_lies_beyond_calibration(self, encoder: OnnxModel, tmp_path: Path) -> None:
+        config = CalibrationConfig(write_text(tmp_path, self.TEXTS), rows=100)
+        calibration = load_calibration(encoder, config)
+        read, held_back = texts_of(calibration), texts_of(calibration.held_back)
+        assert sorted(read) == sorted(f"[CLS] {text} [SEP]" for [text] in calibration_rows(config))
+        assert len(held_back) == 256
+        assert not {*read} & {*held_back}
+        assert {*read, *held_back} <= {f"[CLS] {text} [SEP]" for text in self.TEXTS}
+
+    def test_text_is_what_has_no_room_among_the_tokens(self, encoder: OnnxModel, tmp_path: Path) -> None:
+        calibration = load_calibration(
+            encoder, CalibrationConfig(write_text(tmp_path, self.TEXTS)), Amount(400, tokens=1200)
+        )
+        assert (len(texts_of(calibration)), len(texts_of(calibration.held_back))) == (300, 100)
+
+    def test_text_of_a_source_that_is_read_whole_is_a_share_of_it(self, encoder: OnnxModel, tmp_path: Path) -> None:
+        calibration = load_calibration(encoder, CalibrationConfig(write_text(tmp_path, self.TEXTS)))
+        read, held_back = texts_of(calibration), texts_of(calibration.held_back)
+        assert (len(read), len(held_back)) == (350, 50)
+        assert not {*read} & {*held_back}
+
+    def test_text_is_none_of_what_judges_a_budget(self, encoder: OnnxModel, tmp_path: Path) -> None:
+        config = CalibrationConfig(write_text(tmp_path, self.TEXTS), rows=100)
+        calibration = load_calibration(encoder, config, taken=self.TEXTS[:300])
+        assert not {*texts_of(calibration.held_back)} & {f"[CLS] {text} [SEP]" for text in self.TEXTS[:300]}
+
+    def test_text_is_none_that_differs_in_unknown_words_only(self, encoder: OnnxModel, tmp_path: Path) -> None:
+        texts = tuple(f"{first} nowhere{number}" for number in range(30) for first in WORDS[:4])
+        calibration = load_calibration(encoder, CalibrationConfig(write_text(tmp_path, texts), rows=90))
+        assert calibration.held_back == ()
+
+    def test_text_of_a_pair_is_in_no_other_part(self, encoder: OnnxModel, tmp_path: Path) -> None:
+        rows = [f"{first}\t{second} {second}\t?" for first in WORDS[:20] for second in WORDS]
+        data = write_train(tmp_path, "MRPC", "sentence1\tsentence2\tlabel", *rows)
+        calibration = load_calibration(encoder, CalibrationConfig("glue:mrpc", data, rows=20))
+        assert texts_of(calibration.held_back)
+        assert not {*texts_of(calibration)} & {*texts_of(calibration.held_back)}
+
+    def test_samples_are_a_share_of_them(self, encoder: OnnxModel, tmp_path: Path) -> None:
+        ids = np.arange(36).reshape(18, 2)
+        np.savez(tmp_path / "inputs.npz", input_ids=ids, attention_mask=np.ones_like(ids))
+        calibration = load_calibration(encoder, CalibrationConfig(str(tmp_path / "inputs.npz"), batch_size=4))
+        read, held_back = (
+            np.concatenate([each.feeds["input_ids"] for each in batches])
+            for batches in (calibration, calibration.held_back)
+        )
+        assert [len(each.feeds["input_ids"]) for each in calibration] == [4, 4, 4, 2]
+        assert len(held_back) == 4
+        np.testing.assert_array_equal(np.sort(np.concatenate([read, held_back]), axis=0), ids)
+        for each in calibration.held_back:
+            np.testing.assert_array_equal(each.mask, each.feeds["attention_mask"])
+
+    def test_nothing_is_of_a_few_texts_or_samples(self, encoder: OnnxModel, tmp_path: Path) -> None:
+        arrays: dict[str, Any] = batch()
+        np.savez(tmp_path / "inputs.npz", **arrays)
+        for source in (write_text(tmp_path), str(tmp_path / "inputs.npz")):
+            assert load_calibration(encoder, CalibrationConfig(source)).held_back == ()
 
 
 class TestTokenizer:

@@ -90,7 +90,7 @@ class TestASurveyThatIsRead:
         taken = cached_survey(cache, model, QUICK, calibration())
         read = cached_survey(cache, load_model(folder), QUICK, calibration())
         same = {"method", "skipped", "stages"}
-        new = {"spectra", "moments", "blocks", "sharings", "objective", "timing", "fisher", "learned", "answers"}
+        new = {"spectra", "moments", "blocks", "sharings", "objective", "timing", "fisher", "learned"}
         assert {field.name for field in fields(Survey)} == same | new
         assert all(getattr(read, name) == getattr(taken, name) for name in same)
         assert [site.name for site in read.sites] == [site.name for site in taken.sites]
@@ -99,8 +99,6 @@ class TestASurveyThatIsRead:
         assert sensitivities[0] == sensitivities[1] != [1.0] * len(sensitivities[0])
         assert [sharing.sites for sharing in read.sharings] == [sharing.sites for sharing in taken.sharings] != []
         assert read.moments["layer.0/query"] is read.moments["layer.0/key"] is not read.moments["layer.0/ffn_in"]
-        assert read.answers is not None and taken.answers is not None
-        assert np.array_equal(read.answers.values, taken.answers.values) and read.answers.values.size
         assert set(read.timing) == {"cache"} < set(taken.timing)
 
     @pytest.mark.usefixtures("sealed")
