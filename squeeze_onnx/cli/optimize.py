@@ -22,6 +22,7 @@ def optimize(
     target_latency: float | None,
     plan_path: Path | None,
     calibration: str | None,
+    columns: str | None,
     task: str | None,
     data: str | None,
     calibration_rows: int | None,
@@ -42,6 +43,7 @@ def optimize(
     MODEL is an .onnx file or a folder with model.onnx. OUT gets model.onnx, the tokenizer and configuration, plan.json,
     report.json and report.html. Exit status 1 says that no smaller model passes --max-drop; then nothing is written.
     """
+    from squeeze_onnx.cli.data_lines import calibration_line
     from squeeze_onnx.cli.optimization_lines import optimization_lines
     from squeeze_onnx.cli.search_lines import grade_line
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json
@@ -67,14 +69,21 @@ def optimize(
     state = CheckpointConfig((checkpoint or out.parent) / f"{out.name}.distillation.npz", checkpoint_minutes)
     reading: dict[str, Any] = {"max_tokens": max_tokens, "tokenizer": tokenizer}
     gate = GateConfig(max_drop, task, data, **reading) if max_drop is not None else None
+    if columns is not None and source is None:
+        raise OptionError(f"--columns {columns} names those of a table; give one with --calibration FILE")
+    text = (
+        None
+        if source is None
+        else CalibrationConfig(source, data, calibration_rows, seed=config.seed, columns=columns, **reading)
+    )
     shared: dict[str, Any] = {
-        "calibration": CalibrationConfig(source, data, calibration_rows, seed=config.seed, **reading)
-        if source is not None
-        else None,
+        "calibration": text,
         "cache": cache,
         "force": force,
     }
     console = output_console(quiet=quiet or str(json_path) == "-")
+    if text is not None and (read := calibration_line(text)) is not None:
+        console.print(read)
     with workers(scheduler, progress_track(quiet=quiet), out=out) as track:
         if gate is None:
             report = run(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import click
 
 from squeeze_onnx.cli.options import (
+    COLUMNS,
     PATH,
     SCHEDULER,
     F,
@@ -48,6 +49,7 @@ SECTIONS = {
         "--task",
         "--data",
         "--calibration",
+        "--columns",
         "--calibration-rows",
         "--max-length",
         "--tokenizer",
@@ -130,8 +132,11 @@ optimize_options: Callable[[F], F] = apply(
     click.option("--preset", metavar="NAME", help="A regime of the SQUEEZE paper: paper-ffn or paper-size."),
     click.option("--plan", "plan_path", type=PATH, metavar="PLAN.json", help="Re-apply a plan, edited or not."),
     click.option(
-        "--calibration", metavar="SRC", help="Text without labels: a file, glue:TASK (with --data) or an .npz."
+        "--calibration",
+        metavar="SRC",
+        help="Text: a file (a sentence a line, JSON Lines, JSON, CSV, TSV, Parquet), glue:TASK (with --data) or an .npz.",
     ),
+    COLUMNS,
     click.option(
         "--task",
         metavar="NAME",

@@ -30,6 +30,12 @@ SCHEDULER = click.option(
     help="Work on the Dask workers of tcp://host:8786 or of a scheduler file, or on local:N processes of this machine.",
 )
 
+COLUMNS = click.option(
+    "--columns",
+    metavar="text=NAME,…",
+    help="Columns of a table: text=NAME, text2=NAME of a pair, label=NAME [default: found by common names].",
+)
+
 JUNIT = click.option(
     "--junit", "junit_path", type=PATH, metavar="FILE", help="Write the gates as JUnit XML, for a CI server."
 )

@@ -1,11 +1,11 @@
-"""Where calibration data comes from: a text file, the train split of a task, or saved inputs. Labels are never read."""
+"""Where calibration data comes from: a file of texts, the train split of a task, or saved inputs. Labels are never read."""
 
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -14,9 +14,11 @@ from numpy.lib.npyio import NpzFile
 from squeeze_onnx.compress.held_back import FEWEST, Calibration, hold_back_samples, hold_back_texts
 from squeeze_onnx.data.batches import FeedBuilder, make_batches
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.columns import Columns
 from squeeze_onnx.data.glue import find_task
 from squeeze_onnx.data.model_config import ModelConfig, read_model_config
-from squeeze_onnx.data.readers import Texts, read_sentences, train_texts
+from squeeze_onnx.data.readers import Texts, train_texts
+from squeeze_onnx.data.tables import open_table, read_texts
 from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS, TextEncoder, TokenSequence
 from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.head_choice import choose_head
@@ -58,8 +60,9 @@ See models/*/results/rows.json. The tokens are those of 1,024 long rows: memory 
 class CalibrationConfig:
     """What to calibrate on.
 
-    ``source`` is a text file with a sentence a line, ``glue:TASK`` (the train split in ``data``) or an .npz of model inputs;
-    ``rows`` is how many sentences or pairs are drawn from it: None for `TO_CALIBRATE`, or `TO_IMITATE` where weights learn.
+    ``source`` is a file of texts, a sentence a line or a table (`squeeze_onnx.data.tables`) whose ``columns`` may be named,
+    ``glue:TASK`` (the train split in ``data``) or an .npz of model inputs; ``rows`` is how many sentences or pairs are drawn from
+    it: None for `TO_CALIBRATE`, or `TO_IMITATE` where weights learn.
     """
 
     source: str
@@ -69,6 +72,7 @@ class CalibrationConfig:
     max_tokens: int = DEFAULT_MAX_TOKENS
     tokenizer: Path | None = None
     seed: int = 0
+    columns: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -81,6 +85,22 @@ class CalibrationConfig:
                 raise OptionError(
                     f"--calibration {self.source} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub"
                 )
+        if self.columns is not None:
+            Columns.parse(self.columns)
+            if not self.is_table:
+                raise OptionError(
+                    f"--columns names those of a table, and --calibration {self.source} is none: leave it out"
+                )
+
+    @property
+    def is_table(self) -> bool:
+        """Say whether ``source`` is a file of texts."""
+        return not self.source.startswith(TASK_PREFIX) and not self.source.endswith(".npz")
+
+    @property
+    def named_columns(self) -> Columns | None:
+        """What ``columns`` says; None to find them by common names."""
+        return None if self.columns is None else Columns.parse(self.columns)
 
     def amount(self, usual: Amount = TO_CALIBRATE) -> Amount:
         """Return how much is read: ``usual`` unless ``rows`` says it."""
@@ -129,9 +149,16 @@ def _drawn_rows(config: CalibrationConfig) -> list[Texts]:
     if config.source.startswith(TASK_PREFIX):
         assert config.data is not None, "checked by CalibrationConfig"
         return train_texts(find_task(config.source.removeprefix(TASK_PREFIX)), config.data, None, seed=config.seed)
-    sentences = read_sentences(Path(config.source))
-    drawn = np.random.default_rng(config.seed).permutation(len(sentences))
-    return [(sentences[index],) for index in drawn]
+    texts = read_texts(Path(config.source), config.named_columns).texts
+    return [texts[index] for index in np.random.default_rng(config.seed).permutation(len(texts))]
+
+
+def calibration_entry(config: CalibrationConfig) -> dict[str, Any]:
+    """Return what reports say of where the text comes from, and what a file was read as; raises as `open_table` does."""
+    if config.is_table:
+        return open_table(Path(config.source), config.named_columns)[0].without_label().to_json()
+    read_as = "model inputs" if _is_archive(config) else f"train split in {config.data}"
+    return {"source": config.source, "read_as": read_as, "columns": None, "columns_guessed": False}
 
 
 def _is_archive(config: CalibrationConfig) -> bool:

@@ -16,11 +16,15 @@ _PAIRS = (
 
 _SINGLES = (
     *("text", "sentence", "sentence1", "content", "document", "body", "review", "tweet", "headline", "title", "query"),
-    *("question", "utterance", "comment", "message", "description", "passage", "premise"),
+    *("question", "utterance", "comment", "message", "description", "passage", "premise", "tokens", "words"),
 )
-"""Names that the only text of a row goes by."""
+"""Names that the only text of a row goes by; the last two hold it word by word."""
 
-_LABELS = ("label", "labels", "gold_label", "class", "score", "similarity", "category", "sentiment", "stars", "target")
+_LABELS = (
+    *("label", "labels", "gold_label", "class", "score", "similarity", "category", "sentiment", "stars", "target"),
+    *("ner_tags", "tags", "answers"),
+)
+"""Names that the label goes by: a class, a score, a tag for every word, or the answers to a question."""
 
 _KEYS = ("text", "text2", "label")
 
@@ -65,6 +69,13 @@ class Columns:
         """The columns of the texts, in the order a model reads them."""
         return (self.text,) if self.text2 is None else (self.text, self.text2)
 
+    def without_label(self) -> "Columns":
+        """Return the texts alone."""
+        return Columns(self.text, self.text2)
+
+    def to_json(self) -> dict[str, str | None]:
+        """Return plain values."""
+        return {"text": self.text, "text2": self.text2, "label": self.label}
+
     def __str__(self) -> str:
-        named = {"text": self.text, "text2": self.text2, "label": self.label}
-        return ",".join(f"{key}={name}" for key, name in named.items() if name is not None)
+        return ",".join(f"{key}={name}" for key, name in self.to_json().items() if name is not None)

@@ -11,6 +11,7 @@ from squeeze_onnx.compress.calibration_source import (
     TO_IMITATE,
     Amount,
     CalibrationConfig,
+    calibration_entry,
     load_calibration,
 )
 from squeeze_onnx.compress.certification import certificate_of
@@ -114,7 +115,11 @@ def optimize(
         )
         report = write_folder(result, folder, config, before, clock, batches=batches, track=track)
         report |= examine_written(folder, dense, survey, config, batches, clock=clock, track=track)
-        report |= {"frontier": frontier, "timing": {**report["timing"], **clock.seconds}}
+        report |= {
+            "calibration": None if calibration is None else calibration_entry(calibration),
+            "frontier": frontier,
+            "timing": {**report["timing"], **clock.seconds},
+        }
         write_report(report, folder)
     if checkpoint is not None:
         checkpoint.path.unlink(missing_ok=True)  # its result is written

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.compress.calibration_source import CalibrationConfig, load_calibration
+from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_entry, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
 from squeeze_onnx.compress.methods import METHODS
@@ -135,7 +135,15 @@ def optimize_within(
         found = examine_written(folder, model, survey, config, batches, clock=clock, track=track)
         # What the chosen candidate took is a part of the search.
         timing = {**survey.timing, **clock.seconds}
-        report = {**chosen.report, "search": search, "frontier": None, **found, "timing": timing}
+        entry = None if calibration is None else calibration_entry(calibration)
+        report = {
+            **chosen.report,
+            "calibration": entry,
+            "search": search,
+            "frontier": None,
+            **found,
+            "timing": timing,
+        }
         write_report(report, folder)
         return report
 

@@ -130,6 +130,18 @@ class TestCalibration:
         again = optimize(model, "--calibration", "glue:SST-2", "--data", tmp_path)
         assert (again / "model.onnx").read_bytes() == (out / "model.onnx").read_bytes()
 
+    def test_says_which_columns_of_a_table_it_reads(self, call_cli: RunCli, model: Path, tmp_path: Path) -> None:
+        rows = "".join(f"{sentence},1\n" for sentence in SENTENCES)
+        (tmp_path / "rows.csv").write_text(f"sentence,label\n{rows}", encoding="utf-8")
+        done = call_cli(
+            "optimize", model, "-o", tmp_path / "out", "--keep", "0.5", "--calibration", tmp_path / "rows.csv"
+        )
+        assert (
+            "rows.csv was read as CSV: text=sentence (columns found by their names; --columns names others)"
+            in " ".join(done.stdout.split())
+        )
+        assert read_json(tmp_path / "out" / "report.json")["calibration"]["columns"]["text"] == "sentence"
+
     def test_takes_inputs_as_arrays(self, optimize: Callable[..., Path], model: Path, tmp_path: Path) -> None:
         inputs: dict[str, Any] = dict(batch())
         np.savez(tmp_path / "inputs.npz", **inputs)

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from squeeze_onnx.compress.calibration_source import Amount, CalibrationConfig, calibration_rows, load_calibration
+from squeeze_onnx.compress.calibration_source import (
+    Amount,
+    CalibrationConfig,
+    calibration_entry,
+    calibration_rows,
+    load_calibration,
+)
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.support.errors import DataError, OptionError, TokenizerError
@@ -61,6 +67,29 @@ class TestText:
     def test_repeated_is_read_once(self, encoder: OnnxModel, tmp_path: Path) -> None:
         source = write_text(tmp_path, (*SENTENCES, *SENTENCES))
         assert len(texts_of(load_calibration(encoder, CalibrationConfig(source)))) == len(SENTENCES)
+
+    def test_of_a_table_stays_in_pairs(self, classifier: OnnxModel, tmp_path: Path) -> None:
+        first, second, *_ = SENTENCES
+        rows = f'{{"premise": "{first}", "hypothesis": "{second}", "label": 1}}\n'
+        (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
+        config = CalibrationConfig(str(tmp_path / "rows.jsonl"))
+        assert texts_of(load_calibration(classifier, config)) == [f"[CLS] {first} [SEP] {second} [SEP]"]
+        assert calibration_entry(config) == {
+            "source": config.source,
+            "read_as": "JSON Lines",
+            "columns": {"text": "premise", "text2": "hypothesis", "label": None},
+            "columns_guessed": True,
+        }
+
+    def test_of_a_table_is_in_the_columns_that_are_named(self, classifier: OnnxModel, tmp_path: Path) -> None:
+        (tmp_path / "rows.csv").write_text(f"text,remark\nred,{SENTENCES[0]}\n", encoding="utf-8")
+        config = CalibrationConfig(str(tmp_path / "rows.csv"), columns="text=remark")
+        assert texts_of(load_calibration(classifier, config)) == [f"[CLS] {SENTENCES[0]} [SEP]"]
+
+    @pytest.mark.parametrize("source", ["glue:sst2", "inputs.npz"])
+    def test_without_columns_names_none(self, source: str) -> None:
+        with pytest.raises(OptionError, match=f"--columns names those of a table, and --calibration {source} is none"):
+            CalibrationConfig(source, "glue", columns="text=a")
 
     def test_is_drawn_by_the_seed(self, encoder: OnnxModel, tmp_path: Path) -> None:
         source = write_text(tmp_path, tuple(f"{first} {second}" for first in WORDS[:5] for second in WORDS[:5]))

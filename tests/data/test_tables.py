@@ -25,6 +25,12 @@ CONTENTS = {
     "semicolons.csv": 'Sentence1;sentence2;label\na cat sat;the mat, it is red;1\na dog;"she said ""yes""";0\n',
     "looks-like-csv.txt": 'sentence1,sentence2,label\na cat sat,"the mat, it is red",1\na dog,"she said ""yes""",0\n',
     "rows.tsv": 'sentence1\tsentence2\tlabel\na cat sat\tthe mat, it is red\t1\na dog\tshe said "yes"\t0\n',
+    "lines.json": "\n".join(map(json.dumps, OBJECTS)) + "\n",
+    "columns.json": json.dumps({name: [row[name] for row in OBJECTS] for name in OBJECTS[0]}),
+    "numbered.json": json.dumps({name: {"0": OBJECTS[0][name], "1": OBJECTS[1][name]} for name in OBJECTS[0]}),
+    "trailing.csv": 'sentence1,sentence2,label\n\na cat sat,"the mat, it is red",1\na dog,"she said ""yes""",0\n\n\n',
+    "tabs.csv": 'sentence1\tsentence2\tlabel\na cat sat\tthe mat, it is red\t1\na dog\t"she said ""yes"""\t0\n',
+    "pairs.jsonl": "\n".join(json.dumps(pair) for pair in PAIRS),
     "pairs.tsv": 'a cat sat\tthe mat, it is red\na dog\tshe said "yes"\n',
     "pairs.txt": 'a cat sat\tthe mat, it is red\r\na dog\tshe said "yes"\r\n',
 }
@@ -37,13 +43,48 @@ def test_pairs_stay_pairs_in_every_format(tmp_path: Path, name: str) -> None:
     assert table.texts == PAIRS
     if not name.startswith("pairs"):
         assert [str(label) for label in table.labels or ()] == ["1", "0"]
-    assert "--columns" in table.described()
+    assert (
+        "no line names the columns" if name in ("pairs.tsv", "pairs.txt") else "--columns"
+    ) in table.format.described()
 
 
-def test_parquet_is_read(tmp_path: Path) -> None:
-    parquet.write_table(pyarrow.Table.from_pylist(OBJECTS), tmp_path / "rows.parquet")
-    table = read_table(tmp_path / "rows.parquet")
+@pytest.mark.parametrize("name", ["rows.parquet", "rows"])
+def test_parquet_is_read(tmp_path: Path, name: str) -> None:
+    parquet.write_table(pyarrow.Table.from_pylist(OBJECTS), tmp_path / name)
+    table = read_table(tmp_path / name)
     assert (table.texts, table.labels) == (PAIRS, (1, 0))
+
+
+def test_words_of_a_text_are_put_together(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"tokens": ["a", "cat"], "ner_tags": ["O", "B-X"]}\n', encoding="utf-8")
+    table = read_table(tmp_path / "rows.jsonl")
+    assert (table.texts, table.labels) == ((("a cat",),), (["O", "B-X"],))
+
+
+def test_rows_of_squad_are_its_questions(tmp_path: Path) -> None:
+    question = {"id": "7", "question": "who?", "answers": [{"text": "she", "answer_start": 0}]}
+    document = {"version": "1.1", "data": [{"title": "T", "paragraphs": [{"context": "she came", "qas": [question]}]}]}
+    (tmp_path / "dev.json").write_text(json.dumps(document), encoding="utf-8")
+    table = read_table(tmp_path / "dev.json")
+    assert table.texts == (("who?", "she came"),)
+    assert table.format.columns == Columns("question", "context", "answers")
+
+
+@pytest.mark.parametrize(
+    ("lines", "columns"),
+    [
+        (["a cat sat\t1", "a dog\t0"], Columns("column 1", None, "column 2")),
+        (["1\ta cat sat", "0\ta dog"], Columns("column 2", None, "column 1")),
+        (["a cat sat\tgood", "a dog\tbad"] * 5, Columns("column 1", None, "column 2")),
+        (["a cat sat\tgood", "a dog\tbad"], Columns("column 1", "column 2")),
+    ],
+)
+def test_columns_without_names_are_texts_or_labels(tmp_path: Path, lines: list[str], columns: Columns) -> None:
+    (tmp_path / "rows.tsv").write_text("\n".join(lines), encoding="utf-8")
+    table = read_table(tmp_path / "rows.tsv")
+    assert table.format.columns == columns
+    assert len(table.texts) == len(lines)
+    assert "no line names the columns" in table.format.described()
 
 
 @pytest.mark.parametrize(
@@ -53,12 +94,14 @@ def test_parquet_is_read(tmp_path: Path) -> None:
         "text: a cat\n",
         "text, said he\nyes, she said\n",
         "[1] a footnote\n[2]\n",
+        "{braces} are text\n",
+        f"{'long ' * 40_000}\nshort\n",
     ],
 )
 def test_sentences_are_left_alone(tmp_path: Path, content: str) -> None:
     (tmp_path / "text").write_text(content, encoding="utf-8")
     table = read_table(tmp_path / "text")
-    assert (table.kind, table.columns) == ("a sentence a line", None)
+    assert (table.format.kind, table.format.columns) == ("a sentence a line", None)
     assert table.texts == tuple((line,) for line in content.splitlines())
 
 
@@ -66,7 +109,7 @@ def test_columns_are_taken_as_named(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("id,text,summary\n7,a long text,short\n", encoding="utf-8")
     table = read_table(tmp_path / "rows.csv", Columns.parse("text=summary,label=id"))
     assert (table.texts, table.labels) == ((("short",),), ("7",))
-    assert not table.guessed
+    assert not table.format.guessed
 
 
 @pytest.mark.parametrize(
@@ -88,6 +131,9 @@ def test_columns_are_guessed_by_common_names(names: tuple[str, ...], columns: Co
     ("name", "content", "sentence"),
     [
         ("rows.csv", "a,b,c\n1,2,3\n", r"rows\.csv has no column of a name .* it has a, b, c: name it with --columns"),
+        ("rows.csv", "remark,kind\na b,3\n", r"rows\.csv has no column of a name .* it has remark, kind"),
+        ("rows.csv", "a b,c d,e f\ng h,i j,k l\n", r"rows\.csv has 3 columns and no header"),
+        ("rows.csv", '"text', r"rows\.csv line 1 is not CSV"),
         ("rows.csv", "text,label\na,1\nb\n", r"rows\.csv line 3 has 1 fields; the first line has 2: text, label"),
         ("rows.csv", 'text,label\n"a,1\n', r"rows\.csv line \d is not CSV"),
         ("rows.jsonl", '{"text": "a"}\n{"text": 3}\n', r"rows\.jsonl line 2: text is 3, not a text"),
