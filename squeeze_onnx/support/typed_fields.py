@@ -54,9 +54,15 @@ def check_fields(instance: Any) -> None:
         if any("enum" in option for option in schema.get("anyOf", [schema])):
             continue
         allows_none = NoneType in get_args(hint)
-        plain = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
-        if not (value is None and allows_none) and not _fits(plain, schema):
+        if not (value is None and allows_none) and not _fits(_plain(value), schema):
             raise OptionError(f"{name} is {_in_words(schema)}; got {value!r}")
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as JSON would have it: lists for tuples, text for paths."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def object_schema(kind: type) -> dict[str, Any]:

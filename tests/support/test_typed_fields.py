@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,7 @@ from squeeze_onnx.support.errors import OptionError
 def test_a_config_made_in_python_names_the_field_of_another_type(make: Callable[[], object], sentence: str) -> None:
     with pytest.raises(OptionError, match=re.escape(sentence)):
         make()
+
+
+def test_a_list_of_paths_is_a_list_of_texts() -> None:
+    assert PackageConfig(measured=(Path("a.json"), Path("b.json"))).measured == (Path("a.json"), Path("b.json"))
