@@ -172,6 +172,57 @@ class TestParameters:
         )
         assert learnable_parameters(model, ["y"]) == ("p",)
 
+    def test_are_no_frequencies_of_rotations(self) -> None:
+        rotary = (
+            " n = Shape<start=1,end=2>(x) end = Squeeze(n) r = Range(zero, end, one) places = Cast<to=1>(r)"
+            " column = Unsqueeze(places, last) angles = Mul(column, frequencies) c = Cos(angles) s = Sin(angles)"
+            " a = MatMul(x, W) b = Mul(a, c) d = Mul(a, s) y = Add(b, d) "
+        )
+        model = tiny_model(
+            f"g (float[B,T,4] x) => (float[B,T,4] y) {{ {rotary} }}",
+            frequencies=random_weight(1, 4),
+            W=random_weight(4, 4),
+            zero=np.array(0),
+            one=np.array(1),
+            last=np.array([1]),
+        )
+        assert learnable_parameters(model, ["y"]) == ("W",)
+
+    def test_are_no_tables_of_positions_and_no_biases_of_scores(self) -> None:
+        model = tiny_model(
+            "g (float[B,3,4] x) => (float[B,3,4] y) { a = Add(x, table) b = Mul(a, cosines) t = Transpose(W) c = MatMul(b, t)"
+            " k = Transpose<perm=[0,2,1]>(c) s = MatMul(c, k) m = Add(s, mask) p = Softmax(m) d = MatMul(p, c)"
+            " e = Mul(d, scale) part = Slice(long, from, to) f = Add(e, part) y = RotaryEmbedding<num_heads=1>(f, cos, sin) }",
+            opset=23,
+            table=random_weight(1, 3, 4),
+            cosines=random_weight(3, 4),
+            mask=random_weight(3, 3),
+            W=random_weight(4, 4),
+            scale=random_weight(1, 1, 4),
+            long=random_weight(9, 4),
+            **{"from": np.array([0]), "to": np.array([3])},
+            cos=random_weight(1, 3, 2),
+            sin=random_weight(1, 3, 2),
+        )
+        assert learnable_parameters(model, ["y"]) == ("W", "scale")
+
+    def test_are_what_the_values_change_smoothly_with(self) -> None:
+        model = tiny_model(
+            "g (float[B,4] x) => (float[B,4] y) { a = Mul(x, p) c = Greater(a, zero) f = Cast<to=1>(c) y = Mul(f, q) }",
+            p=random_weight(4),
+            q=random_weight(4),
+            zero=np.float32(0),
+        )
+        assert learnable_parameters(model, ["y"]) == ()
+
+    def test_are_those_of_images_of_integers(self) -> None:
+        model = tiny_model(
+            "g (uint8[B,3,4,4] pixels) => (float[B,2,2,2] y) { x = Cast<to=1>(pixels) y = Conv<strides=[2,2]>(x, W, b) }",
+            W=random_weight(2, 3, 2, 2),
+            b=random_weight(2),
+        )
+        assert learnable_parameters(model, ["y"]) == ("W", "b")
+
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
