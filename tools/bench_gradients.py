@@ -19,11 +19,12 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
+from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.model_config import read_model_config
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.graph.io.model import load_model, save_model
 from squeeze_onnx.learning.gradients import GradientGraph, differentiate
-from squeeze_onnx.learning.losses import LOSS, MASK, LossGraph, attach_losses
+from squeeze_onnx.learning.losses import LOSS, LossGraph, attach_losses
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.parameters import learnable_parameters
 from squeeze_onnx.runtime import measure_latency, open_session
@@ -101,9 +102,9 @@ def targets(attached: LossGraph, path: Path, tokens: Feeds) -> Feeds:
     with TemporaryDirectory() as folder:
         save_model(probe, Path(folder) / "probe.onnx")
         values = open_session(Path(folder) / "probe.onnx").run(None, tokens)
-    named = zip(attached.targets.values(), values, strict=True)
-    mask = np.ones(next(iter(tokens.values())).shape, np.float32)
-    return {name: rng.standard_normal(value.shape).astype(np.float32) for name, value in named} | {MASK: mask}
+    named = zip(attached.targets, values, strict=True)
+    taught = {name: rng.standard_normal(value.shape).astype(np.float32) for name, value in named}
+    return attached.feeds(CalibrationBatch(tokens, None), taught)
 
 
 def summary(path: Path, graph: GradientGraph, forward: float, both: float, options: Any) -> str:

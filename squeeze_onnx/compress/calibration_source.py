@@ -17,6 +17,7 @@ from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.columns import Columns
 from squeeze_onnx.data.glue import find_task
 from squeeze_onnx.data.model_config import ModelConfig, read_model_config
+from squeeze_onnx.data.positions import mask_of_tokens
 from squeeze_onnx.data.readers import Texts, train_texts
 from squeeze_onnx.data.tables import open_table, read_texts
 from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS, TextEncoder, TokenSequence
@@ -28,7 +29,6 @@ from squeeze_onnx.support.errors import DataError, ModelError, OptionError
 from squeeze_onnx.support.typed_fields import check_fields
 
 TASK_PREFIX = "glue:"
-MASK = "attention_mask"
 
 
 @dataclass(frozen=True)
@@ -233,10 +233,9 @@ def _saved_batches(path: Path, session: Session, batch_size: int) -> Calibration
 def _cut(arrays: Mapping[str, np.ndarray], rows: np.ndarray, batch_size: int) -> tuple[CalibrationBatch, ...]:
     """Return these ``rows`` of ``arrays`` in batches."""
     parts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    mask = mask_of_tokens(arrays)
     return tuple(
-        CalibrationBatch(
-            {name: array[part] for name, array in arrays.items()}, arrays[MASK][part] if MASK in arrays else None
-        )
+        CalibrationBatch({name: array[part] for name, array in arrays.items()}, None if mask is None else mask[part])
         for part in parts
     )
 

@@ -29,7 +29,7 @@ from squeeze_onnx.graph.rewrite.segments import ancestors, cut
 from squeeze_onnx.runtime.part_run import PartRun, Values, only
 from squeeze_onnx.spectral.decompositions import Decomposer
 from squeeze_onnx.spectral.fisher_moments import Fisher
-from squeeze_onnx.spectral.moment_sums import without_padding
+from squeeze_onnx.spectral.moment_sums import Counted, rows_of_features
 from squeeze_onnx.spectral.regression import (
     RIDGE,
     DriftMoments,
@@ -126,7 +126,7 @@ def refit_sites(
             run_squeezed = PartRun(model, part, after[0], Path(folder) / "squeezed.onnx", provider)
             for index, batch in enumerate(batches):
                 expected, found = run_dense(before[index]), run_squeezed(after[index])
-                sums.add(expected, found, batch.mask)
+                sums.add(expected, found, batch.counted)
                 before[index], after[index] = only(dense_part.kept, expected), only(part.kept, found)
         inputs = sums.inputs()
         normals = {
@@ -180,11 +180,12 @@ class _Sums:
         self._sums: dict[str, np.ndarray] = {}
         self._block: list[dict[str, np.ndarray]] = []
 
-    def add(self, dense: Values, squeezed: Values, mask: np.ndarray | None) -> None:
+    def add(self, dense: Values, squeezed: Values, counted: Counted) -> None:
         """Take in the values of one batch."""
-        rows = {"dense": _rows(dense[self._stage.rows], mask), "squeezed": _rows(squeezed[self._stage.rows], mask)}
+        name = self._stage.rows
+        rows = {"dense": _rows(dense[name], counted), "squeezed": _rows(squeezed[name], counted)}
         for name in self._stage.wanted[1:]:
-            drift = _rows(dense[name], mask) - _rows(squeezed[name], mask)
+            drift = _rows(dense[name], counted) - _rows(squeezed[name], counted)
             if len(drift) == len(rows["dense"]):  # else it is broadcast to the product: no row of it is one row's drift
                 rows[_drift(name)] = drift
         self._block.append(rows)
@@ -272,9 +273,9 @@ def _regress(job: _Job, normal: NormalMatrix, drift: DriftMoments | None) -> Reg
     return regress(weight, target, normal, drift)
 
 
-def _rows(value: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def _rows(value: np.ndarray, counted: Counted) -> np.ndarray:
     """Return ``value`` with a row a token, in float64."""
-    return without_padding(value.reshape(-1, value.shape[-1]), mask).astype(np.float64)
+    return rows_of_features(value, counted).astype(np.float64)
 
 
 def _drift(stream: str | None) -> str:

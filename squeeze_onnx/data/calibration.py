@@ -12,11 +12,12 @@ from typing import Protocol, cast
 import numpy as np
 import onnx_ir as ir
 
+from squeeze_onnx.data.positions import counted, sequences_in
 from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.runtime.sessions import Session, open_session
-from squeeze_onnx.spectral.moment_sums import GramSum, Heard, Kind, LookupCount, ValueSums
+from squeeze_onnx.spectral.moment_sums import Counted, GramSum, Heard, Kind, LookupCount, ValueSums
 from squeeze_onnx.spectral.moments import Moments
 from squeeze_onnx.support.errors import ModelError
 from squeeze_onnx.support.progress import Track, silent
@@ -29,6 +30,15 @@ class CalibrationBatch:
     feeds: Mapping[str, np.ndarray]
     mask: np.ndarray | None
 
+    @property
+    def sequences(self) -> int:
+        """How many texts, images or the like it holds."""
+        return sequences_in(self.feeds)
+
+    def counted(self, rows: tuple[int, ...]) -> np.ndarray | None:
+        """Return which of the ``rows`` of a value count, in their shape (see `data.positions`); None: all of them."""
+        return counted(self.feeds, self.mask, rows)
+
 
 class Listener(Protocol):
     """Hears some values of the graph while the model runs over the calibration data."""
@@ -38,8 +48,8 @@ class Listener(Protocol):
         """The values it wants to hear."""
         ...
 
-    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
-        """Take in these values of one batch, and which of its (sequences, tokens) positions are text (None: all)."""
+    def hear(self, values: Sequence[np.ndarray], counted: Counted) -> None:
+        """Take in these values of one batch, and what says which of their rows count."""
         ...
 
 
@@ -75,7 +85,7 @@ def run_session(
     for batch in track(batches, label):
         found = dict(zip(names, session.run(names, batch.feeds), strict=True))
         for listener in listeners:
-            listener.hear([found[name] for name in listener.names], batch.mask)
+            listener.hear([found[name] for name in listener.names], batch.counted)
 
 
 def _names_of(listeners: Sequence[Listener]) -> tuple[str, ...]:

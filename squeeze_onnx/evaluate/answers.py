@@ -10,6 +10,7 @@ from squeeze_onnx.data.calibration import CalibrationBatch, run_over
 from squeeze_onnx.evaluate.certificate import HeadRecord
 from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression
 from squeeze_onnx.graph.match.linear_head import find_linear_head
+from squeeze_onnx.spectral.moment_sums import Counted
 from squeeze_onnx.support.errors import ModelError
 from squeeze_onnx.support.progress import Track, silent
 
@@ -37,10 +38,10 @@ class AnswerListener:
         """The answer and, of a linear head, what it reads."""
         return (self._head.output,) if self._linear is None else (self._head.output, self._linear.features)
 
-    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
+    def hear(self, values: Sequence[np.ndarray], counted: Counted) -> None:
         """Take down one batch."""
         output, *features = values
-        self._values.append(self._head.answers(output, _mask_of(output, mask)))
+        self._values.append(self._head.answers(output, _mask_of(output, counted)))
         self._features += [each.astype(np.float64) for each in features]
 
     def answers(self) -> Answers:
@@ -70,6 +71,7 @@ def read_answers(
     return listener.answers()
 
 
-def _mask_of(output: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Return ``mask`` if ``output`` runs over its tokens, ones for everything that it runs over otherwise."""
-    return np.ones(output.shape[:2]) if mask is None or mask.shape != output.shape[:2] else mask
+def _mask_of(output: np.ndarray, counted: Counted) -> np.ndarray:
+    """Return which positions of ``output`` count, and ones for everything else that it runs over."""
+    mask = counted(output.shape[:2]) if output.ndim > 2 else None
+    return np.ones(output.shape[:2]) if mask is None else mask

@@ -137,11 +137,11 @@ class BlockLessons:
     """What the student so far leaves for a block, and what the teacher has at its end."""
 
     def __init__(self, prefix: Prefix, block: Block, graph: LossGraph, taught: TaughtBatches) -> None:
-        self._prefix, self._block, self._targets, self._taught = prefix, block, graph.targets, taught
+        self._prefix, self._block, self._graph, self._taught = prefix, block, graph, taught
 
     def feeds(self, index: int) -> dict[str, np.ndarray]:
         """Return all inputs of the loss graph for one batch."""
-        return {**self._prefix.read(index, self._block.part.inputs), **self._taught.taught(index, self._targets)}
+        return {**self._prefix.read(index, self._block.part.inputs), **self._taught.taught(index, self._graph)}
 
 
 def block_graph(student: ir.Model, block: Block, example: Values) -> LossGraph:

@@ -22,7 +22,7 @@ from squeeze_onnx.learning.blocks import Block, BlockLessons, BlockSearch, Prefi
 from squeeze_onnx.learning.checkpoints import Checkpoint, CheckpointConfig
 from squeeze_onnx.learning.losses import HiddenStateError, LossGraph, LossHead, attach_losses
 from squeeze_onnx.learning.parameters import learnable_parameters, read_entries
-from squeeze_onnx.learning.parts import PartedText, in_parts
+from squeeze_onnx.learning.parts import PartedText, in_parts, tokens_measured
 from squeeze_onnx.learning.stages import Saving, Stage, learn_in_stages
 from squeeze_onnx.learning.teacher import TaughtBatches, teach
 from squeeze_onnx.learning.training_loop import DistillConfig, Imitation, batches_to_learn_on
@@ -100,7 +100,7 @@ def distill(
         fingerprint = _fingerprint(config, losses, as_vector(read_entries(student, parameters)), batches)
         saving = Saving(Checkpoint(checkpoint.path, fingerprint), checkpoint.minutes)
     search, pace = _share_steps(student, losses, len(batches), config)
-    text = in_parts(batches, student)
+    text = in_parts(batches, student, tokens_measured(teacher, losses[-1].value, batches, provider))
     with TemporaryDirectory() as folder:
         taught = teach(teacher, graph, text.parts, Path(folder) / "teacher", provider=provider, track=track)
         school = _School(student, text, taught, config, pace, provider, threads)

@@ -19,8 +19,8 @@ from squeeze_onnx.support.errors import ModelError
 class DrawnLoss(LossHead, Protocol):
     """A loss whose target is noise."""
 
-    def draw(self, rng: np.random.Generator, text: tuple[int, int], features: int) -> np.ndarray:
-        """Return the noise of an answer of ``features`` a sequence or token, float32; ``text`` is (sequences, tokens)."""
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the noise of an answer of ``shape``, float32."""
         ...
 
 
@@ -35,9 +35,9 @@ class DrawnClass:
     weight: float = 1.0
     axes: int = 2
 
-    def draw(self, rng: np.random.Generator, text: tuple[int, int], features: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Return Gumbel noise (sequences, classes) or (sequences, tokens, classes)."""
-        return rng.gumbel(size=(*text[: self.axes - 1], features)).astype(np.float32)
+        return rng.gumbel(size=shape).astype(np.float32)
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
@@ -56,9 +56,9 @@ class DrawnScore:
     weight: float = 1.0
     axes = 1
 
-    def draw(self, rng: np.random.Generator, text: tuple[int, int], features: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Return Gaussian noise (sequences,)."""
-        return rng.standard_normal(text[0], np.float32)
+        return rng.standard_normal(shape[0], np.float32)
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead; of the square only what has a gradient."""
@@ -80,9 +80,9 @@ class DrawnEmbedding:
     weight: float = 1.0
     axes = 2
 
-    def draw(self, rng: np.random.Generator, text: tuple[int, int], features: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Return Gaussian noise (sequences, features)."""
-        return rng.standard_normal((text[0], features), np.float32)
+        return rng.standard_normal((shape[0], shape[-1]), np.float32)
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead; of the square only what has a gradient."""

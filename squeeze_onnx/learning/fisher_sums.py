@@ -1,6 +1,7 @@
 """The sums behind each kind of Fisher information: rows X and gradients G of one batch in, float64 all the way.
 
 The gradient of a weight (in, out) on one sequence is Σ_t x_t g_tᵀ = XᵀG; that is squared, and then averaged over sequences.
+Where nothing was taken in, because the answer does not depend on a site, all that it returns counts alike.
 """
 
 from collections.abc import Callable
@@ -38,11 +39,13 @@ class _OutputSum:
 
     def fisher(self) -> OutputFisher:
         moment = self._sum.moments()
+        if not moment.tokens:
+            return OutputFisher(np.eye(len(moment.gram)), 1)
         return OutputFisher(moment.gram, moment.tokens)
 
 
 class _RowSum:
-    """Σ_j (XᵀG)²_ij is the diagonal of Xᵀ(GGᵀ)X, so the gradient itself is never formed."""
+    """Σ_j (XᵀG)²_ij is the diagonal of Xᵀ(GGᵀ)X, so the gradient itself is formed for long sequences only."""
 
     def __init__(self, site: MatMulSite) -> None:
         self._sum = np.zeros(site.in_features)
@@ -50,8 +53,11 @@ class _RowSum:
         self._sequences = 0
 
     def add(self, rows: np.ndarray, gradients: np.ndarray, text: np.ndarray) -> None:
-        likeness = gradients @ gradients.swapaxes(-1, -2)
-        for row, like in zip(rows, likeness, strict=True):
+        for row, gradient in zip(rows, gradients, strict=True):
+            if not self._is_lookup and len(row) > gradient.shape[-1]:  # the gradient is the smaller of the two
+                self._sum += np.square(row.T @ gradient).sum(axis=1)
+                continue
+            like = gradient @ gradient.T
             if self._is_lookup:
                 together = row[:, np.newaxis] == row
                 np.add.at(self._sum, row, (like * together).sum(axis=1))
@@ -60,7 +66,7 @@ class _RowSum:
         self._sequences += len(gradients)
 
     def fisher(self) -> RowFisher:
-        return RowFisher(self._sum / max(self._sequences, 1))
+        return RowFisher(self._sum / self._sequences if self._sequences else np.ones_like(self._sum))
 
 
 class _ElementSum:
@@ -81,7 +87,7 @@ class _ElementSum:
         self._sequences += len(gradients)
 
     def fisher(self) -> ElementFisher:
-        return ElementFisher(self._sum / max(self._sequences, 1))
+        return ElementFisher(self._sum / self._sequences if self._sequences else np.ones_like(self._sum))
 
 
 SUMS: dict[type[Fisher], Callable[[MatMulSite], FisherSum]] = {

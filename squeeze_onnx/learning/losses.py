@@ -10,14 +10,12 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
+from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.support.errors import OptionError
 
 LOSS = "loss"
 """The output that is minimized: the weighted sum of the heads' losses."""
-
-MASK = "loss/mask"
-"""The float32 input (sequences, tokens) that is 1 at text and 0 at padding."""
 
 _TINY = 1e-12
 """Keeps roots and quotients of zeros finite."""
@@ -32,8 +30,8 @@ class LossHead(Protocol):
         ...
 
     @property
-    def axes(self) -> int:
-        """How many axes the teacher's value has."""
+    def axes(self) -> int | None:
+        """How many axes the teacher's value has; None: as many as the student's."""
         ...
 
     @property
@@ -42,17 +40,17 @@ class LossHead(Protocol):
         ...
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
-        """Append the loss, a scalar; ``mask`` has shape (sequences, tokens, 1). The teacher's values are 0 at padding."""
+        """Append the loss, a scalar; ``mask`` (…, 1) is 1 where rows of the value count. The teacher's are 0 elsewhere."""
         ...
 
 
 @dataclass(frozen=True)
 class HiddenStateError:
-    """‖s − t‖²/‖t‖² over all tokens, for a value (sequences, tokens, features)."""
+    """‖s − t‖²/‖t‖² over all rows that count, for a value (sequences, tokens, features) or of more axes."""
 
     value: str
     weight: float = 1.0
-    axes = 3
+    axes = None
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
@@ -124,12 +122,27 @@ class LogitDivergence:
 class LossGraph:
     """A graph that returns losses only: `LOSS`, and that of each head by the name of the value it compares.
 
-    ``targets`` are the inputs for the teacher's values, by the name of the value. The input `MASK` is there whatever the heads.
+    ``targets`` and ``masks`` are the inputs for the teacher's values and for which of their rows count, by the name of the value.
     """
 
     model: ir.Model
     heads: tuple[str, ...]
     targets: Mapping[str, str]
+    masks: Mapping[str, str]
+
+    def feeds(
+        self,
+        batch: CalibrationBatch,
+        taught: Mapping[str, np.ndarray],
+        rows: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return what the graph is fed for ``batch`` beside the inputs of the model, given the values of the teacher.
+
+        ``rows`` are the shapes of the values without their features, where ``taught`` is something else.
+        """
+        rows = rows or {name: array.shape[:-1] for name, array in taught.items()}
+        found = {self.targets[name]: array for name, array in taught.items()}
+        return found | {self.masks[name]: counted_or_all(batch, shape) for name, shape in rows.items()}
 
 
 def attach_losses(model: ir.Model, heads: Sequence[LossHead]) -> LossGraph:
@@ -137,18 +150,18 @@ def attach_losses(model: ir.Model, heads: Sequence[LossHead]) -> LossGraph:
     copy = model.clone()
     graph, emit = copy.graph, Emitter(copy, LOSS)
     values = {str(value.name): value for value in (*graph.inputs, *(out for node in graph for out in node.outputs))}
-    mask = _input(graph, MASK, [None, None])
-    columns = emit("Unsqueeze", mask, emit.axes(-1))
     targets: dict[str, ir.Value] = {}
+    masks: dict[str, ir.Value] = {}
+    columns: dict[str, ir.Value] = {}
     terms, weighted = [], []
     for head in heads:
         if head.value not in values:
             raise OptionError(f"the model has no value {head.value!r} to compare with the dense model's")
         if head.value not in targets:
-            known = values[head.value].shape
-            sizes = known.dims if known is not None and len(known) == head.axes else [None] * head.axes
-            targets[head.value] = _input(graph, f"loss/target of {head.value}", sizes)
-        terms.append(head.emit(emit, values[head.value], targets[head.value], columns))
+            targets[head.value] = _input(graph, f"loss/target of {head.value}", _sizes(values[head.value], head.axes))
+            masks[head.value] = _input(graph, f"loss/rows of {head.value} that count", None)
+            columns[head.value] = emit("Unsqueeze", masks[head.value], emit.axes(-1))
+        terms.append(head.emit(emit, values[head.value], targets[head.value], columns[head.value]))
         weighted.append(emit("Mul", terms[-1], emit.constant(head.weight)))
     total = emit("Sum", *weighted)
     total.name = LOSS
@@ -159,20 +172,27 @@ def attach_losses(model: ir.Model, heads: Sequence[LossHead]) -> LossGraph:
         copy,
         tuple(str(term.name) for term in terms),
         {value: str(target.name) for value, target in targets.items()},
+        {value: str(mask.name) for value, mask in masks.items()},
     )
 
 
-def full_mask(feeds: Mapping[str, np.ndarray], mask: np.ndarray | None) -> np.ndarray:
-    """Return what `MASK` is fed: ``mask``, or ones where a batch has no padding."""
-    if mask is None:
-        sequences, tokens, *_ = next(array.shape for array in feeds.values() if array.ndim > 1)
-        return np.ones((sequences, tokens), np.float32)
-    return mask.astype(np.float32)
+def counted_or_all(batch: CalibrationBatch, rows: tuple[int, ...]) -> np.ndarray:
+    """Return which of the ``rows`` of a value count in ``batch``, float32 in their shape."""
+    mask = batch.counted(rows)
+    return np.ones(rows, np.float32) if mask is None else mask.astype(np.float32)
 
 
-def _input(graph: ir.Graph, name: str, sizes: Sequence[object]) -> ir.Value:
+def _sizes(value: ir.Value, axes: int | None) -> Sequence[object] | None:
+    """Return the sizes of a target of so many axes, as far as they are known of ``value``, which it is compared with."""
+    known = value.shape
+    if known is not None and axes in (None, len(known)):
+        return tuple(known.dims)
+    return None if axes is None else [None] * axes
+
+
+def _input(graph: ir.Graph, name: str, sizes: Sequence[object] | None) -> ir.Value:
     """Add an input; of ``sizes`` only numbers count: an axis known to be 1 is no axis that something is broadcast along."""
-    shape = ir.Shape([size if isinstance(size, int) else None for size in sizes])
+    shape = None if sizes is None else ir.Shape([size if isinstance(size, int) else None for size in sizes])
     value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
     graph.inputs.append(value)
     return value

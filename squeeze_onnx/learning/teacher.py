@@ -1,6 +1,6 @@
 """What the dense model answers: computed once, kept on disk, and read a batch at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,27 +8,25 @@ import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.learning.array_files import ArrayFiles
-from squeeze_onnx.learning.losses import MASK, LossGraph, full_mask
+from squeeze_onnx.learning.losses import LossGraph
 from squeeze_onnx.support.progress import Track, silent
 
 
 class TaughtBatches:
-    """Batches with the teacher's values as ``targets`` (value → input of the loss graph); they lie in ``files``."""
+    """Batches with the teacher's values, which lie in ``files``, for a loss ``graph``."""
 
-    def __init__(self, batches: Sequence[CalibrationBatch], targets: Mapping[str, str], files: ArrayFiles) -> None:
+    def __init__(self, batches: Sequence[CalibrationBatch], graph: LossGraph, files: ArrayFiles) -> None:
         self._batches = batches
-        self._targets = targets
+        self._graph = graph
         self._files = files
 
     def feeds(self, index: int) -> dict[str, np.ndarray]:
         """Return all inputs of the loss graph for one batch."""
-        return {**self._batches[index].feeds, **self.taught(index, self._targets)}
+        return {**self._batches[index].feeds, **self.taught(index, self._graph)}
 
-    def taught(self, index: int, targets: Mapping[str, str]) -> dict[str, np.ndarray]:
-        """Return what a loss graph with these of the ``targets`` is fed for one batch, the inputs of the model aside."""
-        batch = self._batches[index]
-        values = self._files.read(index, targets)
-        return {MASK: full_mask(batch.feeds, batch.mask), **{targets[name]: array for name, array in values.items()}}
+    def taught(self, index: int, graph: LossGraph) -> dict[str, np.ndarray]:
+        """Return what ``graph``, which compares some of these values, is fed for one batch, the inputs of the model aside."""
+        return graph.feeds(self._batches[index], self._files.read(index, graph.targets))
 
 
 def teach(
@@ -45,11 +43,11 @@ def teach(
     with session_showing(teacher, values, provider) as session:
         for index, batch in enumerate(track(batches, "Teacher")):
             found = zip(values, session.run(values, batch.feeds), strict=True)
-            mask = full_mask(batch.feeds, batch.mask)
-            files.write(index, {name: _without_padding(array, mask) for name, array in found})
-    return TaughtBatches(batches, graph.targets, files)
+            files.write(index, {name: _without_padding(array, batch) for name, array in found})
+    return TaughtBatches(batches, graph, files)
 
 
-def _without_padding(value: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return ``value`` as float32, with zeros at padding if it runs over tokens."""
-    return (value * mask[..., np.newaxis] if value.ndim == 3 else value).astype(np.float32)
+def _without_padding(value: np.ndarray, batch: CalibrationBatch) -> np.ndarray:
+    """Return ``value`` as float32, with zeros in the rows that do not count."""
+    mask = batch.counted(value.shape[:-1])
+    return (value if mask is None else value * mask[..., np.newaxis]).astype(np.float32)

@@ -9,12 +9,15 @@ from scipy.linalg.blas import dsyrk
 
 from squeeze_onnx.spectral.moments import SecondMoment, TokenFrequency
 
+Counted = Callable[[tuple[int, ...]], np.ndarray | None]
+"""Says which of the rows of a value, given their shape, count, in that shape; None: all of them."""
+
 
 class Accumulator(Protocol):
     """Sums up one value."""
 
-    def rows(self, value: np.ndarray) -> np.ndarray:
-        """Flatten a value of the graph to one row a token."""
+    def rows(self, value: np.ndarray, counted: Counted) -> np.ndarray:
+        """Flatten a value of the graph to one row a token, of those that count."""
         ...
 
     def add(self, rows: np.ndarray) -> None:
@@ -40,9 +43,9 @@ class GramSum:
         self._tokens = 0
         self._waiting: list[np.ndarray] = []
 
-    def rows(self, value: np.ndarray) -> np.ndarray:
+    def rows(self, value: np.ndarray, counted: Counted) -> np.ndarray:
         """Flatten (…, features) to (tokens, features)."""
-        return value.reshape(-1, value.shape[-1])
+        return rows_of_features(value, counted)
 
     def add(self, rows: np.ndarray) -> None:
         """Keep some rows until there are enough to multiply."""
@@ -71,9 +74,9 @@ class LookupCount:
     def __init__(self, table_rows: int) -> None:
         self._counts = np.zeros(table_rows)
 
-    def rows(self, value: np.ndarray) -> np.ndarray:
+    def rows(self, value: np.ndarray, counted: Counted) -> np.ndarray:
         """Flatten indices."""
-        return value.reshape(-1)
+        return _only(value.reshape(-1), counted(value.shape))
 
     def add(self, rows: np.ndarray) -> None:
         """Count some indices."""
@@ -103,7 +106,7 @@ Heard = dict[str, SecondMoment | TokenFrequency]
 
 
 class ValueSums:
-    """Sums up the moments of some values of the graph, padding excluded."""
+    """Sums up the moments of some values of the graph, of the rows that count."""
 
     def __init__(self, kinds: Mapping[str, Kind]) -> None:
         self._sums = {name: kind.accumulator(kind.features) for name, kind in kinds.items()}
@@ -113,21 +116,20 @@ class ValueSums:
         """The values."""
         return tuple(self._sums)
 
-    def hear(self, values: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
+    def hear(self, values: Sequence[np.ndarray], counted: Counted) -> None:
         """Add one batch."""
         for accumulator, value in zip(self._sums.values(), values, strict=True):
-            accumulator.add(without_padding(accumulator.rows(value), mask))
+            accumulator.add(accumulator.rows(value, counted))
 
     def heard(self) -> Heard:
         """Return the moments at the end."""
         return {name: accumulator.moments() for name, accumulator in self._sums.items()}
 
 
-def without_padding(rows: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Return the rows that ``mask`` calls text.
+def rows_of_features(value: np.ndarray, counted: Counted) -> np.ndarray:
+    """Return those rows of ``value`` (…, features) that count, as (rows, features)."""
+    return _only(value.reshape(-1, value.shape[-1]), counted(value.shape[:-1]))
 
-    What does not run over all positions (a pooler's input) has no padding: all its rows count.
-    """
-    if mask is None or len(rows) != mask.size:
-        return rows
-    return rows[mask.reshape(-1) > 0]
+
+def _only(rows: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    return rows if mask is None else rows[mask.reshape(-1) > 0]

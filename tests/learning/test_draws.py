@@ -24,7 +24,7 @@ from squeeze_onnx.support.errors import ModelError
 def test_every_head_has_a_distribution(head: Head, loss: object, shape: tuple[int, ...]) -> None:
     found = drawn_loss(head)
     assert found == loss
-    noise = found.draw(np.random.default_rng(0), (5, 2), 3)
+    noise = found.draw(np.random.default_rng(0), (5, 2, 3) if len(shape) == 3 else (5, 3))
     assert noise.shape == shape
     assert noise.dtype == np.float32
     assert noise.ndim == found.axes
@@ -32,7 +32,7 @@ def test_every_head_has_a_distribution(head: Head, loss: object, shape: tuple[in
 
 def test_gumbel_noise_draws_classes_by_their_probability() -> None:
     p = np.array([0.7, 0.2, 0.1])
-    noise = DrawnClass("y").draw(np.random.default_rng(1), (20000, 1), 3)
+    noise = DrawnClass("y").draw(np.random.default_rng(1), (20000, 3))
     drawn = np.argmax(np.log(p) + noise, axis=1)
     np.testing.assert_allclose(np.bincount(drawn) / 20000, p, atol=0.015)
 

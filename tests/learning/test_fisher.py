@@ -14,10 +14,11 @@ from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.learning.draws import drawn_loss
 from squeeze_onnx.learning.fisher import collect_fisher
 from squeeze_onnx.learning.gradients import differentiate
-from squeeze_onnx.learning.losses import LOSS, MASK, attach_losses
+from squeeze_onnx.learning.losses import LOSS, attach_losses
 from squeeze_onnx.spectral.fisher_moments import ElementFisher, Fisher, OutputFisher, RowFisher
-from squeeze_onnx.support.errors import ModelError, OptionError
+from squeeze_onnx.support.errors import ModelError
 from tests.graph.execution import run
+from tests.graph.tiny_graphs import random_weight, tiny_model
 from tests.learning.differentiation import run_gradients
 from tests.tiny_encoder import HIDDEN, batch, encoder_model
 
@@ -50,16 +51,17 @@ def gradients_by_sequence(head: Head, parameters: Sequence[str], features: int) 
     """Return the gradient of each sequence of `batch`, run alone and without its padding, with the noise of `collected`."""
     loss = drawn_loss(head)
     graph = attach_losses(model_of(head), [loss])
-    (target,) = graph.targets.values()
-    noise = loss.draw(np.random.default_rng(3), (3, 7), features)
-    whole = {**batch(), MASK: batch()["attention_mask"].astype(np.float32), target: noise}
+    shape = (3, features) if head == CLASSIFIER else (3, 7, features)
+    noise = loss.draw(np.random.default_rng(3), shape)
+    (text,) = calibration()
+    whole = {**batch(), **graph.feeds(text, {loss.value: noise}, {loss.value: shape[:-1]})}
     adjoint = differentiate(graph.model, parameters, LOSS, whole)
     lengths = batch()["attention_mask"].sum(axis=1)
     return [
         run_gradients(
             adjoint,
             {
-                name: array[row : row + 1] if name == target and array.ndim < 3 else array[row : row + 1, :length]
+                name: array[row : row + 1, :length] if array.shape[1:2] == (7,) else array[row : row + 1]
                 for name, array in whole.items()
             },
         )
@@ -212,19 +214,65 @@ def divergence(expected: np.ndarray, found: np.ndarray) -> float:
     return float(np.mean(np.sum(p * np.log(p / q), axis=1)))
 
 
-class TestRefusals:
-    def test_a_site_that_the_answer_does_not_depend_on(self) -> None:
-        model = ir.from_proto(encoder_model())
-        aside = encoder_model()
-        aside.graph.node.append(
-            onnx.helper.make_node("MatMul", ["last_hidden_state", "aside.weight"], ["y"], name="aside")
-        )
-        aside.graph.initializer.append(numpy_helper.from_array(np.ones((HIDDEN, 2), np.float32), "aside.weight"))
-        aside.graph.output.append(onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None))
-        model = ir.from_proto(aside)
-        with pytest.raises(OptionError, match="does not depend on aside: leave it out with --exclude aside"):
-            collected(ENCODER, ["aside"], OutputFisher, model=model)
+@pytest.mark.parametrize("kind", [OutputFisher, RowFisher, ElementFisher])
+def test_a_site_that_the_answer_does_not_depend_on_counts_evenly(kind: type[Fisher]) -> None:
+    aside = encoder_model()
+    aside.graph.node.append(onnx.helper.make_node("MatMul", ["last_hidden_state", "aside.weight"], ["y"], name="aside"))
+    aside.graph.initializer.append(numpy_helper.from_array(np.ones((HIDDEN, 2), np.float32), "aside.weight"))
+    aside.graph.output.append(onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None))
+    found = collected(ENCODER, ["aside", "layer.0/query"], kind, model=ir.from_proto(aside))["aside"]
+    match found:
+        case OutputFisher():
+            np.testing.assert_array_equal(found.gram / found.rows, np.eye(2))
+        case RowFisher():
+            np.testing.assert_array_equal(found.rows, np.ones(HIDDEN))
+        case ElementFisher():
+            np.testing.assert_array_equal(found.elements, np.ones((HIDDEN, 2)))
 
+
+def test_patches_of_an_image_belong_to_it_and_all_of_them_count() -> None:
+    model = tiny_model(
+        "g (float[B,3,4,6] x) => (float[B,2] logits) { c = Conv<strides=[2,2]>(x, K) r = Reshape(c, s)"
+        " t = Transpose<perm=[0,2,1]>(r) [up] h = MatMul(t, W) a = Tanh(h)"
+        " m = ReduceMean<keepdims=0>(a, one) logits = MatMul(m, C) }",
+        K=random_weight(5, 3, 2, 2),
+        s=np.array([0, 5, -1]),
+        W=random_weight(5, 4),
+        C=random_weight(4, 2),
+        one=np.array([1]),
+    )
+    images = CalibrationBatch({"x": random_weight(3, 3, 4, 6, seed=3)}, None)
+    found = collect_fisher(model, some_sites(model, "up"), [images], CLASSIFIER, OutputFisher)["up"]
+    assert isinstance(found, OutputFisher)
+    assert found.rows == 3 * 6
+
+
+def test_tokens_may_come_before_sequences() -> None:
+    """The same model with its tokens first has the same Fisher information, row by row and entry by entry, padding left out."""
+    mask = np.ones((3, 6), np.int64)
+    mask[1, 4:] = 0
+    texts = CalibrationBatch({"ids": np.arange(18).reshape(3, 6) % 7, "attention_mask": mask}, mask)
+
+    def fisher(*, tokens_first: bool) -> np.ndarray:
+        turn, axis = ("Transpose<perm=[1,0,2]>", 0) if tokens_first else ("Identity", 1)
+        model = tiny_model(
+            f"g (int64[B,T] ids, int64[B,T] attention_mask) => (float[B,2] logits) {{ e = Gather(E, ids) x = {turn}(e)"
+            f" [up] h = MatMul(x, W) a = Tanh(h) f = Cast<to=1>(attention_mask) u = Unsqueeze(f, two) w = {turn}(u)"
+            " k = Mul(a, w) m = ReduceSum<keepdims=0>(k, axis) logits = MatMul(m, C) }",
+            E=random_weight(7, 5),
+            W=random_weight(5, 4),
+            C=random_weight(4, 2),
+            two=np.array([2]),
+            axis=np.array([axis]),
+        )
+        found = collect_fisher(model, some_sites(model, "up"), [texts], CLASSIFIER, ElementFisher)["up"]
+        assert isinstance(found, ElementFisher)
+        return found.elements
+
+    np.testing.assert_allclose(fisher(tokens_first=True), fisher(tokens_first=False), rtol=1e-4)
+
+
+class TestRefusals:
     def test_a_gradient_that_is_not_finite(self) -> None:
         model = model_of(ENCODER)
         weight = model.graph.initializers["layer.0/value.weight"]

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
+from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.losses import (
     LOSS,
-    MASK,
     EmbeddingCosine,
     EmbeddingError,
     HiddenStateError,
     LogitDivergence,
     LossHead,
     attach_losses,
-    full_mask,
+    counted_or_all,
 )
 from squeeze_onnx.support.errors import OptionError
 from tests.graph.execution import run
@@ -32,7 +32,8 @@ def losses(graph: str, heads: Sequence[LossHead], student: Array, teacher: Array
     """Return the loss and those of ``heads`` when the value y of the student is ``student``."""
     attached = attach_losses(tiny_model(graph, p=np.ones(4, np.float32)), heads)
     shown = teacher * PADDED[..., np.newaxis] if teacher.ndim == 3 else teacher
-    feeds = {"x": student, MASK: PADDED, **dict.fromkeys(attached.targets.values(), shown)}
+    text = CalibrationBatch({"ids": np.zeros(PADDED.shape, np.int64)}, PADDED)
+    feeds = {"x": student, **attached.feeds(text, dict.fromkeys(attached.targets, shown))}
     assert [str(value.name) for value in attached.model.graph.outputs] == [LOSS, *attached.heads]
     return [float(value) for value in run(attached.model, feeds)]
 
@@ -125,6 +126,23 @@ def test_refuses_a_value_that_is_not_there_and_a_temperature_of_zero() -> None:
 
 
 def test_without_padding_every_token_counts() -> None:
-    feeds = {"ids": np.zeros((2, 5), np.int64)}
-    np.testing.assert_array_equal(full_mask(feeds, None), np.ones((2, 5), np.float32))
-    np.testing.assert_array_equal(full_mask(feeds, PADDED.astype(np.int64)), PADDED)
+    for mask in (None, PADDED):
+        batch = CalibrationBatch({"ids": np.zeros((2, 3), np.int64)}, mask)
+        np.testing.assert_array_equal(counted_or_all(batch, (2, 3)), np.ones((2, 3)) if mask is None else PADDED)
+
+
+def test_rows_of_another_number_count_all(student: Array, teacher: Array) -> None:
+    """Patches of an image, say: the mask is that of its text."""
+    attached = attach_losses(tiny_model(TOKENS, p=np.ones(4, np.float32)), [HiddenStateError("y")])
+    text = CalibrationBatch({"input_ids": np.zeros((2, 5), np.int64)}, np.zeros((2, 5), np.int64))
+    found = run(attached.model, {"x": student, **attached.feeds(text, {"y": teacher})})[0]
+    assert float(found) == pytest.approx(np.square(student - teacher).sum() / np.square(teacher).sum(), rel=1e-5)
+
+
+def test_values_may_have_more_axes() -> None:
+    graph = "g (float[B,H,W,4] x) => (float[B,H,W,4] y) { y = Mul(x, p) }"
+    student, teacher = random_weight(2, 3, 5, 4), random_weight(2, 3, 5, 4, seed=1)
+    attached = attach_losses(tiny_model(graph, p=np.ones(4, np.float32)), [HiddenStateError("y")])
+    feeds = attached.feeds(CalibrationBatch({"x": student}, None), {"y": teacher})
+    found = run(attached.model, {"x": student, **feeds})[0]
+    assert float(found) == pytest.approx(np.square(student - teacher).sum() / np.square(teacher).sum(), rel=1e-5)

@@ -30,7 +30,7 @@ from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.learning.batch_learner import BatchLearner, batch_of, open_learner
 from squeeze_onnx.learning.losses import LOSS, LossHead, attach_losses
 from squeeze_onnx.learning.optimizer import AdamW
-from squeeze_onnx.learning.parts import in_parts
+from squeeze_onnx.learning.parts import in_parts, tokens_measured
 from squeeze_onnx.learning.teacher import teach
 from squeeze_onnx.spectral.decompositions import Exact, Factors
 from squeeze_onnx.spectral.weightings import LearnedSpectrum, Weighting
@@ -110,7 +110,7 @@ def learn_spectra(
     graph = attach_losses(student, losses)
     learned = [site.scale for site in scaled.values()]
     learned += [site.right for site in scaled.values()] if config.deviation else []
-    text = in_parts(batches, model)
+    text = in_parts(batches, model, tokens_measured(model, losses[-1].value, batches, provider))
     with TemporaryDirectory() as folder:
         taught = teach(model, graph, text.parts, Path(folder), provider=provider, track=track)
         learner = open_learner(graph, learned, taught, text, provider=provider, threads=threads)

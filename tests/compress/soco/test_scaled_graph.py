@@ -5,9 +5,10 @@ import onnx_ir as ir
 import pytest
 
 from squeeze_onnx.compress.soco.scaled_graph import ScaledSite, scale_sites
+from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.heads import ClassLogits
 from squeeze_onnx.graph.match.sites import find_sites
-from squeeze_onnx.learning.losses import LOSS, MASK, attach_losses
+from squeeze_onnx.learning.losses import LOSS, attach_losses
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.spectral.decompositions import Exact
 from squeeze_onnx.spectral.weightings import Identity
@@ -69,15 +70,15 @@ def test_gradients_by_scales_agree_with_finite_differences() -> None:
     set_scales(model, start)
     losses = imitation_losses(dense(), ClassLogits("logits", (0, 1)))
     graph = attach_losses(model, losses)
-    feeds = {**batch(), MASK: batch()["attention_mask"].astype(np.float32)}
     targets = dense()
     known = {str(value.name): value for node in targets.graph for value in node.outputs}
     targets.graph.outputs[:] = [known[name] for name in graph.targets]
     for value in targets.graph.outputs:
         value.type = ir.TensorType(ir.DataType.FLOAT)
-    feeds |= dict(zip(graph.targets.values(), run(targets, batch()), strict=True))
-    mask = feeds[MASK][..., None]
-    feeds |= {name: array * mask for name, array in feeds.items() if array.ndim == 3}
+    taught = dict(zip(graph.targets, run(targets, batch()), strict=True))
+    mask = batch()["attention_mask"][..., None].astype(np.float32)
+    taught = {name: array * mask if array.ndim == 3 else array for name, array in taught.items()}
+    feeds = {**batch(), **graph.feeds(CalibrationBatch(batch(), batch()["attention_mask"]), taught)}
     found = gradients(graph.model, list(sizes), feeds)
     direction = {name: rng.standard_normal(size) for name, size in sizes.items()}
     step, ends = 1e-3, []
