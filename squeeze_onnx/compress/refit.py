@@ -22,7 +22,7 @@ from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.spilling import Store, in_memory
 from squeeze_onnx.graph.match.consumers import Bias, find_bias, find_residual
 from squeeze_onnx.graph.match.dataflow import joins
-from squeeze_onnx.graph.match.operators import MIXERS, WEIGHT_OPERATORS, op_of, rows_of
+from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, mixes, op_of, rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.graph.rewrite.segments import ancestors, cut
@@ -153,7 +153,7 @@ def _can_regress(site: MatMulSite, planned: PlannedSite) -> bool:
 def _stages(
     model: ir.Model, pairs: Sequence[tuple[MatMulSite, PlannedSite]], dense: Mapping[str, MatMulSite]
 ) -> list[_Stage]:
-    meets = joins(model.graph, lambda node: op_of(node) in MIXERS)
+    meets = joins(model.graph, mixes)
     groups: dict[str, list[tuple[MatMulSite, PlannedSite]]] = {}
     for site, planned in pairs:
         groups.setdefault(str(rows_of(site.nodes[0]).name), []).append((site, planned))

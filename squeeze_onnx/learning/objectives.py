@@ -11,8 +11,8 @@ from squeeze_onnx.evaluate.heads import (
     TokenEmbeddings,
     TokenLogits,
 )
-from squeeze_onnx.graph.match.dataflow import joins
-from squeeze_onnx.graph.match.operators import MIXERS, op_of
+from squeeze_onnx.graph.match.dataflow import downstream, joins
+from squeeze_onnx.graph.match.operators import SOFTMAXES, mixes, op_of
 from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence, LossHead
 from squeeze_onnx.support.errors import ModelError
 
@@ -46,9 +46,18 @@ def answer_loss(head: Head) -> LossHead:
 
 
 def hidden_states(teacher: ir.Model) -> tuple[str, ...]:
-    """Return the names of the residual stream of ``teacher`` after each addition to it, in graph order."""
-    found = joins(teacher.graph, lambda node: op_of(node) in MIXERS)
-    return tuple(str(node.outputs[0].name) for node in teacher.graph if node in found)
+    """Return the names of the residual stream of ``teacher`` after each addition to it, in graph order.
+
+    Where attention scores are sums, as those of content and position are in DeBERTa, they join two branches, too, but no stream.
+    """
+    found = joins(teacher.graph, mixes)
+    states = [node.outputs[0] for node in teacher.graph if node in found and not _are_scores(node.outputs[0])]
+    return tuple(str(state.name) for state in states)
+
+
+def _are_scores(value: ir.Value) -> bool:
+    """Whether ``value`` goes into a softmax before anything mixes its features."""
+    return any(op_of(node) in SOFTMAXES for node in downstream(value, mixes))
 
 
 def imitation_losses(teacher: ir.Model, head: Head, *, hidden_weight: float = HIDDEN_WEIGHT) -> tuple[LossHead, ...]:

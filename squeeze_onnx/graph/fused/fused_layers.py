@@ -17,7 +17,7 @@ from scipy.special import erf
 from squeeze_onnx.graph.match.behaviour import UncomputableError, batch_and_tokens, compute, small_shape
 from squeeze_onnx.graph.match.constants import ConstantMatrix, constant_vector, resolve_constant
 from squeeze_onnx.graph.match.dataflow import data_inputs, downstream, upstream
-from squeeze_onnx.graph.match.operators import LAYER_NORMALIZATIONS, LOOKUP, MIXERS, int_attribute, op_of
+from squeeze_onnx.graph.match.operators import LAYER_NORMALIZATIONS, LOOKUP, int_attribute, mixes, op_of
 from squeeze_onnx.graph.match.projections import split_bias
 from squeeze_onnx.graph.rewrite.insertion import Inserter
 
@@ -218,4 +218,4 @@ def _replace(
 
 
 def _is_mixer(node: ir.Node) -> bool:
-    return op_of(node) in MIXERS
+    return mixes(node)

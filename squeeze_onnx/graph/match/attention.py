@@ -63,6 +63,9 @@ def _spelled_out(softmax: ir.Node, order: dict[ir.Node, int], stop: Stop) -> Ite
 
 def _factors(node: ir.Node) -> tuple[ir.Value, ...]:
     """Return the two activations that ``node`` multiplies, or nothing if it does something else."""
-    values = [node.inputs[index] for index in PRODUCTS.get(op_of(node), ())]
+    places = PRODUCTS.get(op_of(node), ())
+    if len(node.inputs) <= max(places, default=0):  # an Einsum of one operand permutes or sums its axes
+        return ()
+    values = [node.inputs[index] for index in places]
     factors = tuple(value for value in values if value is not None and not is_constant(value))
     return factors if len(factors) == 2 else ()

@@ -229,6 +229,16 @@ AXES_OPERANDS = {"Slice": 3, "ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1}
 _OTHER_MIXERS = frozenset({"Conv", "ConvTranspose", "If", "Loop", "Scan"})
 MIXERS = (WEIGHT_OPERATORS.keys() - {"Gather"}) | CLOSED_OPERATORS.keys() | ATTENTION_CORES | _OTHER_MIXERS
 
+
+def mixes(node: ir.Node) -> bool:
+    """Whether ``node`` mixes features, so that a walk that looks for the next weight ends there.
+
+    An Einsum of one operand permutes or sums axes.
+    """
+    op = op_of(node)
+    return op in MIXERS and not (op == "Einsum" and len(node.inputs) == 1)
+
+
 # Operators whose output depends on shapes only.
 _SHAPE_READERS = frozenset({"Shape", "Size"})
 # Operators whose first operand is data; the others are shapes, indices, bounds, scales.

@@ -25,10 +25,10 @@ from squeeze_onnx.graph.match.operators import (
     ADDITIONS,
     AXES_OPERANDS,
     BARE_PRODUCTS,
-    MIXERS,
     NONLINEARITIES,
     WEIGHT_OPERATORS,
     int_attribute,
+    mixes,
     op_of,
     rows_of,
 )
@@ -90,7 +90,7 @@ class _Placer:
     def is_mixer(self, node: ir.Node) -> bool:
         """Whether ``node`` mixes features, so that what lies beyond it belongs to another weight."""
         weight = self.weight_of.get(node)
-        return op_of(node) in MIXERS if weight is None else weight not in self.right_factor_of
+        return mixes(node) if weight is None else weight not in self.right_factor_of
 
     def ends_branch(self, node: ir.Node) -> bool:
         """Whether ``node`` is a mixer, or an addition to the residual stream."""

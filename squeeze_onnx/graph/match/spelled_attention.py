@@ -19,10 +19,10 @@ from squeeze_onnx.graph.match.dataflow import data_inputs, upstream
 from squeeze_onnx.graph.match.operators import (
     ADDITIONS,
     HEAD_LAYOUTS,
-    MIXERS,
     SCALINGS,
     SOFTMAXES,
     data_operands,
+    mixes,
     op_of,
 )
 from squeeze_onnx.graph.match.projections import Projection, projection_of
@@ -167,4 +167,4 @@ def _joined_heads(product: ir.Node) -> Iterator[ir.Value]:
 
 
 def _is_mixer(node: ir.Node) -> bool:
-    return op_of(node) in MIXERS
+    return mixes(node)
