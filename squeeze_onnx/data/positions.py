@@ -28,7 +28,7 @@ def mask_of_tokens(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
         return None
     if mask.ndim > 2:
         seen = mask > -1 if np.issubdtype(mask.dtype, np.floating) else mask > 0
-        mask = seen.reshape(len(mask), -1, mask.shape[-1]).any(axis=1).astype(np.int64)
+        mask = np.asarray(seen.reshape(len(mask), -1, mask.shape[-1]).any(axis=1), np.int64)
     read = next((arrays[name].shape[1] for name in TOKENS if name in arrays and arrays[name].ndim > 1), mask.shape[1])
     return mask[:, mask.shape[1] - read :] if read < mask.shape[1] else mask
 

@@ -103,7 +103,7 @@ def collect_fisher(
             for name, each in graph.uses.items():
                 seen = [_by_sequence(name, use, values, batch) for use in each]
                 if len({len(counted) for _, _, counted in seen}) > 1:  # text, and what is the same for all of it
-                    seen = [_as_one_sequence(*found) for found in seen]
+                    seen = [(_as_one_sequence(a), _as_one_sequence(b), _as_one_sequence(c)) for a, b, c in seen]
                 if seen:
                     sums[name].add(*(np.concatenate(parts, axis=1) for parts in zip(*seen, strict=True)))
     return {name: total.fisher() for name, total in sums.items()}
@@ -159,9 +159,9 @@ def _by_sequence(
     return met.astype(np.int64 if use.is_lookup else np.float64), exact, counted
 
 
-def _as_one_sequence(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return ``arrays`` (sequences, tokens, …) as if all tokens were of one sequence."""
-    return tuple(array.reshape(1, -1, *array.shape[2:]) for array in arrays)
+def _as_one_sequence(array: np.ndarray) -> np.ndarray:
+    """Return ``array`` (sequences, tokens, …) as if all tokens were of one sequence."""
+    return array.reshape(1, -1, *array.shape[2:])
 
 
 def _telling(batch: CalibrationBatch) -> list[int]:

@@ -192,7 +192,7 @@ class TestParameters:
         model = tiny_model(
             "g (float[B,3,4] x) => (float[B,3,4] y) { a = Add(x, table) b = Mul(a, cosines) t = Transpose(W) c = MatMul(b, t)"
             " k = Transpose<perm=[0,2,1]>(c) s = MatMul(c, k) m = Add(s, mask) p = Softmax(m) d = MatMul(p, c)"
-            " e = Mul(d, scale) part = Slice(long, from, to) f = Add(e, part) y = RotaryEmbedding<num_heads=1>(f, cos, sin) }",
+            " e = Mul(d, scale) part = Slice(long, start, end) f = Add(e, part) y = RotaryEmbedding<num_heads=1>(f, cos, sin) }",
             opset=23,
             table=random_weight(1, 3, 4),
             cosines=random_weight(3, 4),
@@ -200,7 +200,8 @@ class TestParameters:
             W=random_weight(4, 4),
             scale=random_weight(1, 1, 4),
             long=random_weight(9, 4),
-            **{"from": np.array([0]), "to": np.array([3])},
+            start=np.array([0]),
+            end=np.array([3]),
             cos=random_weight(1, 3, 2),
             sin=random_weight(1, 3, 2),
         )
