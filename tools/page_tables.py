@@ -14,6 +14,7 @@ from tools import (
     decomposition_tables,
     project_cost,
     quality_tables,
+    speed_tables,
     trust_tables,
 )
 from tools.bench_memory import markdown as memory_markdown
@@ -39,7 +40,15 @@ def of_kind(kind: str, *models: str) -> list[Row]:
 
 RESULTS, MACHINES = "docs/results.md", "docs/guides/many-machines.md"
 
+SPEED = (
+    Table("README.md", "speed", speed_tables.short, speed_tables.all_rows_of_speed),
+    Table(RESULTS, "speed", speed_tables.whole_tables, speed_tables.all_rows_of_speed),
+    Table(RESULTS, "speed-ways", speed_tables.ways, speed_tables.ways_rows),
+)
+"""They take a quiet machine: until there are rows, nothing stands between their markers."""
+
 TABLES = (
+    *(table for table in SPEED if list(table.rows())),
     Table("README.md", "headline", quality_tables.headline, quality_tables.headline_rows),
     Table("README.md", "ablation", bench_ablation.markdown, partial(of_kind, "ablation")),
     Table(RESULTS, "classes", quality_tables.classes, quality_tables.classes_rows),
