@@ -15,6 +15,7 @@ from squeeze_onnx.cli.tables import (
     latency_line,
     optimization_table,
     precision_line,
+    processors_line,
     size_table,
     skipped_table,
 )
@@ -33,6 +34,8 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
     yield f"{out}: {before} → {after}, method {report['method']}, in {took}"
     if report["precision"]["name"] != "fp32":
         yield precision_line(report["precision"])
+        if report["precision"]["processors"] is not None:
+            yield processors_line(report["precision"]["processors"])
         yield from report["precision"]["notes"]
     # What was not asked for is null, or not there.
     told = {

@@ -68,6 +68,7 @@ SECTIONS = {
         "--checkpoint-minutes",
         "--fuse",
         "--precision",
+        "--target-cpu",
     ),
 }
 """Titles and the options under them, all of them with ``--help-all``."""
@@ -229,6 +230,12 @@ optimize_options: Callable[[F], F] = apply(
         help="fp32; fp16; int8: integer products, ranges found as it runs; int8-static: ranges from the calibration data; "
         "int8-int4: int8, large tables in four bits; int4: the smallest file, at the speed of fp32 [default: that of the plan, "
         "or fp32].",
+    ),
+    click.option(
+        "--target-cpu",
+        metavar="NAME",
+        help="Processors that products of integers are right and fastest on: any, avx2, avx512, vnni, arm64, or this one's "
+        "[default: that of the plan, or any].",
     ),
     click.option("--force", is_flag=True, help="Replace OUT if it exists."),
     click.option(

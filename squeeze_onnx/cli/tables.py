@@ -113,6 +113,22 @@ def precision_line(precision: Report) -> str:
     return f"Precision: {len(precision['sites'])} weights in {precision['name']}{kept}{told}"
 
 
+def processors_line(processors: Report) -> str:
+    """Say on which processors the integer products of the model are right, and whether what was measured here holds there."""
+    count = len(processors["saturating"])
+    if not count:
+        return f"Integer products: right on {processors['right_on']}; what was measured here holds on all of them"
+    here = (
+        "this one is none of these: what was measured here holds on processors like it only"
+        if processors["saturates_here"]
+        else "what was measured here holds on these only"
+    )
+    return (
+        f"Integer products: {count} saturate elsewhere than on {processors['right_on']}; {here}. "
+        "--target-cpu any makes them right everywhere"
+    )
+
+
 def certificate_line(certificate: Report) -> str:
     """Say in a line how far the answers moved, and what bounds that."""
     if certificate["measured"] is None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.precision import PRECISIONS
+from squeeze_onnx.compress.precision import PRECISIONS, TARGETS, THIS
 from squeeze_onnx.compress.presets import PRESETS
 from squeeze_onnx.compress.selectors import NoiseModel, RankSelector, selector_of
 from squeeze_onnx.graph.fused.fusion import FUSIONS
@@ -110,6 +110,8 @@ class OptimizeConfig(AnalyzeConfig):
     ``decomposition`` names how singular triplets are found (`squeeze_onnx.spectral.decompositions.DECOMPOSITIONS`); ``rsi`` does
     ``power_iterations``, or as many as its ``tolerance`` asks for. ``rank_rule`` cuts each weight on its own instead of by a
     budget (`squeeze_onnx.compress.selectors.SELECTORS`).
+    ``target_cpu`` names the processors that products of integers are written for (`squeeze_onnx.compress.precision.TARGETS`, or
+    ``this``); None stands for those of the plan, all without one.
     """
 
     method: str = "auto"
@@ -135,6 +137,7 @@ class OptimizeConfig(AnalyzeConfig):
     power_iterations: int | None = None
     tolerance: float | None = None
     rank_rule: str | None = None
+    target_cpu: str | None = None
 
     @property
     def decomposing(self) -> DecompositionSettings:
@@ -172,6 +175,8 @@ class OptimizeConfig(AnalyzeConfig):
             _one_of("fuse", self.fuse, FUSIONS)
         if self.precision is not None:
             self._check_precision(self.precision)
+        if self.target_cpu is not None:
+            _one_of("target-cpu", self.target_cpu, [THIS, *TARGETS])
         if self.preset is not None:
             _one_of("preset", self.preset, PRESETS)
             if self.keep is not None:

@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import onnx_ir as ir
+
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.plan import Plan, PlannedPrecision
-from squeeze_onnx.compress.precision import PRECISIONS, Evidence, Precision
+from squeeze_onnx.compress.precision import EVERYWHERE, EXACT_ON, PRECISIONS, Evidence, Precision, TargetCpu, target_of
 from squeeze_onnx.compress.precision.measured import lower_measured
 from squeeze_onnx.compress.preparing import open_model
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.fused.fusion import FusionCounts, fuse_squeezed
 from squeeze_onnx.graph.io.model import OnnxModel, serialized_size
+from squeeze_onnx.graph.quantized.saturation import saturating_products
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.processor import int8_products_saturate
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.stopwatch import Stopwatch
 
@@ -42,6 +46,7 @@ def finish(
     """
     planned = planned_precision(plan, config)
     precision = _class_of(planned)()
+    target = target_of(planned.target_cpu)
     fused = None
     if config.fuse is not None:
         with clock.stage("fuse"):
@@ -51,21 +56,45 @@ def finish(
     before = serialized_size(model.ir)
     with clock.stage("precision"):
         decomposer = config.decomposing.decomposer()
-        evidence = Evidence(calibration, planned.kept, config.provider, track, decomposer)
+        evidence = Evidence(calibration, planned.kept, config.provider, track, decomposer, target)
         lowered = lower_measured(precision, model.ir, evidence)
-    plan = replace(plan, precision=PlannedPrecision(planned.name, tuple(site.name for site in lowered.kept)))
+    plan = replace(plan, precision=replace(planned, kept=tuple(site.name for site in lowered.kept)))
     size = {"before": before, "after": serialized_size(lowered.model)}
-    report = {"name": planned.name, "bytes": size, **lowered.to_json()}
+    processors = _processors(target, lowered.model) if precision.rounds_rows else None
+    report = {"name": planned.name, "bytes": size, **lowered.to_json(), "processors": processors}
     return Finished(OnnxModel(model.path, lowered.model), plan, fused, report)
 
 
 def planned_precision(plan: Plan | None, config: OptimizeConfig) -> PlannedPrecision:
-    """Return the precision that ``config`` asks for, or else that of ``plan``; what a plan keeps holds for its own only."""
+    """Return the precision that ``config`` asks for, or else that of ``plan``; what a plan keeps holds for its own only.
+
+    Raises OptionError for a precision or processors that are unknown, or processors that the precision does not depend on.
+    """
     planned = plan.precision if plan is not None else PlannedPrecision()
-    return planned if config.precision in (None, planned.name) else PlannedPrecision(str(config.precision))
+    if config.precision not in (None, planned.name):
+        planned = PlannedPrecision(str(config.precision), target_cpu=planned.target_cpu)
+    target = target_of(config.target_cpu or planned.target_cpu)
+    if config.target_cpu is not None and not _class_of(planned).rounds_rows:
+        rounded = ", ".join(name for name, precision in PRECISIONS.items() if precision.rounds_rows)
+        raise OptionError(
+            f"--target-cpu {config.target_cpu} is about products of integers, and {planned.name} has none; add --precision "
+            f"({rounded}), or leave it out"
+        )
+    return replace(planned, target_cpu=target.name)
 
 
 def _class_of(planned: PlannedPrecision) -> type[Precision]:
     if planned.name not in PRECISIONS:
         raise OptionError(f"the plan's precision {planned.name!r} is unknown; known are {', '.join(PRECISIONS)}")
     return PRECISIONS[planned.name]
+
+
+def _processors(target: TargetCpu, model: ir.Model) -> dict[str, Any]:
+    """Return what was aimed at, where the integer products of ``model`` are right, and which of them are not elsewhere."""
+    saturating = saturating_products(model)
+    return {
+        "target": target.name,
+        "right_on": EXACT_ON if saturating else EVERYWHERE,
+        "saturating": list(saturating),
+        "saturates_here": bool(saturating) and int8_products_saturate(),
+    }

@@ -71,14 +71,19 @@ _SITE_KEYS = tuple(field.name for field in fields(PlannedSite))
 
 @dataclass(frozen=True)
 class PlannedPrecision:
-    """What the squeezed weights are stored in, and the names of those ``kept`` in a higher precision (None: not chosen yet)."""
+    """What the squeezed weights are stored in, and the names of those ``kept`` in a higher precision (None: not chosen yet).
+
+    ``target_cpu`` names the processors that products of integers are written for (`squeeze_onnx.compress.precision.TARGETS`).
+    """
 
     name: str = "fp32"
     kept: tuple[str, ...] | None = None
+    target_cpu: str = "any"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``plan.json``."""
-        return {"name": self.name, "kept": None if self.kept is None else list(self.kept)}
+        kept = None if self.kept is None else list(self.kept)
+        return {"name": self.name, "kept": kept, "target_cpu": self.target_cpu}
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,10 @@ def _read_precision(path: Path, entry: Any) -> PlannedPrecision:
     listed = kept is None or (isinstance(kept, list) and all(isinstance(name, str) for name in kept))
     if not (named and listed):
         raise OptionError(f'the plan {path}: "precision" is {entry!r}, not a "name" and null or names under "kept"')
-    return PlannedPrecision(entry["name"], None if kept is None else tuple(kept))
+    target = entry.get("target_cpu", PlannedPrecision.target_cpu)
+    if not isinstance(target, str):
+        raise OptionError(f'the plan {path}: "target_cpu" is {target!r}, not the name of one')
+    return PlannedPrecision(entry["name"], None if kept is None else tuple(kept), target)
 
 
 def _read_skipped(path: Path, index: int, entry: Any) -> dict[str, str]:

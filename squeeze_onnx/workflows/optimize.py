@@ -17,7 +17,7 @@ from squeeze_onnx.compress.calibration_source import (
 from squeeze_onnx.compress.certification import certificate_of
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.eligibility import choose_eligible, is_excluded
-from squeeze_onnx.compress.lowering import finish
+from squeeze_onnx.compress.lowering import finish, planned_precision
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.objectives import latency_report
 from squeeze_onnx.compress.plan import Plan, read_plan
@@ -93,6 +93,7 @@ def optimize(
         check_cache(cache, out)
         if plan is not None:
             raise OptionError("--cache keeps what a new plan is made from; leave it out with --plan")
+    planned_precision(plan, config)  # refused before anything takes its time
     clock = Stopwatch()
     # Without data nothing is run, and a machine without onnxruntime will do.
     if calibration is not None or config.provider != "cpu":

@@ -14,6 +14,7 @@ from typing import Any
 from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_entry, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
+from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.preparing import open_model
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
@@ -111,6 +112,7 @@ def optimize_within(
         )
     if cache is not None:
         check_cache(cache, out)
+    planned_precision(None, config)
     resolve_provider(config.provider)
     looks = config.method == "auto" or METHODS[config.method].needs_calibration
     if not (looks or config.refit or config.precision not in (None, "fp32")):

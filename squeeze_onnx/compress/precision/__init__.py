@@ -8,6 +8,7 @@ from squeeze_onnx.compress.precision.fp16 import Float16
 from squeeze_onnx.compress.precision.fp32 import Float32
 from squeeze_onnx.compress.precision.int4 import Int4
 from squeeze_onnx.compress.precision.int8 import DynamicInt8, Int8Int4Tables, StaticInt8
+from squeeze_onnx.compress.precision.target_cpu import EVERYWHERE, EXACT_ON, TARGETS, THIS, TargetCpu, target_of
 
 PRECISIONS: dict[str, type[Precision]] = {
     precision.name: precision for precision in (Float32, Float16, DynamicInt8, StaticInt8, Int8Int4Tables, Int4)
@@ -15,7 +16,11 @@ PRECISIONS: dict[str, type[Precision]] = {
 """Name on the command line and in JSON → class."""
 
 __all__ = [
+    "EVERYWHERE",
+    "EXACT_ON",
     "PRECISIONS",
+    "TARGETS",
+    "THIS",
     "DynamicInt8",
     "Evidence",
     "Float16",
@@ -26,4 +31,6 @@ __all__ = [
     "Lowered",
     "Precision",
     "StaticInt8",
+    "TargetCpu",
+    "target_of",
 ]

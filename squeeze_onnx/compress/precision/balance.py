@@ -8,10 +8,11 @@ rounded and refitted, and that of least error counts, the factors as they came a
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from squeeze_onnx.compress.precision.rounding import round_columns
+from squeeze_onnx.compress.precision.rounding import ColumnRounding
 from squeeze_onnx.spectral.decompositions import Factors
 from squeeze_onnx.spectral.moments import Moments
 
@@ -28,17 +29,25 @@ RoundWeight = Callable[[np.ndarray], np.ndarray]
 """What becomes of a weight as it is stored."""
 
 
-def quantizable(factors: Factors, moments: Moments, round_left: RoundWeight = round_columns) -> Factors:
+@dataclass(frozen=True)
+class PairRounding:
+    """What becomes of the two factors of a pair."""
+
+    left: RoundWeight = ColumnRounding().round
+    right: RoundWeight = ColumnRounding().round
+
+
+def quantizable(factors: Factors, moments: Moments, rounding: PairRounding = PairRounding()) -> Factors:
     """Return the factors (in, r), (r, out) whose rounding keeps x L R best; neither is rounded yet.
 
-    ``moments`` are those of x. The right factor is fitted by `refit_right` to the left one as ``round_left`` leaves it, so the
+    ``moments`` are those of x. The right factor is fitted by `refit_right` to the left one as ``rounding`` leaves it, so the
     two belong together: whoever stores one stores the other.
     """
     candidates = [
-        Factors(each.left, refit_right(round_left(each.left), factors, moments))
+        Factors(each.left, refit_right(rounding.left(each.left), factors, moments))
         for each in _candidates(factors, moments)
     ]
-    return min(candidates, key=lambda each: rounding_error(each, factors, moments, round_left))
+    return min(candidates, key=lambda each: rounding_error(each, factors, moments, rounding))
 
 
 def refit_right(left: np.ndarray, target: Factors, moments: Moments) -> np.ndarray:
@@ -52,10 +61,13 @@ def refit_right(left: np.ndarray, target: Factors, moments: Moments) -> np.ndarr
 
 
 def rounding_error(
-    factors: Factors, target: Factors, moments: Moments, round_left: RoundWeight = round_columns
+    factors: Factors,
+    target: Factors,
+    moments: Moments,
+    rounding: PairRounding = PairRounding(),
 ) -> float:
     """Return the mean squared error of x L̂ R̂ against the target's, both factors and the product between them rounded."""
-    left, right = round_left(factors.left), round_columns(factors.right)
+    left, right = rounding.left(factors.left), rounding.right(factors.right)
     products = moments.weigh(left)
     missed = products @ right - moments.weigh(target.left) @ target.right
     step = RANGE * float(np.linalg.norm(products, axis=0).max()) / ACTIVATION_STEPS

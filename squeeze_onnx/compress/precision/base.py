@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import onnx_ir as ir
 
+from squeeze_onnx.compress.precision.target_cpu import ANY, TargetCpu
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
@@ -16,7 +17,7 @@ from squeeze_onnx.support.progress import Track, silent
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a choice may go by: calibration data, and what a plan has decided already.
+    """What a choice may go by: calibration data, what a plan has decided already, and the processors it is made for.
 
     ``kept`` are the names of sites (nodes for fp16) that a plan keeps in a higher precision; None lets them be chosen. What
     rounding loses is decomposed by ``decomposer``.
@@ -27,6 +28,7 @@ class Evidence:
     provider: str = "cpu"
     track: Track = silent
     decomposer: Decomposer = field(default_factory=Automatic)
+    target: TargetCpu = ANY
 
     @property
     def ranking(self) -> Sequence[CalibrationBatch]:
@@ -87,12 +89,14 @@ class Lowered:
 class Precision(Protocol):
     """A way to store and compute the weights of a squeezed model, called ``name`` on the command line.
 
-    ``weights_apart`` says that no weight may lie inside a fused operator, ``providers`` where such a model runs.
+    ``weights_apart`` says that no weight may lie inside a fused operator, ``providers`` where such a model runs,
+    ``rounds_rows`` whether products are those of integers, which have to be right on the processor.
     """
 
     name: ClassVar[str]
     weights_apart: ClassVar[bool]
     providers: ClassVar[tuple[str, ...]]
+    rounds_rows: ClassVar[bool]
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Return ``model``, whose graph may change on the way, in this precision. Raises OptionError if data is missing."""

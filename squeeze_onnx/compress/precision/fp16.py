@@ -34,6 +34,7 @@ class Float16:
     name: ClassVar[str] = "fp16"
     weights_apart: ClassVar[bool] = False
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    rounds_rows: ClassVar[bool] = False
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Convert ``model``, whose constants change on the way."""

@@ -15,6 +15,7 @@ class Float32:
     name: ClassVar[str] = "fp32"
     weights_apart: ClassVar[bool] = False
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    rounds_rows: ClassVar[bool] = False
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Return ``model``."""

@@ -65,6 +65,7 @@ class Int4:
     name: ClassVar[str] = "int4"
     weights_apart: ClassVar[bool] = True
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    rounds_rows: ClassVar[bool] = True
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Store every product and table of ``model``, whose graph changes, in few bits."""

@@ -1,33 +1,33 @@
-"""int8: weights with one scale a column, rows in uint8 with one scale for the tensor; the products are those of integers.
+"""int8: weights with one scale a column, rows in eight bits with one scale for the tensor; the products are those of integers.
 
 Factors are balanced, and the right one is fitted to the rounded left one (`precision.balance`); tables get a scale for each
-column, or four bits in blocks of a row (`precision.tables`); the products are written by onnxruntime's quantizer.
+column, or four bits in blocks of a row (`precision.tables`). How far a column reaches is chosen for the processors that the
+products are to be right on (`precision.target_cpu`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.compress.precision.balance import quantizable
+from squeeze_onnx.compress.precision.balance import PairRounding, RoundWeight, quantizable
 from squeeze_onnx.compress.precision.base import Evidence, Lowered
 from squeeze_onnx.compress.precision.excluded_operators import Group, choose_islands
-from squeeze_onnx.compress.precision.rounding import round_columns
+from squeeze_onnx.compress.precision.rounding import ColumnIntegers, ColumnRounding
+from squeeze_onnx.compress.precision.row_ranges import measure_row_ranges
 from squeeze_onnx.compress.precision.tables import EncodedTable, Int4Rows, Int8Columns, TableForm, fits_blocks
-from squeeze_onnx.compress.precision.through_files import through_files
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.fused.fused_layers import keep_sums_apart
 from squeeze_onnx.graph.match.factor_pairs import FactorPair, find_factor_pairs
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.graph.quantized.few_bits import is_lookup
+from squeeze_onnx.graph.quantized.integer_storage import DynamicProducts, ProductWriter, StaticProducts
 from squeeze_onnx.graph.rewrite.insertion import Inserter
 from squeeze_onnx.graph.rewrite.plain_weights import plain_weight_sites
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
-from squeeze_onnx.runtime.quantizers import quantize_int8, quantize_static_int8
 from squeeze_onnx.spectral.decompositions import Factors
 from squeeze_onnx.support.errors import ModelError, OptionError
 
@@ -37,7 +37,8 @@ _SCALES_ALONG_AN_AXIS = 13
 _LEAST_SHARE = 0.1
 """Of the entries of all tables: positions and token types hold less, so four bits gain nothing, and they are in every row."""
 
-_Tool = Callable[[Path, Path], None]
+_WriterOf = Callable[[ir.Model, Sequence[MatMulSite]], ProductWriter]
+"""Makes what writes the products of sites into a graph."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class DynamicInt8:
     name: ClassVar[str] = "int8"
     weights_apart: ClassVar[bool] = True
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
+    rounds_rows: ClassVar[bool] = True
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Quantize every product and table of ``model``, whose graph changes on the way, but for sites that hurt."""
@@ -60,6 +62,7 @@ class Int8Int4Tables:
     name: ClassVar[str] = "int8-int4"
     weights_apart: ClassVar[bool] = True
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
+    rounds_rows: ClassVar[bool] = True
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Quantize every product and table of ``model``, whose graph changes on the way, but for products that hurt."""
@@ -73,6 +76,7 @@ class StaticInt8:
     name: ClassVar[str] = "int8-static"
     weights_apart: ClassVar[bool] = True
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
+    rounds_rows: ClassVar[bool] = True
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Quantize as `DynamicInt8` does. Raises OptionError without calibration data."""
@@ -81,23 +85,21 @@ class StaticInt8:
                 f"--precision {self.name} takes ranges from data; give --calibration a text file, glue:TASK (with --data) or "
                 "an .npz, or use --precision int8"
             )
-        feeds = (batch.feeds for batch in evidence.batches)
-        return _lower(
-            model,
-            evidence,
-            lambda nodes: partial(quantize_static_int8, feeds=feeds, nodes=nodes),
-            self.name,
-        )
+        return _lower(model, evidence, partial(_static, evidence), self.name)
 
 
-def _dynamic(nodes: Sequence[str]) -> _Tool:
-    return partial(quantize_int8, nodes=nodes)
+def _dynamic(model: ir.Model, products: Sequence[MatMulSite]) -> ProductWriter:
+    return DynamicProducts(Inserter(model))
+
+
+def _static(evidence: Evidence, model: ir.Model, products: Sequence[MatMulSite]) -> ProductWriter:
+    return StaticProducts(Inserter(model), measure_row_ranges(model, products, evidence))
 
 
 def _lower(
     model: ir.Model,
     evidence: Evidence,
-    tool_for: Callable[[Sequence[str]], _Tool],
+    writer_of: _WriterOf,
     name: str,
     *,
     four_bit_tables: bool = False,
@@ -109,30 +111,28 @@ def _lower(
         )
     sites = plain_weight_sites(model)
     pairs = find_factor_pairs(sites)
+    rounding = ColumnRounding(fits_pairs=evidence.target.fits_pairs)
     forms = _table_forms(sites, four_bits=four_bit_tables)
-    weights = {site.name: read_weight(site) for site in sites} | _balanced(model, pairs, evidence, forms)
+    weights = {site.name: read_weight(site) for site in sites} | _balanced(model, pairs, evidence, forms, rounding)
     tables = {name: form.encode(weights[name]) for name, form in forms.items()}
-    rounded = {name: tables[name].decoded() if name in tables else round_columns(w) for name, w in weights.items()}
-    groups = _groups(sites, pairs)
-    islands = choose_islands(model, groups, rounded, evidence, round_rows=True)
+    products = {name: rounding.encode(weight) for name, weight in weights.items() if name not in tables}
+    rounded = {site.name: {**tables, **products}[site.name].decoded() for site in sites}
+    islands = choose_islands(model, _groups(sites, pairs), rounded, evidence, round_rows=True)
     kept = {site.name for site in islands.kept}
     lowered = tuple(site.name for site in sites if site.name not in kept)
-    products = [site for site in sites if site.name in lowered and site.name not in tables]
     rewriter = Rewriter(model)
-    # Tables too: the ranges that a quantizer takes from data are those behind what is stored.
-    for site in sites:
+    for site in sites:  # the ranges that are taken from data are those behind what is stored
         if site.name in lowered:
             rewriter.replace(site, rounded[site.name])
     keep_sums_apart(Inserter(model))
-    nodes = [str(node.name) for site in products for node in site.nodes]
-    quantized = through_files(model, tool_for(nodes), f"--precision {name}") if nodes else model
+    _store_products(model, {name: each for name, each in products.items() if name not in kept}, writer_of)
     stored: dict[str, EncodedTable] = {name: table for name, table in tables.items() if name not in kept}
     if four_bit_tables:  # a factor that stays is the one it was, as is the other of its pair
         whole = (site for site in sites if site.name in tables and site.name in kept)
         stored |= {site.name: Int8Columns().encode(read_weight(site)) for site in whole}
-    _store_tables(quantized, stored)
+    _store_tables(model, stored)
     return Lowered(
-        quantized,
+        model,
         lowered,
         tuple(
             replace(site, reason=f"eight bits: {site.reason}") if site.name in stored else site for site in islands.kept
@@ -144,7 +144,11 @@ def _lower(
 
 
 def _balanced(
-    model: ir.Model, pairs: Sequence[FactorPair], evidence: Evidence, forms: Mapping[str, TableForm]
+    model: ir.Model,
+    pairs: Sequence[FactorPair],
+    evidence: Evidence,
+    forms: Mapping[str, TableForm],
+    rounding: ColumnRounding,
 ) -> dict[str, np.ndarray]:
     """Return factors for every pair that quantize well, by site; a left one that is a table is rounded in its form."""
     moments = evidence.moments(model, [pair.left for pair in pairs])
@@ -152,8 +156,8 @@ def _balanced(
     for pair in pairs:
         factors = Factors(read_weight(pair.left), read_weight(pair.right))
         form = forms.get(pair.left.name)
-        round_left = round_columns if form is None else partial(_round_table, form)
-        balanced = quantizable(factors, moments[pair.left.name], round_left)
+        round_left: RoundWeight = rounding.round if form is None else partial(_round_table, form)
+        balanced = quantizable(factors, moments[pair.left.name], PairRounding(round_left, rounding.round))
         weights |= {pair.left.name: balanced.left, pair.right.name: balanced.right}
     return weights
 
@@ -177,8 +181,14 @@ def _round_table(form: TableForm, table: np.ndarray) -> np.ndarray:
     return form.encode(table).decoded()
 
 
+def _store_products(model: ir.Model, products: Mapping[str, ColumnIntegers], writer_of: _WriterOf) -> None:
+    sites = [site for site in find_sites(model).sites if site.name in products]
+    writer = writer_of(model, sites)
+    for site in sites:
+        writer.store(site, products[site.name].integers, products[site.name].scales)
+
+
 def _store_tables(model: ir.Model, tables: Mapping[str, EncodedTable]) -> None:
-    """Store tables, by site: after the products, whose quantizer misreads what a table decodes to."""
     inserter = Inserter(model)
     for site in find_sites(model).sites:
         if site.name in tables:

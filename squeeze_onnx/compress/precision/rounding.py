@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from squeeze_onnx.graph.quantized.few_bits import PackedBlocks
+from squeeze_onnx.graph.quantized.saturation import PAIR_LIMIT, largest_pairs
 
 INT8_LEVELS = 127
 """The largest integer of symmetric int8."""
@@ -13,18 +14,63 @@ CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8)
 """Shares of a block's largest entry that may become its largest integer: clipping one entry can serve all others."""
 
 
-def round_columns(weight: np.ndarray) -> np.ndarray:
-    """Return what int8 with one scale a column makes of ``weight`` (in, out): the rounding of onnxruntime, idempotent."""
-    scale = column_scales(weight)
-    rounded: np.ndarray = np.rint(weight / scale).clip(-INT8_LEVELS, INT8_LEVELS) * scale
-    return rounded
+@dataclass(frozen=True, eq=False)
+class ColumnIntegers:
+    """int8 ``integers`` (in, out), from −127 to 127, with one of the float32 ``scales`` (out,) for each column."""
+
+    integers: np.ndarray
+    scales: np.ndarray
+
+    def decoded(self) -> np.ndarray:
+        """Return the matrix (in, out) that the integers stand for, in float64."""
+        matrix: np.ndarray = self.integers * self.scales.astype(np.float64)
+        return matrix
 
 
-def column_scales(weight: np.ndarray) -> np.ndarray:
-    """Return the step of each column, (out,); 1 for a column of zeros."""
-    largest = np.abs(weight).max(axis=0)
-    scales: np.ndarray = np.where(largest > 0, largest / INT8_LEVELS, 1.0)
-    return scales
+@dataclass(frozen=True)
+class ColumnRounding:
+    """Rounding to int8 with one scale for each column.
+
+    With ``fits_pairs`` neighbours in a column are small enough for processors that add up their products in 16 bits
+    (`squeeze_onnx.graph.quantized.saturation`): the scale is the least at which all pairs are.
+    """
+
+    fits_pairs: bool = False
+
+    def encode(self, weight: np.ndarray) -> ColumnIntegers:
+        """Round ``weight`` (in, out)."""
+        # The scale is stored in float32, so the integers are those of the stored one.
+        scales = self._scales(weight).astype(np.float32)
+        integers = np.rint(weight / scales).clip(-INT8_LEVELS, INT8_LEVELS).astype(np.int8)
+        if self.fits_pairs:
+            _fit_pairs(integers, weight / scales)
+        return ColumnIntegers(integers, scales)
+
+    def round(self, weight: np.ndarray) -> np.ndarray:
+        """Return what the integers stand for."""
+        return self.encode(weight).decoded()
+
+    def _scales(self, weight: np.ndarray) -> np.ndarray:
+        """Return the step of each column, (out,); 1 for a column of zeros."""
+        scales = np.abs(weight).max(axis=0) / INT8_LEVELS
+        if self.fits_pairs:
+            scales = np.maximum(scales, largest_pairs(weight) / PAIR_LIMIT)
+        # What float32 cannot hold as a normal number is as good as zero.
+        usable: np.ndarray = np.where(scales > np.finfo(np.float32).tiny, scales, 1.0)
+        return usable
+
+
+def _fit_pairs(integers: np.ndarray, exact: np.ndarray) -> None:
+    """Take 1 off one of two neighbours, the one that was rounded up the most, where rounding made their sum one too large."""
+    rows = len(integers) // 2 * 2
+    pairs = integers[:rows].reshape(-1, 2, integers.shape[1])
+    wanted = exact[:rows].reshape(pairs.shape)
+    same_sign = np.sign(pairs[:, 0]) * np.sign(pairs[:, 1]) > 0
+    over = same_sign & (np.abs(pairs.astype(np.int16)).sum(axis=1) > PAIR_LIMIT)
+    gained = np.abs(pairs) - np.abs(wanted)
+    first = over & (gained[:, 0] >= gained[:, 1])
+    for index, chosen in enumerate((first, over & ~first)):
+        pairs[:, index] -= np.where(chosen, np.sign(pairs[:, index]), 0).astype(np.int8)
 
 
 @dataclass(frozen=True)

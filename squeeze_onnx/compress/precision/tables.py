@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from squeeze_onnx.compress.precision.rounding import INT8_LEVELS, Blocks, column_scales, round_blocks
+from squeeze_onnx.compress.precision.rounding import Blocks, ColumnIntegers, ColumnRounding, round_blocks
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.quantized.few_bits import store_block_table, store_int8_table
 from squeeze_onnx.graph.rewrite.insertion import Inserter
@@ -36,19 +36,17 @@ class TableForm(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ColumnTable:
-    """Integers (rows, columns) with a scale for each column (columns,), in plain ONNX."""
+    """Integers with a scale for each column, in plain ONNX."""
 
-    integers: np.ndarray
-    scales: np.ndarray
+    columns: ColumnIntegers
 
     def decoded(self) -> np.ndarray:
         """Return the table that the integers stand for."""
-        table: np.ndarray = self.integers * self.scales.astype(np.float64)
-        return table
+        return self.columns.decoded()
 
     def store(self, inserter: Inserter, site: MatMulSite) -> None:
         """Store integers and scales."""
-        store_int8_table(inserter, site, self.integers, self.scales)
+        store_int8_table(inserter, site, self.columns.integers, self.columns.scales)
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,7 @@ class Int8Columns:
 
     def encode(self, table: np.ndarray) -> ColumnTable:
         """Round each column of ``table`` to its own scale."""
-        scales = column_scales(table).astype(np.float32)
-        integers = np.rint(table / scales).clip(-INT8_LEVELS, INT8_LEVELS).astype(np.int8)
-        return ColumnTable(integers, scales)
+        return ColumnTable(ColumnRounding().encode(table))
 
 
 @dataclass(frozen=True)

@@ -16,23 +16,40 @@ def computed_values(graph: ir.Graph) -> list[ir.Value]:
 def returning_magnitudes(model: ir.Model, values: Sequence[str]) -> ir.Model:
     """Return a copy of ``model`` whose outputs are max |v|, of shape (), of each of the float ``values``, by name."""
     copy = model.clone()
-    inserter = Inserter(copy)
-    known = {value.name: value for value in computed_values(copy.graph)}
-    last = copy.graph[-1]
-    outputs = []
-    for name in values:
-        magnitude = inserter.node("Abs", [known[name]], before=last)
-        absolute = magnitude.producer()
-        largest = inserter.node("ReduceMax", [magnitude], before=last, keepdims=0)
-        reduce = largest.producer()
-        assert absolute is not None
-        assert reduce is not None
-        for node in (absolute, reduce):
-            copy.graph.remove(node)
-            copy.graph.append(node)
-        outputs.append(largest)
-    copy.graph.outputs[:] = outputs
+    end = _End(copy)
+    copy.graph.outputs[:] = [end.node("ReduceMax", end.node("Abs", end.value(name)), keepdims=0) for name in values]
     return copy
+
+
+def returning_extremes(model: ir.Model, values: Sequence[str]) -> ir.Model:
+    """Return a copy of ``model`` whose outputs are min v of each of the float ``values``, by name, then max v, of shape ()."""
+    copy = model.clone()
+    end = _End(copy)
+    copy.graph.outputs[:] = [
+        end.node(op, end.value(name), keepdims=0) for op in ("ReduceMin", "ReduceMax") for name in values
+    ]
+    return copy
+
+
+class _End:
+    """Appends nodes to a graph."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._graph = model.graph
+        self._inserter = Inserter(model)
+        self._values = {value.name: value for value in (*model.graph.inputs, *computed_values(model.graph))}
+        self._last = model.graph[-1]
+
+    def value(self, name: str) -> ir.Value:
+        return self._values[name]
+
+    def node(self, op: str, operand: ir.Value, **attributes: int) -> ir.Value:
+        result = self._inserter.node(op, [operand], before=self._last, **attributes)
+        node = result.producer()
+        assert node is not None
+        self._graph.remove(node)
+        self._graph.append(node)
+        return result
 
 
 def limit_constants(model: ir.Model, largest: float) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from squeeze_onnx.compress.precision.balance import _candidates, quantizable, refit_right, rounding_error
-from squeeze_onnx.compress.precision.rounding import round_columns
+from squeeze_onnx.compress.precision.rounding import ColumnRounding
 from squeeze_onnx.spectral.decompositions import Factors
 from squeeze_onnx.spectral.moments import SecondMoment
 
@@ -37,7 +37,7 @@ def test_rounding_then_loses_no_more_than_refitting_the_factors_as_they_are(
     given_case: tuple[Factors, SecondMoment],
 ) -> None:
     factors, moments = given_case
-    left = round_columns(factors.left)
+    left = ColumnRounding().round(factors.left)
     plain = rounding_error(Factors(left, refit_right(left, factors, moments)), factors, moments)
     assert rounding_error(quantizable(factors, moments), factors, moments) <= plain * (1 + 1e-9)
 
@@ -53,7 +53,7 @@ def test_channels_of_very_different_width_round_far_better_balanced() -> None:
 @given(cases)
 def test_the_right_factor_makes_up_for_the_rounded_left_one(given_case: tuple[Factors, SecondMoment]) -> None:
     factors, moments = given_case
-    left = round_columns(factors.left)
+    left = ColumnRounding().round(factors.left)
     refitted = refit_right(left, factors, moments)
 
     def error(right: np.ndarray) -> float:

@@ -68,7 +68,7 @@ class TestAFaultInWhatIsWritten:
 
     def test_in_the_integers_of_a_table(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def store(self: ColumnTable, inserter: Inserter, site: MatMulSite) -> None:
-            store_int8_table(inserter, site, np.roll(self.integers, 1, axis=1), self.scales)
+            store_int8_table(inserter, site, np.roll(self.columns.integers, 1, axis=1), self.columns.scales)
 
         monkeypatch.setattr(ColumnTable, "store", store)
         lowered = lower_measured(PRECISIONS["int8"](), factored_table(8), EVIDENCE)
@@ -83,6 +83,7 @@ def test_outputs_that_become_nan_are_an_error() -> None:
         name: ClassVar[str] = "int8"
         weights_apart: ClassVar[bool] = True
         providers: ClassVar[tuple[str, ...]] = ("cpu",)
+        rounds_rows: ClassVar[bool] = True
 
         def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
             return Lowered(block(head=np.full((4, 48), np.nan)))
