@@ -116,7 +116,8 @@ def _lower(
     weights = {site.name: read_weight(site) for site in sites} | _balanced(model, pairs, evidence, forms, rounding)
     tables = {name: form.encode(weights[name]) for name, form in forms.items()}
     products = {name: rounding.encode(weight) for name, weight in weights.items() if name not in tables}
-    rounded = {site.name: {**tables, **products}[site.name].decoded() for site in sites}
+    rounded = {name: each.decoded() for name, each in tables.items()}
+    rounded |= {name: each.decoded() for name, each in products.items()}
     islands = choose_islands(model, _groups(sites, pairs), rounded, evidence, round_rows=True)
     kept = {site.name for site in islands.kept}
     lowered = tuple(site.name for site in sites if site.name not in kept)
