@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from squeeze_onnx.compress.precision.rounding import ColumnIntegers
 from squeeze_onnx.compress.precision.tables import ColumnTable, Int8Columns
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.quantized.few_bits import store_int8_table
@@ -52,7 +53,8 @@ def test_a_table_that_its_other_factor_was_not_fitted_to_drifts(
     world: Path, sound: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def store(self: ColumnTable, inserter: Inserter, site: MatMulSite) -> None:
-        store_int8_table(inserter, site, self.integers, np.ones_like(self.scales) * self.scales.mean())
+        columns = self.columns
+        store_int8_table(inserter, site, columns.integers, np.ones_like(columns.scales) * columns.scales.mean())
 
     monkeypatch.setattr(ColumnTable, "store", store)
     assert found(world, sound)
@@ -61,7 +63,7 @@ def test_a_table_that_its_other_factor_was_not_fitted_to_drifts(
 def test_a_table_of_fewer_levels_drifts(world: Path, sound: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     def encode(self: Int8Columns, table: np.ndarray) -> ColumnTable:
         scales = (np.abs(table).max(axis=0) / 3).astype(np.float32)
-        return ColumnTable(np.rint(table / scales).clip(-1, 1).astype(np.int8), scales)
+        return ColumnTable(ColumnIntegers(np.rint(table / scales).clip(-1, 1).astype(np.int8), scales))
 
     monkeypatch.setattr(Int8Columns, "encode", encode)
     assert found(world, sound)
