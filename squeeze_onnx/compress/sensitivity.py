@@ -20,6 +20,7 @@ from squeeze_onnx.compress.spectra import SiteSpectra, SiteView
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
 from squeeze_onnx.graph.io.model import save_model
+from squeeze_onnx.graph.match.counted_outputs import counted_outputs
 from squeeze_onnx.graph.match.operators import rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.perturbation import perturbable
@@ -84,6 +85,8 @@ class Prober:
     def damage(self, site: str, change: np.ndarray) -> float:
         """Return the damage (see `DamageMeter`) if ``change`` (in, out) is added to the weight of ``site``."""
         start = self._starts[site]
+        if not start.part.outputs:  # all that counts comes before it
+            return 0.0
         if self._rest is None or self._rest.start is not start:
             self._rest = None  # one open at a time
             self._rest = _Rest(self._model, start, self._batches, self._provider, self._folder)
@@ -105,7 +108,7 @@ def _starts(model: ir.Model, sites: Sequence[MatMulSite]) -> Iterator[_Start]:
     def first(site: MatMulSite) -> int:
         return min(order[node] for node in site.nodes)
 
-    outputs = [str(value.name) for value in model.graph.outputs]
+    outputs = counted_outputs(model.graph)
     for _, layer in groupby(sorted(sites, key=first), key=lambda site: site.layer):
         group = tuple(layer)
         node = min(group[0].nodes, key=order.__getitem__)
@@ -153,7 +156,7 @@ class _Rest:
         ]
         still = {opened.inputs[site]: np.zeros((1, 1), dtype=dtype.numpy()) for site, dtype in opened.dtypes.items()}
         self._meter = DamageMeter(open_session(path, provider), read, still)
-        self._share = len(start.part.outputs) / len(model.graph.outputs)
+        self._share = len(start.part.outputs) / len(counted_outputs(model.graph))
 
     def damage(self, site: str, change: np.ndarray) -> float:
         """See `Prober.damage`; an output that does not lie behind the start does not move."""
