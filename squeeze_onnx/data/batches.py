@@ -23,6 +23,9 @@ class Batch:
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_CACHE_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_CACHE_NAMES = ("past", "cache")
+"""How exporters call the keys and values of earlier tokens."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,12 @@ class FeedBuilder:
     def for_inputs(cls, label: str, inputs: Sequence[ValueSpec], *, first_position: int = 0) -> "FeedBuilder":
         """Raise ModelError for an input of the model ``label`` that text does not determine, or one of an unexpected type."""
         for value in inputs:
+            if _is_cache(value):
+                continue
             if value.name not in _INPUTS:
-                raise ModelError(f"{label} has an input {value.name!r}; a text model is fed {', '.join(_INPUTS)} only")
+                raise ModelError(
+                    f"{label} has an input {value.name!r}; a text model is fed {', '.join(_INPUTS)} and an empty cache only"
+                )
             if value.type not in _DTYPES:
                 raise ModelError(f"{label}: input {value.name!r} is a {value.type}, not {' or '.join(_DTYPES)}")
         return cls(tuple(inputs), first_position)
@@ -56,7 +63,24 @@ class FeedBuilder:
         """Return the arrays to run the graph on."""
         positions = np.broadcast_to(self.first_position + np.arange(batch.ids.shape[1]), batch.ids.shape)
         arrays = dict(zip(_INPUTS, (batch.ids, batch.mask, batch.type_ids, positions), strict=True))
-        return {value.name: arrays[value.name].astype(_DTYPES[value.type]) for value in self.inputs}
+        return {
+            value.name: _empty_cache(value, len(batch.ids))
+            if _is_cache(value)
+            else arrays[value.name].astype(_DTYPES[value.type])
+            for value in self.inputs
+        }
+
+
+def _is_cache(value: ValueSpec) -> bool:
+    """Whether an input takes the keys or values of earlier tokens: (sequences, …, earlier tokens, …) of floats."""
+    named = any(word in value.name for word in _CACHE_NAMES)
+    return named and value.type in _CACHE_DTYPES and any(not isinstance(size, int) for size in value.shape[1:])
+
+
+def _empty_cache(value: ValueSpec, sequences: int) -> np.ndarray:
+    """Return the keys or values of no token at all."""
+    sizes = (size if isinstance(size, int) else 0 for size in value.shape[1:])
+    return np.zeros((sequences, *sizes), _CACHE_DTYPES[value.type])
 
 
 def make_batches(

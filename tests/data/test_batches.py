@@ -77,6 +77,23 @@ def test_only_what_the_graph_takes_is_fed() -> None:
     assert set(builder.feeds(batch)) == {"input_ids"}
 
 
+def test_a_cache_is_fed_empty() -> None:
+    cache = ValueSpec("past_key_values.0.key", "tensor(float)", ("batch", 2, "past", 8))
+    opened = Session(
+        "model.onnx", "cpu", (ValueSpec("input_ids", "tensor(int64)", ("batch", "tokens")), cache), (), None
+    )
+    [batch] = make_batches([sequence(3), sequence(2)], 2, pad_id=0)
+    feeds = FeedBuilder.for_session(opened).feeds(batch)
+    assert feeds["past_key_values.0.key"].shape == (2, 2, 0, 8)
+    assert feeds["past_key_values.0.key"].dtype == np.float32
+
+
+def test_a_cache_of_a_fixed_size_cannot_be_empty() -> None:
+    cache = ValueSpec("past_key_values.0.key", "tensor(float)", ("batch", 2, 16, 8))
+    with pytest.raises(ModelError, match=r"has an input 'past_key_values\.0\.key'"):
+        FeedBuilder.for_session(Session("model.onnx", "cpu", (cache,), (), None))
+
+
 def test_an_unknown_input_is_named() -> None:
     with pytest.raises(ModelError, match=r"model\.onnx has an input 'pixel_values'; .* input_ids, attention_mask"):
         FeedBuilder.for_session(session(("input_ids", "int64"), ("pixel_values", "float")))
