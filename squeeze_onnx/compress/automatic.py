@@ -7,11 +7,11 @@ import onnx_ir as ir
 from squeeze_onnx.compress.config import DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.heads import ClassLogits, Regression, TokenLogits
+from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, TokenLogits
 from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.match.sites import MatMulSite
-from squeeze_onnx.learning.gradients import is_differentiable
+from squeeze_onnx.learning.fisher import fisher_graph
 from squeeze_onnx.support.errors import ModelError, OptionError
 
 
@@ -23,6 +23,8 @@ def resolve_method(
     Raises OptionError if it does not heed the floors or the objective that were asked for.
     """
     method = _resolved(model, sites, config, calibration)
+    if config.method != "auto" and METHODS[method].fisher is not None and calibration:
+        check_gradients(model.ir, sites, calibration, head_of(model))  # told before anything is measured
     asked = {"floor": bool(config.floor), f"objective {config.objective}": config.objective != DEFAULT_OBJECTIVE}
     for option in (option for option, given in asked.items() if given and not METHODS[method].heeds_floors):
         heeding = ", ".join(name for name, known in METHODS.items() if known.heeds_floors)
@@ -41,27 +43,40 @@ def _resolved(
         return "squeeze"
     if not calibration:
         return "svd"
-    return "fisher" if _decides(model) and _has_gradients(model.ir, sites, calibration) else "whiten"
+    return "fisher" if _several(calibration) and _decides(model, sites, calibration) else "whiten"
 
 
-def _decides(model: OnnxModel) -> bool:
-    """Whether the answer is a class, of the text or of each token, or a score.
+def _several(calibration: Sequence[CalibrationBatch]) -> bool:
+    """Whether there is more than one text: gradients of one say little."""
+    return sum(batch.sequences for batch in calibration) > 1
 
-    Few directions of each output move it then, and gradients know which.
 
-    The text of an embedding is in all of them, and `whiten` does nearly as well there in two thirds of the time
-    (models/*/results/method.json).
+def _decides(model: OnnxModel, sites: Sequence[MatMulSite], calibration: Sequence[CalibrationBatch]) -> bool:
+    """Whether the answer is a class, of the text or of each token, or a score, and what ``sites`` return can be followed to it.
+
+    Few directions of each output move such an answer, and gradients know which. The text of an embedding is in all of them, and
+    `whiten` does nearly as well there in two thirds of the time (models/*/results/method.json).
+
+    Whatever keeps gradients from being taken is no error: `whiten` takes none.
     """
     try:
         head = head_of(model)
-    except ModelError:  # any model can be squeezed, but not all answer in a way that is known
+        if not isinstance(head, ClassLogits | TokenLogits | Regression):
+            return False
+        check_gradients(model.ir, sites, calibration, head)
+    except (ModelError, OptionError):
         return False
-    return isinstance(head, ClassLogits | TokenLogits | Regression)
+    return True
 
 
-def _has_gradients(model: ir.Model, sites: Sequence[MatMulSite], calibration: Sequence[CalibrationBatch]) -> bool:
-    """Whether `squeeze_onnx.learning` can follow what ``sites`` return to the answer, on a batch of more than one text."""
-    floats = all(site.weight.dtype == ir.DataType.FLOAT for site in sites)
-    several = any(all(min(array.shape) > 1 for array in batch.feeds.values()) for batch in calibration)
-    products = {str(node.outputs[0].name) for site in sites for node in site.nodes}
-    return floats and several and is_differentiable(model, products)
+def check_gradients(
+    model: ir.Model, sites: Sequence[MatMulSite], calibration: Sequence[CalibrationBatch], head: Head
+) -> None:
+    """Raise ModelError, which names the operator and the node, if what ``sites`` return cannot be followed to the answer."""
+    for site in sites:
+        if site.weight.dtype != ir.DataType.FLOAT:
+            raise ModelError(
+                f"{site.name} has a weight of type {site.weight.dtype.name}, and gradients are taken of FLOAT only: convert the "
+                "model first, or take --method whiten"
+            )
+    fisher_graph(model, sites, calibration, head)

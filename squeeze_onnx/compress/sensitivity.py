@@ -18,9 +18,9 @@ from squeeze_onnx.compress.allocators import Uniform
 from squeeze_onnx.compress.factoring import truncate_weighted
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
+from squeeze_onnx.evaluate.counted_outputs import counted_outputs
 from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
 from squeeze_onnx.graph.io.model import save_model
-from squeeze_onnx.graph.match.counted_outputs import counted_outputs
 from squeeze_onnx.graph.match.operators import rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.perturbation import perturbable

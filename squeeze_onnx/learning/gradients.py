@@ -80,17 +80,6 @@ def differentiate_by_values(
     return GradientGraph(copy, {}, {name: str(gradient.name) for name, gradient in found.items()})
 
 
-def is_differentiable(model: ir.Model, values: Collection[str]) -> bool:
-    """Whether there is a rule for every operator through which ``values`` inside ``model`` change its outputs."""
-    if model.graph.opset_imports.get("", 0) < OLDEST_OPSET:
-        return False
-    copy = _simplified(model)
-    sources = {output for node in copy.graph for output in node.outputs if output.name in values}
-    behind = varying_with(sources, copy.graph) - sources
-    passed = (node for node in copy.graph if not behind.isdisjoint(node.outputs))
-    return all(op_of(node) in RULES or has_body(node, copy.graph.opset_imports[""]) for node in passed)
-
-
 def _simplified(model: ir.Model) -> ir.Model:
     copy = model.clone()
     opset = copy.graph.opset_imports.get("", 0)

@@ -12,7 +12,7 @@ from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.survey import choose_sites
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import load_model
-from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.errors import ModelError, OptionError
 from tests.tiny_encoder import batch, encoder_model, write_model_folder
 
 DATA = (CalibrationBatch(batch(), None),)
@@ -75,6 +75,15 @@ def test_takes_no_gradient_of_an_operator_without_a_rule(resolve: Resolve) -> No
     logits.output[0] = "before"
     model.graph.node.append(onnx.helper.make_node("Atan", ["before"], ["logits"]))
     assert resolve(model) == "whiten"
+
+
+def test_of_an_operator_without_a_rule_says_so_if_gradients_are_asked_for(resolve: Resolve) -> None:
+    model = encoder_model(classifier=True)
+    logits = next(node for node in model.graph.node if "logits" in node.output)
+    logits.output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node("Atan", ["before"], ["logits"], name="bend"))
+    with pytest.raises(ModelError, match="Atan 'bend' has no rule of differentiation"):
+        resolve(model, OptimizeConfig(method="fisher"))
 
 
 def test_heeds_what_only_budgets_of_all_weights_can(resolve: Resolve) -> None:

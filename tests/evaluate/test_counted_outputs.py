@@ -2,7 +2,7 @@
 
 import pytest
 
-from squeeze_onnx.graph.match.counted_outputs import counted_outputs
+from squeeze_onnx.evaluate.counted_outputs import counted_outputs
 from tests.graph.tiny_graphs import tiny_model
 
 OUT = "float[B,T,4]"
