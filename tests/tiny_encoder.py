@@ -103,12 +103,12 @@ class _Builder:
             rows = self.normalize(self.node("Add", rows, self.feed_forward(rows, layer)))
         return rows
 
-    def classifier(self, rows: str) -> str:
+    def classifier(self, rows: str, classes: int) -> str:
         """Return logits: the first token, a pooler with tanh, and a Gemm that holds its weight transposed."""
         first = self.node("Gather", rows, self.constant(np.array(0)), axis=1)
         pooled = self.node("Tanh", self.linear(first, HIDDEN, HIDDEN, "pooler"))
-        weight = self.weight(CLASSES, HIDDEN, "classifier.weight")
-        bias = self.constant(np.zeros(CLASSES, self.dtype))
+        weight = self.weight(classes, HIDDEN, "classifier.weight")
+        bias = self.constant(np.zeros(classes, self.dtype))
         return self.node("Gemm", pooled, weight, bias, name="classifier", transB=1)
 
     def spans(self, rows: str) -> tuple[str, str]:
@@ -126,6 +126,7 @@ def encoder_model(
     reader: bool = False,
     dtype: type[np.floating[Any]] = np.float32,
     layers: int = LAYERS,
+    classes: int = CLASSES,
 ) -> onnx.ModelProto:
     """Return the encoder with output ``last_hidden_state``.
 
@@ -137,7 +138,7 @@ def encoder_model(
     shape: list[str | int] = ["batch", "tokens", HIDDEN]
     named = {rows: "last_hidden_state"}
     if classifier:
-        named, shape = {builder.classifier(rows): "logits"}, ["batch", CLASSES]
+        named, shape = {builder.classifier(rows, classes): "logits"}, ["batch", classes]
     if tagger:
         named, shape = {builder.linear(rows, HIDDEN, CLASSES, "tags"): "logits"}, ["batch", "tokens", CLASSES]
     if speaker:

@@ -20,7 +20,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.data.model_config import read_model_config
+from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.graph.io.model import load_model, save_model
 from squeeze_onnx.learning.gradients import GradientGraph, differentiate
@@ -50,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
 
     model = load_model(options.model)
-    head = choose_head(open_session(model.path), read_model_config(model.folder), None)
+    head = choose_head(open_session(model.path), read_settings(model.path), None)
     losses = imitation_losses(model.ir, head)
     attached = attach_losses(model.ir, losses)
     parameters = learnable_parameters(model.ir, [loss.value for loss in losses])

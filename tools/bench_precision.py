@@ -23,6 +23,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence
 from squeeze_onnx.data.companions import copy_companions
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.graph.fused.fusion import fuse
@@ -88,7 +89,7 @@ def build(folder: Path, hidden: int, layers: int, wanted: Sequence[str] = ()) ->
     def written(name: str, make: Callable[[Path], None]) -> tuple[str, Path]:
         target = folder / name.replace(" ", "-").replace(",", "")
         target.mkdir()
-        copy_companions(dense, target)
+        copy_companions(find_repository(dense), target)
         make(target / "model.onnx")
         return name, target
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from squeeze_onnx.data.companions import copy_companions
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.runtime.quantizers import quantize_int8
 from squeeze_onnx.support.processor import int8_products_saturate
 from tools.commands import score_values, scored
@@ -34,7 +35,7 @@ def main(glue: Path, models: Path, names: Sequence[str], recorder: Recorder) -> 
                 rival, saturates = Path(folder) / "rival", int8_products_saturate()
                 rival.mkdir()
                 quantize_int8(dense / "model.onnx", rival / "model.onnx", reduce_range=saturates)
-                copy_companions(dense, rival)
+                copy_companions(find_repository(dense), rival)
                 found = scored(dense, rival, task, glue)
                 values = {"reduce_range": saturates, **score_values(found), "size": found["size"]}
                 allowed = {**of_answers(values, DEV_ROWS[task]), "size.candidate_bytes": BYTES}

@@ -16,6 +16,7 @@ import click
 from squeeze_onnx import ValidateConfig, validate
 from squeeze_onnx.compress.squeezing import SqueezeResult
 from squeeze_onnx.data.companions import copy_companions
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.support.downloads import cache_folder
 from squeeze_onnx.support.errors import SqueezeError
@@ -197,7 +198,7 @@ def score(path: Path, result: SqueezeResult, task: str, glue: Path, threads: int
     """Hold what was made of the model at ``path`` against it, on the whole dev set."""
     with tempfile.TemporaryDirectory() as folder:
         save_model(result.model.ir, Path(folder) / "model.onnx")
-        copy_companions(path, Path(folder))
+        copy_companions(find_repository(path), Path(folder))
         scored = validate(
             path, folder, ValidateConfig(task=task, data=glue, latency_rounds=1, threads=threads)
         ).to_json()

@@ -19,6 +19,7 @@ import click
 from squeeze_onnx.compress.calibration_source import CalibrationConfig, load_calibration
 from squeeze_onnx.data.companions import copy_companions
 from squeeze_onnx.data.model_config import read_model_config
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.vocabulary import embedding_rows
 from squeeze_onnx.evaluate.timed_models import TimedModel
 from squeeze_onnx.graph.io.model import load_model
@@ -171,7 +172,7 @@ def _rival(kind: str, source: str) -> Callable[[Place, Path], str]:
         build_rival(kind, place.of(source) / "model.onnx", folder, feeds)
         if kind != "openvino":
             (folder / f"{kind}.onnx").rename(folder / "model.onnx")
-        copy_companions(place.dense, folder)
+        copy_companions(find_repository(place.dense), folder)
         return f"squeeze-onnx bench … --against {kind}"
 
     return make

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from squeeze_onnx.cli.console import readable_bytes, readable_seconds
+from squeeze_onnx.cli.reading_lines import embedding_lines
 from squeeze_onnx.cli.search_lines import search_verdict
 from squeeze_onnx.cli.tables import (
     certificate_line,
@@ -37,6 +38,7 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
         if report["precision"]["processors"] is not None:
             yield processors_line(report["precision"]["processors"])
         yield from report["precision"]["notes"]
+    yield from embedding_lines(report.get("embedding"))
     # What was not asked for is null, or not there.
     told = {
         "latency": latency_line,

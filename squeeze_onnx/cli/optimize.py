@@ -26,7 +26,7 @@ def optimize(
     task: str | None,
     data: str | None,
     calibration_rows: int | None,
-    max_tokens: int,
+    max_tokens: int | None,
     tokenizer: Path | None,
     checkpoint: Path | None,
     checkpoint_minutes: float,
@@ -40,11 +40,13 @@ def optimize(
 ) -> None:
     """Write to OUT a smaller MODEL: the weights truncated, their MatMuls rewritten as two thin ones.
 
-    MODEL is an .onnx file or a folder with model.onnx. OUT gets model.onnx, the tokenizer and configuration, plan.json,
-    report.json and report.html. Exit status 1 says that no smaller model passes --max-drop; then nothing is written.
+    MODEL is an .onnx file or a folder with model.onnx, there or in its subfolder onnx. OUT has the same layout: model.onnx,
+    tokenizer, configuration and what else a loader needs; and plan.json, report.json and report.html. Exit
+    status 1 says that no smaller model passes --max-drop; then nothing is written.
     """
     from squeeze_onnx.cli.data_lines import calibration_line
     from squeeze_onnx.cli.optimization_lines import optimization_lines
+    from squeeze_onnx.cli.reading_lines import repository_line
     from squeeze_onnx.cli.search_lines import grade_line
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json
     from squeeze_onnx.compress.calibration_source import TASK_PREFIX, CalibrationConfig
@@ -82,6 +84,8 @@ def optimize(
         "force": force,
     }
     console = output_console(quiet=quiet or str(json_path) == "-")
+    if (place := repository_line(model)) is not None:
+        console.print(place)
     if text is not None and (read := calibration_line(text)) is not None:
         console.print(read)
     with workers(scheduler, progress_track(quiet=quiet), out=out) as track:

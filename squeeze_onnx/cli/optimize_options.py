@@ -10,11 +10,13 @@ from squeeze_onnx.cli.options import (
     SCHEDULER,
     F,
     apply,
+    embedding_options,
     floors_by_role,
     fraction,
     number_or_word,
     reading_options,
     spectrum_options,
+    text_options,
 )
 from squeeze_onnx.compress.method_names import METHOD_HELP
 
@@ -53,6 +55,8 @@ SECTIONS = {
         "--calibration-rows",
         "--max-length",
         "--tokenizer",
+        "--pooling",
+        "--prompt",
         "--provider",
         "--cache",
     ),
@@ -150,8 +154,8 @@ optimize_options: Callable[[F], F] = apply(
         metavar="N",
         help="Sentences or pairs to calibrate on [default: 1024, with --distill or soco up to 8192].",
     ),
-    click.option("--max-length", "max_tokens", default=128, show_default=True, help="Tokens a sequence is cut to."),
-    click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one."),
+    text_options,
+    embedding_options,
     click.option(
         "--above-break-even",
         default="leave",

@@ -75,6 +75,33 @@ def floors_by_role(_: click.Context, __: click.Parameter, values: tuple[str, ...
     return floors
 
 
+text_options: Callable[[F], F] = apply(
+    click.option(
+        "--max-length",
+        "max_tokens",
+        type=int,
+        metavar="N",
+        help="Tokens a sequence is cut to [default: max_seq_length of sentence-transformers' files, or else 128].",
+    ),
+    click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one."),
+)
+"""How texts become tokens."""
+
+embedding_options: Callable[[F], F] = apply(
+    click.option(
+        "--pooling",
+        metavar="NAME",
+        help="How tokens become an embedding, where no 1_Pooling/config.json says it: cls, mean, max, mean_sqrt_len_tokens, "
+        "weightedmean, lasttoken, or several joined by + [default: mean].",
+    ),
+    click.option(
+        "--prompt",
+        metavar="TEXT",
+        help="What stands before every text, or its name in config_sentence_transformers.json [default: the default one there].",
+    ),
+)
+"""What an embedding is."""
+
 reading_options: Callable[[F], F] = apply(
     click.option(
         "--dequantize",

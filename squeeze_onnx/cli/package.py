@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 
 from squeeze_onnx.cli.console import output_console, readable_bytes, verbosity_options
-from squeeze_onnx.cli.options import PATH
+from squeeze_onnx.cli.options import PATH, embedding_options
 from squeeze_onnx.cli.sections import SectionedCommand
 
 SECTIONS = {
     "What is written": ("--output", "--force", "--target", "--form"),
     "What the manifest says": ("--licence", "--measured"),
-    "What is read": ("--tokenizer",),
+    "What is read": ("--tokenizer", "--pooling", "--prompt"),
 }
 
 
@@ -33,6 +33,7 @@ SECTIONS = {
     help="JSON of optimize, validate or bench on this model, for the manifest; may be given several times.",
 )
 @click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one.")
+@embedding_options
 @click.option("--force", is_flag=True, help="Replace BUNDLE if it exists.")
 @verbosity_options
 def package(
@@ -43,20 +44,30 @@ def package(
     licence: str | None,
     measured: tuple[Path, ...],
     tokenizer: Path | None,
+    pooling: str | None,
+    prompt: str | None,
     force: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
     """Pack MODEL for a device: ONNX and .ort with its required operators, tokenizer, manifest.json and run.py.
 
-    MODEL is an .onnx file or a folder with model.onnx; its precision stays what it is. run.py answers a text with onnxruntime,
+    MODEL is an .onnx file or a folder with one; its precision stays what it is. run.py answers a text with onnxruntime,
     tokenizers and numpy alone. Equal input gives equal bytes.
     """
     from squeeze_onnx.cli.bundle_tables import files_table
     from squeeze_onnx.workflows.packaging.bundle import PackageConfig
     from squeeze_onnx.workflows.packaging.bundle import package as run
 
-    config = PackageConfig(target=target, form=form, licence=licence, measured=measured, tokenizer=tokenizer)  # type: ignore[arg-type]
+    config = PackageConfig(
+        target=target,  # type: ignore[arg-type]
+        form=form,  # type: ignore[arg-type]
+        licence=licence,
+        measured=measured,
+        tokenizer=tokenizer,
+        pooling=pooling,
+        prompt=prompt,
+    )
     bundle = run(model, out, config, force=force)
     console = output_console(quiet=quiet)
     if verbose:

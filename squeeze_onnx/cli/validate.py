@@ -5,11 +5,20 @@ from pathlib import Path
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
-from squeeze_onnx.cli.options import JUNIT, PATH
+from squeeze_onnx.cli.options import JUNIT, PATH, embedding_options, text_options
 from squeeze_onnx.cli.sections import SectionedCommand
 
 SECTIONS = {
-    "What is asked": ("--task", "--data", "--limit", "--robustness", "--max-length", "--tokenizer"),
+    "What is asked": (
+        "--task",
+        "--data",
+        "--limit",
+        "--robustness",
+        "--max-length",
+        "--tokenizer",
+        "--pooling",
+        "--prompt",
+    ),
     "Gate": ("--max-drop", "--junit"),
     "What is written": ("--json", "--html"),
     "How it runs": ("--provider", "--batch-size", "--threads", "--tf32", "--seed"),
@@ -40,9 +49,9 @@ SECTIONS = {
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
 @click.option("--html", "html_path", type=PATH, metavar="FILE", help="Write a self-contained page.")
 @JUNIT
-@click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one, for both models.")
 @click.option("--batch-size", default=32, show_default=True, help="Sequences run at once.")
-@click.option("--max-length", "max_tokens", default=128, show_default=True, help="Tokens a sequence is cut to.")
+@text_options
+@embedding_options
 @click.option("--threads", type=int, metavar="N", help="Intra-op threads of onnxruntime.")
 @click.option(
     "--tf32/--no-tf32", default=True, show_default=True, help="On CUDA: multiply fp32 in TF32, as by default."
@@ -65,19 +74,21 @@ def validate(
     junit_path: Path | None,
     tokenizer: Path | None,
     batch_size: int,
-    max_tokens: int,
+    max_tokens: int | None,
     threads: int | None,
     tf32: bool,
     limit: int | None,
     robustness: bool,
     seed: int,
+    pooling: str | None,
+    prompt: str | None,
     quiet: bool,
     verbose: bool,
 ) -> None:
     """Score CANDIDATE against BASELINE with onnxruntime: task metrics, fidelity, latency, size.
 
-    Both are .onnx files or folders with model.onnx. Without --task only the likeness of their answers is measured. Exit
-    status 1 says that the gate (--max-drop) failed.
+    Both are .onnx files or folders with model.onnx, there or in a subfolder onnx. Without --task only the
+    likeness of their answers is measured. Exit status 1 says that the gate (--max-drop) failed.
     """
     from squeeze_onnx.cli.validation_tables import print_validation
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports, write_text
@@ -100,6 +111,8 @@ def validate(
         seed=seed,
         limit=limit,
         robustness=robustness,
+        pooling=pooling,
+        prompt=prompt,
     )
     if junit_path is not None and max_drop is None:
         raise OptionError("--junit tells of gates, and there is none; set one with --max-drop")

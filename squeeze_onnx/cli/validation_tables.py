@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from squeeze_onnx.cli.console import plain_table, readable_bytes
+from squeeze_onnx.cli.reading_lines import embedding_lines
 from squeeze_onnx.cli.robustness_tables import robustness_tables
 
 Report = Mapping[str, Any]
@@ -25,6 +26,12 @@ def print_validation(report: Report, console: Console, *, verbose: bool = False)
         f"Size: {readable_bytes(size['baseline_bytes'])} → {readable_bytes(size['candidate_bytes'])}, "
         f"{size['baseline_parameters'] / 1e6:.2f} M → {size['candidate_parameters'] / 1e6:.2f} M parameters"
     )
+    embeddings = report["embedding"]
+    lines = [list(embedding_lines(embeddings[side])) for side in ("baseline", "candidate")]
+    for line in lines[0]:
+        console.print(line)
+    for line in lines[1] if lines[1] != lines[0] else ():
+        console.print(f"Candidate: {line}")
     if verbose:
         data = report["data"]
         console.print(f"Tokens: {data['tokenizer']}, at most {data['max_tokens']} a sequence", style="dim")

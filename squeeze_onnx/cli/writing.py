@@ -8,16 +8,17 @@ from typing import Any
 
 import click
 
-from squeeze_onnx.data.companions import COMPANIONS
-from squeeze_onnx.graph.io.model import locate_model
+from squeeze_onnx.data.companions import companions
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.support.errors import OutputError
 from squeeze_onnx.support.staging import staged_file
 
 
 def refuse_overwriting_models(models: Iterable[Path], *targets: Path | None) -> None:
     """Raise OutputError if a report would replace a model that it is about, or its tokenizer or configuration."""
-    files = [locate_model(model) for model in models]
-    inputs = {os.path.realpath(path) for file in files for path in (file, *(file.parent / name for name in COMPANIONS))}
+    repositories = [find_repository(model) for model in models]
+    files = [each.root / name for each in repositories for name in (each.model, *companions(each))]
+    inputs = {os.path.realpath(path) for path in files}
     for target in targets:
         if target is not None and os.path.realpath(target) in inputs:
             raise OutputError(f"{target} belongs to the model: name another file for the report")

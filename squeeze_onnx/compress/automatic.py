@@ -8,7 +8,7 @@ from squeeze_onnx.compress.config import DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, TokenLogits
-from squeeze_onnx.evaluate.model_head import head_of
+from squeeze_onnx.evaluate.model_head import head_of, known_head_of
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.learning.fisher import fisher_graph
@@ -24,7 +24,7 @@ def resolve_method(
     """
     method = _resolved(model, sites, config, calibration)
     if config.method != "auto" and METHODS[method].fisher is not None and calibration:
-        check_gradients(model.ir, sites, calibration, head_of(model))  # told before anything is measured
+        check_gradients(model.ir, sites, calibration, head_of(model, config.asked))  # told before anything is measured
     asked = {"floor": bool(config.floor), f"objective {config.objective}": config.objective != DEFAULT_OBJECTIVE}
     for option in (option for option, given in asked.items() if given and not METHODS[method].heeds_floors):
         heeding = ", ".join(name for name, known in METHODS.items() if known.heeds_floors)
@@ -43,7 +43,7 @@ def _resolved(
         return "squeeze"
     if not calibration:
         return "svd"
-    return "fisher" if _several(calibration) and _decides(model, sites, calibration) else "whiten"
+    return "fisher" if _several(calibration) and _decides(model, sites, config, calibration) else "whiten"
 
 
 def _several(calibration: Sequence[CalibrationBatch]) -> bool:
@@ -51,7 +51,9 @@ def _several(calibration: Sequence[CalibrationBatch]) -> bool:
     return sum(batch.sequences for batch in calibration) > 1
 
 
-def _decides(model: OnnxModel, sites: Sequence[MatMulSite], calibration: Sequence[CalibrationBatch]) -> bool:
+def _decides(
+    model: OnnxModel, sites: Sequence[MatMulSite], config: OptimizeConfig, calibration: Sequence[CalibrationBatch]
+) -> bool:
     """Whether the answer is a class, of the text or of each token, or a score, and what ``sites`` return can be followed to it.
 
     Few directions of each output move such an answer, and gradients know which. The text of an embedding is in all of them, and
@@ -59,10 +61,10 @@ def _decides(model: OnnxModel, sites: Sequence[MatMulSite], calibration: Sequenc
 
     Whatever keeps gradients from being taken is no error: `whiten` takes none.
     """
+    head = known_head_of(model, config.asked)
+    if not isinstance(head, ClassLogits | TokenLogits | Regression):
+        return False
     try:
-        head = head_of(model)
-        if not isinstance(head, ClassLogits | TokenLogits | Regression):
-            return False
         check_gradients(model.ir, sites, calibration, head)
     except (ModelError, OptionError):
         return False

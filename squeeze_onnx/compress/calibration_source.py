@@ -15,8 +15,9 @@ from squeeze_onnx.compress.held_back import FEWEST, Calibration, hold_back_sampl
 from squeeze_onnx.data.batches import FeedBuilder, make_batches
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.columns import Columns
+from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
 from squeeze_onnx.data.glue import find_task
-from squeeze_onnx.data.model_config import ModelConfig, read_model_config
+from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.positions import mask_of_tokens
 from squeeze_onnx.data.readers import Texts, train_texts
 from squeeze_onnx.data.tables import open_table, read_texts
@@ -62,14 +63,15 @@ class CalibrationConfig:
 
     ``source`` is a file of texts, a sentence a line or a table (`squeeze_onnx.data.tables`) whose ``columns`` may be named,
     ``glue:TASK`` (the train split in ``data``) or an .npz of model inputs; ``rows`` is how many sentences or pairs are drawn from
-    it: None for `TO_CALIBRATE`, or `TO_IMITATE` where weights learn.
+    it: None for `TO_CALIBRATE`, or `TO_IMITATE` where weights learn. ``max_tokens`` is what a sequence is cut to (None: what the
+    files beside the model say, see `load_text_encoder`).
     """
 
     source: str
     data: str | Path | None = None
     rows: int | None = None
     batch_size: int = 16
-    max_tokens: int = DEFAULT_MAX_TOKENS
+    max_tokens: int | None = None
     tokenizer: Path | None = None
     seed: int = 0
     columns: str | None = None
@@ -113,6 +115,7 @@ def load_calibration(
     usual: Amount = TO_CALIBRATE,
     *,
     taken: Collection[str] = (),
+    asked: EmbeddingOptions = NOTHING_ASKED,
 ) -> Calibration:
     """Read ``config.source``, ``usual`` of it unless ``config.rows`` says it, and make batches for ``model``, shortest first.
 
@@ -123,7 +126,7 @@ def load_calibration(
     if _is_archive(config):
         return _saved_batches(Path(config.source), open_session(model.path), config.batch_size)
     rows, amount = _drawn_rows(config), config.amount(usual)
-    reader = _Reader.of(model, config)
+    reader = _Reader.of(model, config, asked)
     sequences = reader.sequences(rows[: amount.rows])[: amount.rows]
     encoded = reader.encoder.encode(sequences)
     room = len(amount.within_tokens(encoded))
@@ -166,13 +169,17 @@ def _is_archive(config: CalibrationConfig) -> bool:
 
 
 def text_batches(
-    model: OnnxModel, rows: Sequence[Texts], config: CalibrationConfig, usual: Amount = TO_CALIBRATE
+    model: OnnxModel,
+    rows: Sequence[Texts],
+    config: CalibrationConfig,
+    usual: Amount = TO_CALIBRATE,
+    asked: EmbeddingOptions = NOTHING_ASKED,
 ) -> tuple[CalibrationBatch, ...]:
     """Tokenize ``rows`` as the head of ``model`` reads them, pairs together or each text on its own; shortest batches first.
 
     Of a model whose answer is of no kind that is known, pairs are read together.
     """
-    reader, amount = _Reader.of(model, config), config.amount(usual)
+    reader, amount = _Reader.of(model, config, asked), config.amount(usual)
     return reader.batches(amount.within_tokens(reader.encoder.encode(reader.sequences(rows)[: amount.rows])))
 
 
@@ -187,10 +194,10 @@ class _Reader:
     batch_size: int
 
     @classmethod
-    def of(cls, model: OnnxModel, config: CalibrationConfig) -> Self:
+    def of(cls, model: OnnxModel, config: CalibrationConfig, asked: EmbeddingOptions) -> Self:
         """Open ``model`` and its tokenizer."""
         session = open_session(model.path)
-        settings = read_model_config(model.folder)
+        settings = read_settings(model.path, asked)
         feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
         encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)
         return cls(session, settings, feeder, encoder, config.batch_size)
@@ -200,12 +207,14 @@ class _Reader:
         try:
             return list(dict.fromkeys(choose_head(self.session, self.settings, None).sequences(rows)))
         except ModelError:
+            if self.settings.asked.pooling is not None:
+                raise
             return list(dict.fromkeys(rows))
 
     def batches(self, sequences: Sequence[TokenSequence]) -> tuple[CalibrationBatch, ...]:
         """Return ``sequences`` as the graph takes them."""
         may_pad = self.feeder.takes_mask
-        batches = make_batches(sequences, self.batch_size, pad_id=self.encoder.pad_id, may_pad=may_pad)
+        batches = make_batches(sequences, self.batch_size, padding=self.encoder.padding, may_pad=may_pad)
         return tuple(CalibrationBatch(self.feeder.feeds(batch), batch.mask) for batch in batches)
 
 

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.held_back import IN_SAMPLE, held_back_of, rows_of
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
 from squeeze_onnx.evaluate.answers import read_answers
 from squeeze_onnx.evaluate.certificate import Certificate
 from squeeze_onnx.evaluate.certifying import certify
@@ -21,6 +22,7 @@ def certificate_of(
     squeezed: ir.Model,
     calibration: Sequence[CalibrationBatch],
     *,
+    asked: EmbeddingOptions = NOTHING_ASKED,
     provider: str = "cpu",
     track: Track = silent,
 ) -> Certificate:
@@ -32,7 +34,7 @@ def certificate_of(
     held_back = held_back_of(calibration)
     batches, notes = (held_back, ()) if held_back else (calibration, (IN_SAMPLE,))
     try:
-        head = head_of(dense)
+        head = head_of(dense, asked)
     except ModelError as error:  # any model can be squeezed, but not all answer in a way that can be compared
         return Certificate(rows_of(batches), (f"Nothing was measured: {error}.",), held_back=bool(held_back))
     expected, found = (

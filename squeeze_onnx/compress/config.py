@@ -8,6 +8,7 @@ from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.precision import PRECISIONS, TARGETS, THIS
 from squeeze_onnx.compress.presets import PRESETS
 from squeeze_onnx.compress.selectors import NoiseModel, RankSelector, selector_of
+from squeeze_onnx.data.embedding_files import EmbeddingOptions
 from squeeze_onnx.graph.fused.fusion import FUSIONS
 from squeeze_onnx.graph.match.roles import Role
 from squeeze_onnx.spectral.decompositions import DecompositionSettings
@@ -112,6 +113,8 @@ class OptimizeConfig(AnalyzeConfig):
     budget (`squeeze_onnx.compress.selectors.SELECTORS`).
     ``target_cpu`` names the processors that products of integers are written for (`squeeze_onnx.compress.precision.TARGETS`, or
     ``this``); None stands for those of the plan, all without one.
+    ``pooling`` says how token embeddings become one where no file beside the model does, ``prompt`` what stands before every
+    text: itself, or its name in config_sentence_transformers.json.
     """
 
     method: str = "auto"
@@ -150,6 +153,14 @@ class OptimizeConfig(AnalyzeConfig):
         model = NoiseModel(NOISE_ESTIMATORS[self.noise](), self.probability)
         return None if self.rank_rule is None else selector_of(self.rank_rule, model)
 
+    pooling: str | None = None
+    prompt: str | None = None
+
+    @property
+    def asked(self) -> EmbeddingOptions:
+        """What is said here of how the model's output is read."""
+        return EmbeddingOptions(self.pooling, self.prompt)
+
     @property
     def sliced(self) -> tuple[str, ...]:
         """What may lose columns, as `squeeze_onnx.compress.slicing.KINDS` names it."""
@@ -161,6 +172,7 @@ class OptimizeConfig(AnalyzeConfig):
         _one_of("method", self.method, ["auto", *METHODS])
         _one_of("above-break-even", self.above_break_even, get_args(AboveBreakEven))
         self._check_distillation()
+        EmbeddingOptions(self.pooling, self.prompt)
         if self.keep is not None and not 0 < self.keep <= 1:
             raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
         for role, share in self.floor.items():

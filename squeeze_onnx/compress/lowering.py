@@ -12,6 +12,7 @@ from squeeze_onnx.compress.precision import EVERYWHERE, EXACT_ON, PRECISIONS, Ev
 from squeeze_onnx.compress.precision.measured import lower_measured
 from squeeze_onnx.compress.preparing import open_model
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.model_head import known_head_of
 from squeeze_onnx.graph.fused.fusion import FusionCounts, fuse_squeezed
 from squeeze_onnx.graph.io.model import OnnxModel, serialized_size
 from squeeze_onnx.graph.quantized.saturation import saturating_products
@@ -56,7 +57,8 @@ def finish(
     before = serialized_size(model.ir)
     with clock.stage("precision"):
         decomposer = config.decomposing.decomposer()
-        evidence = Evidence(calibration, planned.kept, config.provider, track, decomposer, target)
+        head = known_head_of(model, config.asked) if calibration else None
+        evidence = Evidence(calibration, planned.kept, config.provider, track, decomposer, target, head)
         lowered = lower_measured(precision, model.ir, evidence)
     plan = replace(plan, precision=replace(planned, kept=tuple(site.name for site in lowered.kept)))
     size = {"before": before, "after": serialized_size(lowered.model)}

@@ -6,6 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from squeeze_onnx.compress.config import AnalyzeConfig
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.quantized.dequantizing import dequantize
 from squeeze_onnx.graph.rewrite.rewriter import INITIALIZERS_OF_THEIR_OWN
@@ -13,7 +14,7 @@ from squeeze_onnx.graph.rewrite.rewriter import INITIALIZERS_OF_THEIR_OWN
 
 def open_model(path: str | Path, config: AnalyzeConfig) -> OnnxModel:
     """Load the model at ``path`` as ``config`` takes it. Raises ModelError."""
-    model = load_model(path)
+    model = load_model(find_repository(path).model_path)
     prepare(model.ir, config)
     return model
 

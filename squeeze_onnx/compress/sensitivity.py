@@ -19,6 +19,7 @@ from squeeze_onnx.compress.factoring import truncate_weighted
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.evaluate.counted_outputs import counted_outputs
+from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
 from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.graph.match.operators import rows_of
@@ -49,11 +50,18 @@ def probe_sensitivity(
 
 @contextmanager
 def open_prober(
-    model: ir.Model, sites: Sequence[MatMulSite], batches: Sequence[CalibrationBatch], provider: str = "cpu"
+    model: ir.Model,
+    sites: Sequence[MatMulSite],
+    batches: Sequence[CalibrationBatch],
+    provider: str = "cpu",
+    head: Head | None = None,
 ) -> Iterator["Prober"]:
-    """Make ready to disturb ``sites`` of ``model``, which stays as it is; a few of ``batches`` are enough."""
+    """Make ready to disturb ``sites`` of ``model``, which stays as it is; a few of ``batches`` are enough.
+
+    ``head`` says how the outputs are read, if it is known.
+    """
     with TemporaryDirectory() as folder:
-        yield Prober(model, sites, probe_batches(batches), provider, Path(folder))
+        yield Prober(model, sites, probe_batches(batches), provider, Path(folder), head=head)
 
 
 class Prober:
@@ -69,7 +77,10 @@ class Prober:
         batches: Sequence[CalibrationBatch],
         provider: str,
         folder: Path,
+        *,
+        head: Head | None = None,
     ) -> None:
+        self._head = head
         self._model = model
         self._provider = provider
         self._folder = folder
@@ -89,7 +100,7 @@ class Prober:
             return 0.0
         if self._rest is None or self._rest.start is not start:
             self._rest = None  # one open at a time
-            self._rest = _Rest(self._model, start, self._batches, self._provider, self._folder)
+            self._rest = _Rest(self._model, start, self._batches, self._provider, self._folder, head=self._head)
         return self._rest.damage(site, change)
 
 
@@ -143,6 +154,8 @@ class _Rest:
         batches: Sequence[CalibrationBatch],
         provider: str,
         folder: Path,
+        *,
+        head: Head | None,
     ) -> None:
         opened = perturbable(model, start.sites)
         types = {name: ir.DataType.from_numpy(batches[0].feeds[name].dtype) for name in start.part.inputs}
@@ -155,7 +168,7 @@ class _Rest:
             CalibrationBatch({name: batch.feeds[name] for name in start.part.inputs}, batch.mask) for batch in batches
         ]
         still = {opened.inputs[site]: np.zeros((1, 1), dtype=dtype.numpy()) for site, dtype in opened.dtypes.items()}
-        self._meter = DamageMeter(open_session(path, provider), read, still)
+        self._meter = DamageMeter(open_session(path, provider), read, still, head)
         self._share = len(start.part.outputs) / len(counted_outputs(model.graph))
 
     def damage(self, site: str, change: np.ndarray) -> float:

@@ -96,7 +96,9 @@ def squeeze(
         return result
     clock = Stopwatch()
     with clock.stage("certificate"):
-        certificate = certificate_of(dense, model.ir, calibration, provider=config.provider, track=track)
+        certificate = certificate_of(
+            dense, model.ir, calibration, asked=config.asked, provider=config.provider, track=track
+        )
     return replace(result, certificate=certificate, timing={**result.timing, **clock.seconds})
 
 
@@ -218,7 +220,7 @@ def distilled(
 ) -> SqueezeResult:
     """Let the squeezed model, whose weights change in place, learn to imitate the ``dense`` one for ``config.distill`` steps."""
     clock = Stopwatch()
-    head = head_of(result.model)
+    head = head_of(result.model, config.asked)
     with clock.stage("distillation"):
         outcome = distill(
             result.model.ir,

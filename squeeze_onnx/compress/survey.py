@@ -21,7 +21,7 @@ from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView, measure_spectra, measure_view, noise_distances
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
-from squeeze_onnx.evaluate.model_head import head_of
+from squeeze_onnx.evaluate.model_head import head_of, known_head_of
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.match.sites import MatMulSite, SkippedSite, find_sites
 from squeeze_onnx.learning.fisher import collect_fisher
@@ -91,16 +91,17 @@ def take_survey(
         sites, skipped = choose_sites(model, config, plan)
         method = plan.method if plan else resolve_method(model, sites, config, calibration)
     with clock.stage("calibration"):
-        moments = _moments(method, model, sites, calibration, provider=config.provider, track=track)
+        moments = _moments(method, model, sites, calibration, config=config, track=track)
     with clock.stage("fisher"):
-        fisher = _fisher(method, model, sites, calibration, seed=config.seed, provider=config.provider, track=track)
+        fisher = _fisher(method, model, sites, calibration, config=config, track=track)
     weighting_of = METHODS[method].weighting_of(moments, fisher)
     with clock.stage("blocks"):
         kinds = _kinds_to_slice(method, config, plan)
         blocks = measure_blocks(_sites_to_slice(sites, plan), Seen.of(moments, fisher), kinds, track)
     sharings: tuple[Sharing, ...] = ()
     if plan is None and METHODS[method].probes:
-        with clock.stage("sensitivity"), open_prober(model.ir, sites, calibration, config.provider) as prober:
+        head = known_head_of(model, config.asked)
+        with clock.stage("sensitivity"), open_prober(model.ir, sites, calibration, config.provider, head) as prober:
             spectra, blocks = _probe(prober, sites, blocks, weighting_of, config, track=track)
         if METHODS[method].fisher is None:  # one left factor is found in one metric of all outputs: that of the inputs
             with clock.stage("sharing"):
@@ -172,7 +173,7 @@ def _learn(
         with_floors(spectra, config.floor),
         weighting_of,
         text_to_learn_on(calibration, config),
-        losses=imitation_losses(model.ir, head_of(model), hidden_weight=HIDDEN_WEIGHT),
+        losses=imitation_losses(model.ir, head_of(model, config.asked), hidden_weight=HIDDEN_WEIGHT),
         keep=config.keep or DEFAULT_KEEP,
         config=SocoConfig(seed=config.seed),
         provider=config.provider,
@@ -223,7 +224,7 @@ def _moments(
     sites: Sequence[MatMulSite],
     calibration: Sequence[CalibrationBatch],
     *,
-    provider: str,
+    config: OptimizeConfig,
     track: Track,
 ) -> dict[str, Moments]:
     """Return what ``sites`` meet on ``calibration``, by name; nothing for a method that does not look at activations."""
@@ -233,7 +234,7 @@ def _moments(
         raise OptionError(
             f"--method {method} looks at activations; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
-    return collect_moments(model.ir, sites, calibration, provider=provider, track=track)
+    return collect_moments(model.ir, sites, calibration, provider=config.provider, track=track)
 
 
 def _fisher(
@@ -242,12 +243,20 @@ def _fisher(
     sites: Sequence[MatMulSite],
     calibration: Sequence[CalibrationBatch],
     *,
-    seed: int,
-    provider: str,
+    config: OptimizeConfig,
     track: Track,
 ) -> dict[str, Fisher]:
     """Return the Fisher information at ``sites``, by name; nothing for a method that does not look at gradients."""
     kind = METHODS[method].fisher
     if kind is None:
         return {}
-    return collect_fisher(model.ir, sites, calibration, head_of(model), kind, seed=seed, provider=provider, track=track)
+    return collect_fisher(
+        model.ir,
+        sites,
+        calibration,
+        head_of(model, config.asked),
+        kind,
+        seed=config.seed,
+        provider=config.provider,
+        track=track,
+    )

@@ -31,6 +31,8 @@ from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.compress.survey import Survey, choose_sites, take_survey
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.embedding_entry import embedding_entry
+from squeeze_onnx.evaluate.model_head import known_head_of
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.spectral.elimination import Elimination
@@ -134,14 +136,15 @@ def survey_key(model: OnnxModel, config: OptimizeConfig, calibration: Sequence[C
     """Return the SHA-256, in hexadecimal, of all that a survey is made from."""
     sites, _ = choose_sites(model, config)
     method = resolve_method(model, sites, config, calibration)
-    learns = METHODS[method].learns
+    learns, runs = METHODS[method].learns, METHODS[method].needs_calibration
     left_out = OF_THE_BUDGET - LEARNED_FOR if learns else OF_THE_BUDGET
     ingredients = {
         "format": FORMAT,
         "version": __version__,
         "model": dict(measure_size(model).sha256),
         "method": method,
-        "calibration": _digest(calibration if METHODS[method].needs_calibration else ()),
+        "calibration": _digest(calibration if runs else ()),
+        "embedding": embedding_entry(known_head_of(model, config.asked)) if runs else None,
         "learned on": _digest(text_to_learn_on(calibration, config)) if learns else None,
         "options": {name: value for name, value in config.to_json().items() if name not in left_out},
     }

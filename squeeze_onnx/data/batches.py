@@ -6,7 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
-from squeeze_onnx.data.tokenization import TokenSequence
+from squeeze_onnx.data.tokenization import Padding, TokenSequence
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.support.errors import ModelError
 
@@ -61,7 +61,8 @@ class FeedBuilder:
 
     def feeds(self, batch: Batch) -> dict[str, np.ndarray]:
         """Return the arrays to run the graph on."""
-        positions = np.broadcast_to(self.first_position + np.arange(batch.ids.shape[1]), batch.ids.shape)
+        before = np.argmax(batch.mask, axis=1)[:, np.newaxis]  # padding on the left
+        positions = self.first_position + np.maximum(np.arange(batch.ids.shape[1]) - before, 0)
         arrays = dict(zip(_INPUTS, (batch.ids, batch.mask, batch.type_ids, positions), strict=True))
         return {
             value.name: _empty_cache(value, len(batch.ids))
@@ -84,7 +85,7 @@ def _empty_cache(value: ValueSpec, sequences: int) -> np.ndarray:
 
 
 def make_batches(
-    sequences: Sequence[TokenSequence], batch_size: int, *, pad_id: int, may_pad: bool = True
+    sequences: Sequence[TokenSequence], batch_size: int, *, padding: Padding, may_pad: bool = True
 ) -> list[Batch]:
     """Put sequences of like length together, shortest first, at most ``batch_size`` at a time.
 
@@ -97,20 +98,21 @@ def make_batches(
     by_length = sorted(range(len(sequences)), key=length)
     groups = [by_length] if may_pad else [list(rows) for _, rows in groupby(by_length, key=length)]
     return [
-        _pad(group[start : start + batch_size], sequences, pad_id)
+        _pad(group[start : start + batch_size], sequences, padding)
         for group in groups
         for start in range(0, len(group), batch_size)
     ]
 
 
-def _pad(rows: Sequence[int], sequences: Sequence[TokenSequence], pad_id: int) -> Batch:
+def _pad(rows: Sequence[int], sequences: Sequence[TokenSequence], padding: Padding) -> Batch:
     shape = (len(rows), max(len(sequences[row]) for row in rows))
     batch = Batch(
-        np.array(rows), np.full(shape, pad_id, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        np.array(rows), np.full(shape, padding.token, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     )
     for index, row in enumerate(rows):
         length = len(sequences[row])
-        batch.ids[index, :length] = sequences[row].ids
-        batch.type_ids[index, :length] = sequences[row].type_ids
-        batch.mask[index, :length] = 1
+        place = slice(shape[1] - length, None) if padding.left else slice(length)
+        batch.ids[index, place] = sequences[row].ids
+        batch.type_ids[index, place] = sequences[row].type_ids
+        batch.mask[index, place] = 1
     return batch

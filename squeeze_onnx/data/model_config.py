@@ -1,11 +1,23 @@
-"""What config.json says about a model, as far as scoring it needs to know."""
+"""What the files beside a model say about it, as far as scoring it needs to know."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from squeeze_onnx.data.embedding import Activation, Embedding
+from squeeze_onnx.data.embedding_files import (
+    NOTHING_ASKED,
+    EmbeddingOptions,
+    parse_pooling,
+    read_activation,
+    read_embedding,
+    tells_of_embeddings,
+)
+from squeeze_onnx.data.json_files import read_json_object
+from squeeze_onnx.data.prompts import read_prompt
+from squeeze_onnx.data.repository import CONFIG_FILE, Repository, repository_of
+from squeeze_onnx.data.sentence_files import NO_LIMITS, TextLimits, read_sentence_config, read_text_limits
 from squeeze_onnx.support.errors import ModelError
 
 _POSITIONS_BEHIND_PADDING = frozenset(
@@ -19,7 +31,10 @@ class ModelConfig:
     """A model's config.json; None and empty where it says nothing (or there is no such file).
 
     ``labels`` are the class names by class number, ``max_tokens`` is the longest sequence that has positions, and
-    ``first_position`` the position of its first token.
+    ``first_position`` the position of its first token. ``score_activation`` is what a CrossEncoder puts its one logit through.
+
+    The rest is what sentence-transformers says: ``text_limits`` of the encoder, and ``repository``, whose further files are read
+    when a text's embedding is asked for (`embedding`), with what was ``asked`` on the command line.
     """
 
     path: Path | None = None
@@ -29,18 +44,57 @@ class ModelConfig:
     max_tokens: int | None = None
     first_position: int = 0
     pad_id: int | None = None
+    score_activation: Activation | None = None
+    text_limits: TextLimits = NO_LIMITS
+    repository: Repository | None = None
+    asked: EmbeddingOptions = NOTHING_ASKED
 
     @property
     def classifies_sequences(self) -> bool:
         """Say whether the model was saved with a class or regression head over whole sequences."""
         return any(name.endswith("ForSequenceClassification") for name in self.architectures)
 
+    @property
+    def tells_of_embeddings(self) -> bool:
+        """Say whether any file of sentence-transformers lies in the repository."""
+        return self.repository is not None and tells_of_embeddings(self.repository)
+
+    def embedding(self) -> Embedding:
+        """Read what the embedding of a text is; raises as `read_embedding` does. Without a repository it is assumed."""
+        if self.repository is None:
+            pooling = self.asked.pooling
+            return Embedding(parse_pooling(pooling), source="--pooling") if pooling else Embedding()
+        return read_embedding(self.repository, self.asked)
+
+    def prompt(self) -> str:
+        """Read the text that stands before every other; raises RepositoryError for a file that is malformed."""
+        return "" if self.repository is None else read_prompt(self.repository, self.asked.prompt).text
+
+
+def read_settings(model: Path, asked: EmbeddingOptions = NOTHING_ASKED) -> ModelConfig:
+    """Read what lies beside the .onnx file ``model``, wherever its repository has it.
+
+    Raises ModelError for a malformed config.json, RepositoryError for another file that is.
+    """
+    repository = repository_of(model)
+    path = repository.find(CONFIG_FILE)
+    config = ModelConfig() if path is None else _read(path)
+    return replace(
+        config,
+        score_activation=config.score_activation or _default_activation(repository),
+        text_limits=read_text_limits(repository),
+        repository=repository,
+        asked=asked,
+    )
+
 
 def read_model_config(folder: Path) -> ModelConfig:
     """Read ``folder/config.json``; without the file nothing is known. Raises ModelError if it is malformed."""
-    path = folder / "config.json"
-    if not path.exists():
-        return ModelConfig()
+    path = folder / CONFIG_FILE
+    return _read(path) if path.exists() else ModelConfig()
+
+
+def _read(path: Path) -> ModelConfig:
     values = read_json_object(path)
     pad_id = _optional_int(path, values, "pad_token_id")
     positions = _optional_int(path, values, "max_position_embeddings") or _optional_int(path, values, "n_positions")
@@ -55,18 +109,24 @@ def read_model_config(folder: Path) -> ModelConfig:
         max_tokens=None if positions is None else positions - first_position,
         first_position=first_position,
         pad_id=pad_id,
+        score_activation=_score_activation(path, values),
     )
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises ModelError if the file holds anything else."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is not a readable JSON file: {error}") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{path} is not a JSON object")
-    return values
+def _score_activation(path: Path, values: Mapping[str, Any]) -> Activation | None:
+    """Return what a CrossEncoder's config.json names, in the forms of versions 1 to 6; None for other models."""
+    section = values.get("sentence_transformers")
+    named = section.get("activation_fn") if isinstance(section, dict) else None
+    named = named or values.get("sbert_ce_default_activation_function")
+    return None if named is None else read_activation(path, named)
+
+
+def _default_activation(repository: Repository) -> Activation | None:
+    """Return that of a CrossEncoder whose config.json names none: what its own file names, or the sigmoid."""
+    config = read_sentence_config(repository)
+    if config.model_type != "CrossEncoder" or config.path is None:
+        return None
+    return Activation.SIGMOID if config.activation is None else read_activation(config.path, config.activation)
 
 
 def _optional_int(path: Path, values: Mapping[str, Any], key: str) -> int | None:

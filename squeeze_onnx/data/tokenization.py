@@ -1,6 +1,6 @@
 """Texts to token ids, with the model's own tokenizer.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from squeeze_onnx.data.model_config import ModelConfig, read_json_object
+from squeeze_onnx.data.model_config import ModelConfig
+from squeeze_onnx.data.tokenizer_files import TOKENIZER_FILE, content_of, load_tokenizer, lower_cased, read_settings
 from squeeze_onnx.support.errors import OptionError, TokenizerError
 
 DEFAULT_MAX_TOKENS = 128
@@ -26,14 +27,26 @@ class TokenSequence:
         return len(self.ids)
 
 
+@dataclass(frozen=True)
+class Padding:
+    """What fills up shorter sequences: the id of a token, behind them or to their ``left``."""
+
+    token: int
+    left: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class TextEncoder:
-    """A tokenizer that truncates to ``max_tokens``, special tokens included; ``pad_id`` fills up shorter sequences."""
+    """A tokenizer that truncates to ``max_tokens``, special tokens included, and how shorter sequences are filled up.
+
+    A ``changed`` tokenizer is not what the file ``path`` says by itself.
+    """
 
     path: Path
     tokenizer: Tokenizer
     max_tokens: int
-    pad_id: int
+    padding: Padding
+    changed: bool = False
 
     def encode(self, texts: Sequence[tuple[str, ...]]) -> tuple[TokenSequence, ...]:
         """Encode sentences (1-tuples) and pairs (2-tuples); the longer text of a pair is truncated first."""
@@ -57,31 +70,35 @@ class TextEncoder:
             )
 
 
-def load_text_encoder(source: Path, config: ModelConfig, *, max_tokens: int = DEFAULT_MAX_TOKENS) -> TextEncoder:
-    """Load ``source``, a tokenizer.json or the folder of one.
+def load_text_encoder(source: Path, config: ModelConfig, *, max_tokens: int | None = None) -> TextEncoder:
+    """Load ``source``, a tokenizer.json or the folder of a tokenizer.
 
-    ``max_tokens`` is lowered to what the model (``config``) and tokenizer_config.json can take. Raises TokenizerError
-    if the file is missing or broken, OptionError if ``max_tokens`` leaves no room for text.
+    Sequences are cut to ``max_tokens``, or if that is None to what the files of sentence-transformers say (``config``), or else
+    to `DEFAULT_MAX_TOKENS`; and to the positions of the model and what tokenizer_config.json says, which those files overrule.
+
+    Raises TokenizerError if the tokenizer is missing or broken, OptionError if ``max_tokens`` leaves no room for text.
     """
-    path = source / "tokenizer.json" if source.is_dir() else source
-    if not path.is_file():
-        raise TokenizerError(f"{path} does not exist; name a tokenizer.json, or the folder of one, with --tokenizer")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers has no exception class of its own
-        raise TokenizerError(f"{path} is not a tokenizer that `tokenizers` can read: {error}") from error
-    settings_path = path.with_name("tokenizer_config.json")
-    settings = read_json_object(settings_path) if settings_path.exists() else {}
-    limits = [max_tokens, config.max_tokens, settings.get("model_max_length")]
-    longest = int(min(limit for limit in limits if limit is not None))
+    tokenizer, path = load_tokenizer(source)
+    settings = read_settings(path.parent)
+    limits = config.text_limits
+    wanted = (limits.max_tokens or DEFAULT_MAX_TOKENS) if max_tokens is None else max_tokens
+    bounds = [wanted, config.max_tokens, None if limits.max_tokens else settings.get("model_max_length")]
+    longest = int(min(bound for bound in bounds if bound is not None))
     special = tokenizer.num_special_tokens_to_add(is_pair=True)
     if longest <= special + 1:
         raise OptionError(f"--max-length {longest} leaves no room for two texts beside {special} special tokens")
-    pad_id = _pad_id(tokenizer, config, settings)
+    padding = Padding(_pad_id(tokenizer, config, settings), left=_side(settings, "padding_side") == "left")
+    changed = path.name != TOKENIZER_FILE and path.suffix != ".json"
+    if limits.lower_case:
+        changed |= lower_cased(tokenizer)
     # The file may ask for padding to a fixed length and for a truncation of its own.
     tokenizer.no_padding()
-    tokenizer.enable_truncation(longest, strategy="longest_first")
-    return TextEncoder(path, tokenizer, longest, pad_id)
+    tokenizer.enable_truncation(longest, strategy="longest_first", direction=_side(settings, "truncation_side"))
+    return TextEncoder(path, tokenizer, longest, padding, changed)
+
+
+def _side(settings: Mapping[str, Any], key: str) -> str:
+    return "left" if settings.get(key) == "left" else "right"
 
 
 def _pad_id(tokenizer: Tokenizer, config: ModelConfig, settings: dict[str, Any]) -> int:
@@ -89,10 +106,8 @@ def _pad_id(tokenizer: Tokenizer, config: ModelConfig, settings: dict[str, Any])
 
     A model without padding of its own (GPT-2) gets 0, which the attention mask hides as well as any other id.
     """
-    token = settings.get("pad_token")
-    if isinstance(token, dict):
-        token = token.get("content")
-    named = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    token = content_of(settings.get("pad_token"))
+    named = None if token is None else tokenizer.token_to_id(token)
     if named is not None:
         return int(named)
     if config.pad_id is not None:

@@ -5,7 +5,9 @@ from pathlib import Path
 import onnx_ir as ir
 
 from squeeze_onnx.data.model_config import ModelConfig
+from squeeze_onnx.data.repository import repository_of
 from squeeze_onnx.data.tokenization import TextEncoder, load_text_encoder
+from squeeze_onnx.data.tokenizer_files import tokenizer_place
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.match.constants import ConstantMatrix, resolve_constant
 
@@ -36,12 +38,15 @@ def embedding_rows(model: ir.Model, input_name: str = "input_ids") -> int | None
     return None
 
 
-def encoder_of(model: OnnxModel, settings: ModelConfig, tokenizer: Path | None, *, max_tokens: int) -> TextEncoder:
-    """Load ``tokenizer``, or else the one beside ``model``, whose config.json says ``settings``.
+def encoder_of(
+    model: OnnxModel, settings: ModelConfig, tokenizer: Path | None, *, max_tokens: int | None
+) -> TextEncoder:
+    """Load ``tokenizer``, or else the one beside ``model``, of which the files say ``settings``.
 
     Raises TokenizerError if it is missing, broken or of a larger vocabulary.
     """
-    encoder = load_text_encoder(tokenizer or model.folder, settings, max_tokens=max_tokens)
+    source = tokenizer or tokenizer_place(repository_of(model.path))
+    encoder = load_text_encoder(source, settings, max_tokens=max_tokens)
     vocabulary = embedding_rows(model.ir) or settings.vocabulary_size
     if vocabulary is not None:
         encoder.check_vocabulary(vocabulary, model.path)

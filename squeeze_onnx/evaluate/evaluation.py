@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import LabelledRows, Texts
 from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.bootstrap import Interval, drop_interval, speedup_interval
+from squeeze_onnx.evaluate.embedding_entry import embedding_entry
 from squeeze_onnx.evaluate.fidelity import Fidelity
 from squeeze_onnx.evaluate.metrics import drop_points, metrics_of
 from squeeze_onnx.evaluate.open_model import OpenModel
@@ -44,10 +46,14 @@ class Questions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one execution provider. ``metrics`` are fractions by name, empty without a task."""
+    """One model on one execution provider.
+
+    ``metrics`` are fractions by name, empty without a task, ``embedding`` is what `embedding_entry` says.
+    """
 
     head: str
     output: str
+    embedding: Mapping[str, Any] | None
     metrics: Mapping[str, float]
     latency: Latency
 
@@ -95,7 +101,9 @@ def compare(
     ]
     head = models[0].head
     sequences = encoder.encode(_common_sequences(models, questions.texts))
-    answers = [model.answers(sequences, pad_id=encoder.pad_id, batch_size=batch_size, track=track) for model in models]
+    answers = [
+        model.answers(sequences, padding=encoder.padding, batch_size=batch_size, track=track) for model in models
+    ]
     if answers[0].shape != answers[1].shape:
         raise OptionError(
             f"{sessions[0].label} answers with {answers[0].shape[1]} numbers and {sessions[1].label} with "
@@ -103,12 +111,12 @@ def compare(
         )
     metrics, drops = _score(questions, [model.head.predictions for model in models], answers, seed)
     median = sorted(sequences, key=len)[len(sequences) // 2]
-    [single] = make_batches([median], 1, pad_id=encoder.pad_id)
+    [single] = make_batches([median], 1, padding=encoder.padding)
     latencies = measure_latency(
         [partial(model.session.run, None, model.feeder.feeds(single)) for model in models], rounds=latency_rounds
     )
     baseline, candidate = (
-        Evaluation(model.head.kind, model.head.output, scores, latency)
+        Evaluation(model.head.kind, model.head.output, embedding_entry(model.head), scores, latency)
         for model, scores, latency in zip(models, metrics, latencies, strict=True)
     )
     return Comparison(
@@ -133,7 +141,13 @@ def _common_sequences(models: Sequence[OpenModel], texts: Sequence[Texts]) -> li
             f"{models[0].session.label} gives {first.kind} and {models[1].session.label} {second.kind}; "
             "these cannot be compared"
         )
-    return first.sequences(texts)
+    sequences = first.sequences(texts)
+    if second.sequences(texts) != sequences:
+        raise OptionError(
+            f"{models[0].session.label} and {models[1].session.label} read other prompts before a text, say their files: name "
+            "one for both with --prompt"
+        )
+    return sequences
 
 
 def _score(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from squeeze_onnx.data.embedding import Activation
 from squeeze_onnx.data.glue import Task, plain
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.evaluate.heads import (
@@ -15,7 +16,7 @@ from squeeze_onnx.evaluate.heads import (
     WordLogits,
 )
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
-from squeeze_onnx.support.errors import ModelError, OptionError
+from squeeze_onnx.support.errors import ModelError, OptionError, RepositoryError
 
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _POOLED = ("sentence_embedding", "sentence_embeddings")
@@ -43,18 +44,24 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     1. An output called logits, or the two-dimensional one of a model saved for sequence classification: class logits,
        or regression if it has one column; class logits of every token if it has three dimensions.
     2. An output called sentence_embedding: embeddings pooled in the graph.
-    3. A three-dimensional output: token embeddings, to be mean-pooled outside.
+    3. A three-dimensional output: token embeddings, to be pooled outside (`ModelConfig.embedding`).
     4. A lone two-dimensional output other than the pooler's: embeddings pooled in the graph.
 
     Only outputs of floats count; some exporters hand the token ids through.
 
-    Raises ModelError if there is none of these, OptionError if the task asks for another head or other labels.
+    Raises ModelError if there is none of these, OptionError if the task asks for another head or other labels, RepositoryError
+    for files that say how an embedding is made and cannot be followed.
     """
     outputs = [value for value in session.outputs if value.type in _FLOATS]
     logits = _logits(outputs, config)
     if logits is not None:
+        if config.asked.pooling is not None:
+            raise OptionError(
+                f"--pooling {config.asked.pooling} is of token embeddings, but {session.label} answers with {logits.name}: "
+                "leave it out"
+            )
         return _sequence_head(session, logits, config, task)
-    head = _embedding_head(session, outputs)
+    head = _embedding_head(session, outputs, config)
     if task is not None and (task.labels or len(task.columns) != 2):
         raise OptionError(
             f"--task {task.name} needs a model with a class head, but {session.label} gives embeddings "
@@ -88,8 +95,9 @@ def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, tas
             f"{_counted(config.labels, classes)}"
         )
     if classes == 1:
-        return Regression(logits.name)
-    return ClassLogits(logits.name, tuple(range(classes)) if task is None else _label_order(session, config, task))
+        return Regression(logits.name, config.score_activation or Activation.IDENTITY, config.prompt())
+    order = tuple(range(classes)) if task is None else _label_order(session, config, task)
+    return ClassLogits(logits.name, order, config.prompt())
 
 
 def _token_head(session: Session, logits: ValueSpec, task: Task | None) -> TokenLogits | WordLogits:
@@ -118,21 +126,42 @@ def _label_order(session: Session, config: ModelConfig, task: Task) -> tuple[int
     return tuple(names.index(name) for name in wanted)
 
 
-def _embedding_head(session: Session, outputs: Sequence[ValueSpec]) -> SentenceEmbedding:
+def _embedding_head(session: Session, outputs: Sequence[ValueSpec], config: ModelConfig) -> SentenceEmbedding:
     pooled = [v for v in outputs if len(v.shape) == 2 and v.name not in _NOT_AN_EMBEDDING]
     tokens = [v for v in outputs if len(v.shape) == 3]
     named_pooled = [v for v in pooled if v.name in _POOLED]
     named_tokens = [v for v in tokens if v.name in _TOKENS]
     if named_pooled:
-        return SentenceEmbedding(named_pooled[0].name)
+        return _pooled_in_graph(session, named_pooled[0], config)
     if tokens:
-        return TokenEmbeddings((named_tokens or tokens)[0].name)
+        return _pooled_outside(session, (named_tokens or tokens)[0], config)
     if len(pooled) == 1:
-        return SentenceEmbedding(pooled[0].name)
+        return _pooled_in_graph(session, pooled[0], config)
     raise ModelError(
         f"{session.label} has neither class logits nor embeddings among its outputs: "
         + ", ".join(f"{value.name} {list(value.shape)}" for value in session.outputs)
     )
+
+
+def _pooled_outside(session: Session, tokens: ValueSpec, config: ModelConfig) -> TokenEmbeddings:
+    embedding = config.embedding()
+    features, expected = tokens.shape[2], embedding.in_features
+    if isinstance(features, int) and expected not in (None, features * len(embedding.pooling)):
+        raise RepositoryError(
+            f"{session.label} gives {features} numbers a token, {features * len(embedding.pooling)} when pooled, but the module "
+            f"that follows takes {expected}: these files are not those of the model"
+        )
+    return TokenEmbeddings(tokens.name, embedding)
+
+
+def _pooled_in_graph(session: Session, pooled: ValueSpec, config: ModelConfig) -> SentenceEmbedding:
+    if config.asked.pooling is not None:
+        raise OptionError(
+            f"--pooling {config.asked.pooling} is of token embeddings, but {session.label} pools them itself ({pooled.name}): "
+            "leave it out"
+        )
+    features = pooled.shape[1] if isinstance(pooled.shape[1], int) else None
+    return SentenceEmbedding(pooled.name, config.embedding().outside_of_graph(features))
 
 
 def _counted(names: Sequence[str], count: int) -> str:

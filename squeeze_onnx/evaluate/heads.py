@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Activation, Embedding
 from squeeze_onnx.data.readers import Texts
 from squeeze_onnx.evaluate.fidelity import Fidelity, class_fidelity, cosine, embedding_fidelity, score_fidelity
 from squeeze_onnx.support.errors import ModelError
@@ -52,9 +53,12 @@ class Head(Protocol):
 class _OneAnswer:
     """What heads do unless they say otherwise: read a row at once, and answer it as a whole."""
 
+    prompt = ""
+    """Stands before the first text of every row."""
+
     def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
         """Read pairs together."""
-        return list(rows)
+        return [(self.prompt + row[0], *row[1:]) for row in rows]
 
     def owners(self, mask: np.ndarray) -> np.ndarray:
         """Return the sequences in order."""
@@ -79,6 +83,7 @@ class ClassLogits(Logits):
 
     output: str
     order: tuple[int, ...]
+    prompt: str = ""
     kind = "class_logits"
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -132,9 +137,14 @@ class WordLogits(Logits):
 
 @dataclass(frozen=True)
 class Regression(_OneAnswer):
-    """One score a sequence, output (sequences, 1)."""
+    """One score a sequence, output (sequences, 1): how alike two texts are, or how well one answers the other (a reranker).
+
+    Answers are the numbers of the graph; the score is what the ``activation`` makes of one.
+    """
 
     output: str
+    activation: Activation = Activation.IDENTITY
+    prompt: str = ""
     kind = "regression"
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -143,7 +153,7 @@ class Regression(_OneAnswer):
 
     def predictions(self, answers: np.ndarray) -> np.ndarray:
         """Return the score."""
-        return answers[:, 0]
+        return self.activation.apply(answers[:, 0])
 
     def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
         """Compare scores."""
@@ -152,18 +162,22 @@ class Regression(_OneAnswer):
 
 @dataclass(frozen=True)
 class SentenceEmbedding(_OneAnswer):
-    """An embedding pooled in the graph, output (sequences, features); a pair's score is the cosine of its two."""
+    """An embedding pooled in the graph, output (sequences, features); a pair's score is the cosine of its two.
+
+    Of ``embedding`` the prompt counts, and the modules that are not part of the graph.
+    """
 
     output: str
+    embedding: Embedding = MEAN_OF_TOKENS
     kind = "sentence_embedding"
 
     def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
-        """Read every text on its own."""
-        return [(text,) for row in rows for text in row]
+        """Read every text on its own, behind the prompt."""
+        return [(self.embedding.prompt + text,) for row in rows for text in row]
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Return the embeddings."""
-        return output.astype(np.float64)
+        return self.embedding.of_pooled(output.astype(np.float64))
 
     def predictions(self, answers: np.ndarray) -> np.ndarray:
         """Return the cosine of the two embeddings of a pair."""
@@ -176,16 +190,14 @@ class SentenceEmbedding(_OneAnswer):
 
 @dataclass(frozen=True)
 class TokenEmbeddings(SentenceEmbedding):
-    """Embeddings of tokens, output (sequences, tokens, features); their mean without padding is the sentence embedding.
+    """Embeddings of tokens, output (sequences, tokens, features), of which ``embedding`` makes that of the sentence.
 
-    This is the pooling of sentence-transformers' all-MiniLM-L6-v2 and all-mpnet-base-v2 (Reimers & Gurevych 2019,
-    arXiv 1908.10084, MEAN).
+    Unless it says otherwise that is their mean without padding, the pooling of sentence-transformers' all-MiniLM-L6-v2 and
+    all-mpnet-base-v2 (Reimers & Gurevych 2019, arXiv 1908.10084, MEAN).
     """
 
     kind = "token_embeddings"
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Return the means over the tokens of each sequence."""
-        summed = np.einsum("stf,st->sf", output.astype(np.float64), mask.astype(np.float64))
-        means: np.ndarray = summed / np.sum(mask, axis=1, keepdims=True)
-        return means
+        """Return the embedding of each sequence."""
+        return self.embedding.of_tokens(output, mask)

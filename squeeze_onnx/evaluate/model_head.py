@@ -1,12 +1,27 @@
 """The head of a model that was loaded from a file, without a task in mind."""
 
-from squeeze_onnx.data.model_config import read_model_config
+from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
+from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.support.errors import ModelError
 
 
-def head_of(model: OnnxModel) -> Head:
-    """Return how the model in the file that ``model`` was loaded from answers; ModelError if nothing is known of that."""
-    return choose_head(open_session(model.path), read_model_config(model.folder), None)
+def head_of(model: OnnxModel, asked: EmbeddingOptions = NOTHING_ASKED) -> Head:
+    """Return how the model in the file that ``model`` was loaded from answers.
+
+    Raises ModelError if nothing is known of that, RepositoryError and OptionError as `choose_head` does.
+    """
+    return choose_head(open_session(model.path), read_settings(model.path, asked), None)
+
+
+def known_head_of(model: OnnxModel, asked: EmbeddingOptions = NOTHING_ASKED) -> Head | None:
+    """Return `head_of` the ``model``; None if nothing is known of how it answers, and nothing was said of it."""
+    try:
+        return head_of(model, asked)
+    except ModelError:
+        if asked.pooling is not None:
+            raise
+        return None

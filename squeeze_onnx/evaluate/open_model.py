@@ -10,7 +10,7 @@ from squeeze_onnx.data.batches import FeedBuilder, make_batches
 from squeeze_onnx.data.glue import Task
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import Texts
-from squeeze_onnx.data.tokenization import TextEncoder, TokenSequence
+from squeeze_onnx.data.tokenization import Padding, TextEncoder, TokenSequence
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.runtime.sessions import Session
@@ -34,10 +34,10 @@ class OpenModel:
         return cls(name, session, choose_head(session, config, task), feeder)
 
     def answers(
-        self, sequences: Sequence[TokenSequence], *, pad_id: int, batch_size: int, track: Track = silent
+        self, sequences: Sequence[TokenSequence], *, padding: Padding, batch_size: int, track: Track = silent
     ) -> np.ndarray:
         """Return the answers to all sequences, in order, shape (answers, features); ModelError for NaN or infinity."""
-        batches = make_batches(sequences, batch_size, pad_id=pad_id, may_pad=self.feeder.takes_mask)
+        batches = make_batches(sequences, batch_size, padding=padding, may_pad=self.feeder.takes_mask)
         found, owners = [], []
         for batch in track(batches, f"Running the {self.name} on {self.session.provider}"):
             [output] = self.session.run([self.head.output], self.feeder.feeds(batch))
@@ -56,4 +56,6 @@ class OpenModel:
     ) -> np.ndarray:
         """Return one prediction a row, a class number or a score, shape (rows,)."""
         sequences = encoder.encode(self.head.sequences(rows))
-        return self.head.predictions(self.answers(sequences, pad_id=encoder.pad_id, batch_size=batch_size, track=track))
+        return self.head.predictions(
+            self.answers(sequences, padding=encoder.padding, batch_size=batch_size, track=track)
+        )

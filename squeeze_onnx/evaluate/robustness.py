@@ -97,7 +97,9 @@ def measure_robustness(
     """
     head, texts = models[0].head, questions.splits[0].texts if questions.splits else questions.texts
     sequences = encoder.encode(head.sequences(texts))
-    answers = [model.answers(sequences, pad_id=encoder.pad_id, batch_size=batch_size, track=track) for model in models]
+    answers = [
+        model.answers(sequences, padding=encoder.padding, batch_size=batch_size, track=track) for model in models
+    ]
     absent = {}
     errors = None
     if questions.task is None:

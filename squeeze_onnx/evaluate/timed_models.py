@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from squeeze_onnx.data.batches import Batch, FeedBuilder
-from squeeze_onnx.data.model_config import ModelConfig, read_model_config
+from squeeze_onnx.data.model_config import ModelConfig, read_settings
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.vocabulary import embedding_rows
 from squeeze_onnx.evaluate.bench_config import BenchConfig
-from squeeze_onnx.graph.io.model import OnnxModel, load_model, locate_model
+from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.io.size import ModelSize, digest_files, measure_size
 from squeeze_onnx.graph.quantized.dequantizing import is_quantized
 from squeeze_onnx.runtime.rivals import RIVALS, build_rival, check_rivals
@@ -69,7 +70,7 @@ def models_to_time(models: Sequence[str | Path], config: BenchConfig) -> Iterato
     Raises a SqueezeError subclass for a model that cannot be timed, or an opponent that cannot be built.
     """
     check_rivals(config.against, config.provider)
-    paths = {str(model): locate_model(model) for model in models}
+    paths = {str(model): find_repository(model).model_path for model in models}
     given = [_read(str(model), paths[str(model)], config) for model in models]
     timed, left_out = [each.timed for each in given], []
     with TemporaryDirectory(prefix="squeeze-onnx-") as folder:
@@ -100,7 +101,7 @@ def random_batch(shape: tuple[int, int], vocabulary: int, *, seed: int) -> Batch
 
 
 def _read(name: str, path: Path, config: BenchConfig) -> _GivenModel:
-    model, settings = load_model(path), read_model_config(path.parent)
+    model, settings = load_model(path), read_settings(path)
     vocabulary = embedding_rows(model.ir) or settings.vocabulary_size
     if vocabulary is None:
         raise ModelError(

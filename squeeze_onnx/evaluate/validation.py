@@ -1,20 +1,23 @@
 """Validate: is the candidate still as good as the baseline, and is it smaller and faster?"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from squeeze_onnx.data.embedding_files import EmbeddingOptions
 from squeeze_onnx.data.glue import find_task
-from squeeze_onnx.data.model_config import ModelConfig, read_model_config
+from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.readers import own_sentences, read_sentences, read_validation
-from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS, TextEncoder, load_text_encoder
+from squeeze_onnx.data.repository import Repository, find_repository, repository_of
+from squeeze_onnx.data.tokenization import TextEncoder, load_text_encoder
+from squeeze_onnx.data.tokenizer_files import has_tokenizer, tokenizer_place
 from squeeze_onnx.data.vocabulary import embedding_rows
 from squeeze_onnx.evaluate.bootstrap import Interval
 from squeeze_onnx.evaluate.evaluation import Comparison, Questions, Subject, compare
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.robustness import Robustness, measure_robustness
-from squeeze_onnx.graph.io.model import load_model, locate_model
+from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.runtime.sessions import open_session
@@ -32,9 +35,10 @@ class ValidateConfig:
 
     ``data`` is a folder of GLUE splits or a hub name for ``task``; without a task it is a text file with a sentence a
     line, or None for the sentences of this package. ``max_drop`` is the gate, in points of the task's primary metric.
-    ``tokenizer`` overrides the tokenizer.json beside the models. ``threads`` and ``tf32`` are onnxruntime's (None: its
-    choice). ``limit`` asks only the first rows of each split, for a quick look. ``robustness`` looks beyond the clean metric
-    too (`squeeze_onnx.evaluate.robustness`).
+    ``tokenizer`` overrides the tokenizer.json beside the models, ``prompt`` what stands before every text; ``pooling`` says how
+    token embeddings become one where no file beside the models does. ``max_tokens`` is what a sequence is cut to (None: what the
+    files say). ``threads`` and ``tf32`` are onnxruntime's (None: its choice). ``limit`` asks only the first rows of each split,
+    for a quick look. ``robustness`` looks beyond the clean metric too (`squeeze_onnx.evaluate.robustness`).
     """
 
     task: str | None = None
@@ -42,8 +46,10 @@ class ValidateConfig:
     providers: tuple[str, ...] = ("cpu",)
     max_drop: float | None = None
     batch_size: int = 32
-    max_tokens: int = DEFAULT_MAX_TOKENS
+    max_tokens: int | None = None
     tokenizer: Path | None = None
+    pooling: str | None = None
+    prompt: str | None = None
     threads: int | None = None
     tf32: bool = True
     seed: int = 0
@@ -64,6 +70,7 @@ class ValidateConfig:
         # The comparison is turned so that NaN is refused too.
         if self.max_drop is not None and not self.max_drop >= 0:
             raise OptionError(f"--max-drop is a number of points, 0 or more; got {self.max_drop}")
+        EmbeddingOptions(self.pooling, self.prompt)
         if not self.providers or len(set(self.providers)) < len(self.providers):
             raise OptionError(f"--provider names each provider once; got {', '.join(self.providers) or 'none'}")
         positive = {"batch-size": self.batch_size, "max-length": self.max_tokens, "limit": self.limit}
@@ -101,6 +108,7 @@ class Validation:
             "task": None if task is None else task.name,
             "primary_metric": None if task is None else task.primary_metric,
             "head": first.baseline.head,
+            "embedding": {"baseline": first.baseline.embedding, "candidate": first.candidate.embedding},
             "data": {
                 "source": None if self.config.data is None else str(self.config.data),
                 "rows": {rows.split.name: len(rows.texts) for rows in self.questions.splits}
@@ -161,8 +169,8 @@ def validate(
 ) -> Validation:
     """Score ``candidate`` against ``baseline``, each an .onnx file or a folder with model.onnx.
 
-    Both read the same tokens: those of ``config.tokenizer``, else of the tokenizer.json in the baseline's folder, else
-    in the candidate's. A model without config.json is taken to have the other's.
+    Both read the same tokens: those of ``config.tokenizer``, else of the tokenizer in the baseline's repository, else in the
+    candidate's. A model without config.json is taken to have the other's, and so is one whose files say nothing of embeddings.
 
     Raises a SqueezeError subclass for everything that is wrong with models, tokenizer, data, options or machine.
     """
@@ -170,7 +178,7 @@ def validate(
     for provider in config.providers:
         resolve_provider(provider)
     questions = _questions(config)
-    subjects = _subjects(locate_model(baseline), locate_model(candidate))
+    subjects = _subjects(find_repository(baseline), find_repository(candidate), config)
     encoder = _encoder(subjects, config)
     comparisons = []
     robustness = {}
@@ -219,22 +227,26 @@ def _questions(config: ValidateConfig) -> Questions:
     return Questions(tuple((sentence,) for sentence in sentences[: config.limit]))
 
 
-def _subjects(baseline: Path, candidate: Path) -> tuple[Subject, Subject]:
-    configs = {path: read_model_config(path.parent) for path in (baseline, candidate)}
-    known = next((config for config in configs.values() if config.path is not None), ModelConfig())
+def _subjects(baseline: Repository, candidate: Repository, config: ValidateConfig) -> tuple[Subject, Subject]:
+    asked = EmbeddingOptions(config.pooling, config.prompt)
+    repositories = (baseline, candidate)
+    settings = [read_settings(repository.model_path, asked) for repository in repositories]
+    known = next((found for found in settings if found.path is not None), settings[0])
+    telling = next((found for found in settings if found.tells_of_embeddings), settings[0])
 
-    def subject(path: Path) -> Subject:
-        model = load_model(path)
-        config = known if configs[path].path is None else configs[path]
-        return Subject(path, config, measure_size(model), embedding_rows(model.ir) or config.vocabulary_size)
+    def subject(repository: Repository, own: ModelConfig) -> Subject:
+        model = load_model(repository.model_path)
+        found = known if own.path is None else own
+        if not own.tells_of_embeddings:
+            found = replace(found, repository=telling.repository, text_limits=telling.text_limits)
+        return Subject(model.path, found, measure_size(model), embedding_rows(model.ir) or found.vocabulary_size)
 
-    return subject(baseline), subject(candidate)
+    return subject(baseline, settings[0]), subject(candidate, settings[1])
 
 
 def _encoder(subjects: tuple[Subject, Subject], config: ValidateConfig) -> TextEncoder:
-    folders = [subject.path.parent for subject in subjects]
-    found = (folder for folder in folders if (folder / "tokenizer.json").is_file())
-    source = config.tokenizer or next(found, folders[0])
+    places = [tokenizer_place(repository_of(subject.path)) for subject in subjects]
+    source = config.tokenizer or next(filter(has_tokenizer, places), places[0])
     encoder = load_text_encoder(source, subjects[0].config, max_tokens=config.max_tokens)
     for subject in subjects:
         if subject.vocabulary is not None:

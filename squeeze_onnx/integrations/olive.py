@@ -21,7 +21,8 @@ from olive.search.search_parameter import Categorical
 from squeeze_onnx.compress.calibration_source import CalibrationConfig
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.method_names import AUTO_HELP
-from squeeze_onnx.data.companions import COMPANIONS
+from squeeze_onnx.data.companions import companions
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.workflows.optimize import optimize
 
 ENTRY = {
@@ -83,9 +84,10 @@ class SqueezeLowRank(Pass):  # type: ignore[misc]
         options = OptimizeConfig.from_json({**asked.options, "keep": asked.keep, "method": asked.method})
         optimize(model.model_path, out, options, calibration=calibration, force=out.exists())
         # The passes that follow take along what is named here.
-        beside = [str(out / name) for name in COMPANIONS if "/" not in name and (out / name).is_file()]
+        made = find_repository(out)
+        beside = [str(made.root / name) for name in companions(made) if name.parent == made.encoder]
         return ONNXModelHandler(
-            model_path=str(out), onnx_file_name="model.onnx", model_attributes={"additional_files": beside}
+            model_path=str(out), onnx_file_name=str(made.model), model_attributes={"additional_files": beside}
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from squeeze_onnx.compress.calibration_source import CalibrationConfig
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.plan import Plan
-from squeeze_onnx.graph.io.model import locate_model
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.support.errors import ModelError
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.workflows.optimize import optimize
@@ -42,7 +42,7 @@ class ORTSqueezer:
         """
         if isinstance(model_or_path, (str, os.PathLike)):
             folder = Path(model_or_path)
-            return cls(locate_model(folder if file_name is None else folder / file_name))
+            return cls(find_repository(folder if file_name is None else folder / file_name).model_path)
         if not isinstance(model_or_path, LoadedModel):
             raise ModelError(
                 f"a {type(model_or_path).__name__} is no model of one ONNX file: give an ORTModel that is, or name the folder "

@@ -10,9 +10,11 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
+from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Embedding
 from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
 from squeeze_onnx.learning.emitter import Emitter
-from squeeze_onnx.learning.losses import LossHead, pooled, row_dot
+from squeeze_onnx.learning.losses import LossHead, row_dot
+from squeeze_onnx.learning.pooling import embedded
 from squeeze_onnx.support.errors import ModelError
 
 
@@ -34,6 +36,7 @@ class DrawnClass:
     value: str
     weight: float = 1.0
     axes: int = 2
+    as_value = True
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Return Gumbel noise (sequences, classes) or (sequences, tokens, classes)."""
@@ -55,6 +58,7 @@ class DrawnScore:
     value: str
     weight: float = 1.0
     axes = 1
+    as_value = False
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Return Gaussian noise (sequences,)."""
@@ -68,7 +72,7 @@ class DrawnScore:
 
 @dataclass(frozen=True)
 class DrawnEmbedding:
-    """½‖y − u‖² for y ~ N(u, I) around the direction u = f/‖f‖ of an embedding f, a mean over tokens if it has 3 ``value_axes``.
+    """½‖y − u‖² for y ~ N(u, I) around the direction u = f/‖f‖ of an ``embedding`` f, made of tokens if it has 3 ``value_axes``.
 
     An embedding has no likelihood of its own. With this one the Fisher information is JᵀJ, J the Jacobian of u, so a change
     counts by ½‖Δu‖², which is the 1 − cosine that embeddings are compared by, as a change of a score counts by ½Δ². The gradient
@@ -78,15 +82,18 @@ class DrawnEmbedding:
     value: str
     value_axes: int = 3
     weight: float = 1.0
+    embedding: Embedding = MEAN_OF_TOKENS
     axes = 2
+    as_value = False
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Return Gaussian noise (sequences, features)."""
-        return rng.standard_normal((shape[0], shape[-1]), np.float32)
+        """Return Gaussian noise (sequences, features of the embedding)."""
+        wide = shape[-1] * len(self.embedding.pooling) if self.value_axes == 3 else shape[-1]
+        return rng.standard_normal((shape[0], self.embedding.width_of(wide)), np.float32)
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead; of the square only what has a gradient."""
-        embedding = pooled(emit, student, mask, self.value_axes)
+        embedding = embedded(emit, student, mask, self.embedding, self.value_axes)
         norm = emit("Sqrt", row_dot(emit, embedding, embedding))
         return emit("ReduceSum", emit("Div", row_dot(emit, embedding, teacher), norm), keepdims=0)
 
@@ -101,8 +108,8 @@ def drawn_loss(head: Head) -> DrawnLoss:
         case Regression():
             return DrawnScore(head.output)
         case TokenEmbeddings():
-            return DrawnEmbedding(head.output, value_axes=3)
+            return DrawnEmbedding(head.output, value_axes=3, embedding=head.embedding)
         case SentenceEmbedding():
-            return DrawnEmbedding(head.output, value_axes=2)
+            return DrawnEmbedding(head.output, value_axes=2, embedding=head.embedding)
         case _:
             raise ModelError(f"output {head.output!r} is of the kind {head.kind}, from which no answer can be drawn")

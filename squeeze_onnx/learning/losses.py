@@ -11,7 +11,9 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Embedding
 from squeeze_onnx.learning.emitter import Emitter
+from squeeze_onnx.learning.pooling import embedded
 from squeeze_onnx.support.errors import OptionError
 
 LOSS = "loss"
@@ -35,6 +37,11 @@ class LossHead(Protocol):
         ...
 
     @property
+    def as_value(self) -> bool:
+        """Whether the teacher's value has the shape of the student's."""
+        ...
+
+    @property
     def weight(self) -> float:
         """Factor in the sum."""
         ...
@@ -51,6 +58,7 @@ class HiddenStateError:
     value: str
     weight: float = 1.0
     axes = None
+    as_value = True
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
@@ -61,15 +69,17 @@ class HiddenStateError:
 
 @dataclass(frozen=True)
 class EmbeddingCosine:
-    """1 − cosine of sentence embeddings, mean over the sequences; of token embeddings it is the masked mean (3 axes)."""
+    """1 − cosine of sentence embeddings, mean over the sequences; ``embedding`` makes them of those of tokens (3 axes)."""
 
     value: str
     axes: int = 3
     weight: float = 1.0
+    embedding: Embedding = MEAN_OF_TOKENS
+    as_value = True
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
-        s, t = (pooled(emit, value, mask, self.axes) for value in (student, teacher))
+        s, t = (embedded(emit, value, mask, self.embedding, self.axes) for value in (student, teacher))
         norms = emit("Sqrt", emit("Mul", row_dot(emit, s, s), row_dot(emit, t, t)))
         cosine = emit("Div", row_dot(emit, s, t), emit("Add", norms, emit.constant(_TINY)))
         return emit("Sub", emit.constant(1), emit("ReduceMean", cosine, keepdims=0))
@@ -77,15 +87,17 @@ class EmbeddingCosine:
 
 @dataclass(frozen=True)
 class EmbeddingError:
-    """‖s − t‖²/‖t‖² of sentence embeddings, pooled as in `EmbeddingCosine`, or of scores."""
+    """‖s − t‖²/‖t‖² of sentence embeddings, made as in `EmbeddingCosine`, or of scores."""
 
     value: str
     axes: int = 3
     weight: float = 1.0
+    embedding: Embedding = MEAN_OF_TOKENS
+    as_value = True
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
-        s, t = (pooled(emit, value, mask, self.axes) for value in (student, teacher))
+        s, t = (embedded(emit, value, mask, self.embedding, self.axes) for value in (student, teacher))
         return emit("Div", _square_sum(emit, emit("Sub", s, t)), _square_sum(emit, t))
 
 
@@ -100,6 +112,7 @@ class LogitDivergence:
     temperature: float = 1.0
     weight: float = 1.0
     axes: int = 2
+    as_value = True
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -158,7 +171,9 @@ def attach_losses(model: ir.Model, heads: Sequence[LossHead]) -> LossGraph:
         if head.value not in values:
             raise OptionError(f"the model has no value {head.value!r} to compare with the dense model's")
         if head.value not in targets:
-            targets[head.value] = _input(graph, f"loss/target of {head.value}", _sizes(values[head.value], head.axes))
+            known = _sizes(values[head.value], head.axes)
+            sizes = known if head.as_value or known is None else [None] * len(known)
+            targets[head.value] = _input(graph, f"loss/target of {head.value}", sizes)
             masks[head.value] = _input(graph, f"loss/rows of {head.value} that count", None)
             columns[head.value] = emit("Unsqueeze", masks[head.value], emit.axes(-1))
         terms.append(head.emit(emit, values[head.value], targets[head.value], columns[head.value]))
@@ -196,14 +211,6 @@ def _input(graph: ir.Graph, name: str, sizes: Sequence[object] | None) -> ir.Val
     value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
     graph.inputs.append(value)
     return value
-
-
-def pooled(emit: Emitter, value: ir.Value, mask: ir.Value, axes: int) -> ir.Value:
-    """Return (sequences, features): the mean over the tokens that are text, if there are tokens."""
-    if axes == 2:
-        return value
-    total = emit("ReduceSum", emit("Mul", value, mask), emit.axes(1), keepdims=0)
-    return emit("Div", total, emit("ReduceSum", mask, emit.axes(1), keepdims=0))
 
 
 def row_dot(emit: Emitter, left: ir.Value, right: ir.Value) -> ir.Value:

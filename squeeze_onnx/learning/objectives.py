@@ -38,9 +38,9 @@ def answer_loss(head: Head) -> LossHead:
         case Regression():
             return EmbeddingError(head.output, axes=2)
         case TokenEmbeddings():
-            return EmbeddingCosine(head.output, axes=3)
+            return EmbeddingCosine(head.output, axes=3, embedding=head.embedding)
         case SentenceEmbedding():
-            return EmbeddingCosine(head.output, axes=2)
+            return EmbeddingCosine(head.output, axes=2, embedding=head.embedding)
         case _:
             raise ModelError(f"output {head.output!r} is of the kind {head.kind}, which nothing can be taught about")
 

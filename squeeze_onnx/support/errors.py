@@ -3,6 +3,7 @@
     SqueezeError
     ├── InputError              bad input or usage: exit status 2
     │   ├── ModelError          the .onnx file, its external data, its graph
+    │   ├── RepositoryError     modules.json and what it names: pooling, dense modules, prompts
     │   ├── TokenizerError      tokenizer.json missing, or of another vocabulary
     │   ├── DataError           a data set, a row of it, a calibration file
     │   ├── OptionError         an option, a plan or a config value
@@ -28,6 +29,10 @@ class InputError(SqueezeError):
 
 class ModelError(InputError):
     """The model file, its external data or its graph cannot be used."""
+
+
+class RepositoryError(InputError):
+    """What lies beside the model says how its output is read, and cannot be followed."""
 
 
 class TokenizerError(InputError):

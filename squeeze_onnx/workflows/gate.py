@@ -13,9 +13,8 @@ import numpy as np
 from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_rows
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.data.glue import Task, find_task
-from squeeze_onnx.data.model_config import read_model_config
+from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.readers import LabelledRows, read_train, read_validation
-from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS
 from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.evaluator import Exam, Examiner
 from squeeze_onnx.graph.io.model import OnnxModel
@@ -39,7 +38,7 @@ class GateConfig:
     data: str | Path | None
     rows: int = 1024
     batch_size: int = 32
-    max_tokens: int = DEFAULT_MAX_TOKENS
+    max_tokens: int | None = None
     tokenizer: Path | None = None
 
     def __post_init__(self) -> None:
@@ -84,7 +83,7 @@ def set_exams(
 ) -> tuple[Exam, Exam]:
     """Ask ``model`` about both kinds of ``rows``; raises as `Exam.of` does."""
     assert gate.task is not None, "checked by GateConfig"
-    settings = read_model_config(model.folder)
+    settings = read_settings(model.path, config.asked)
     encoder = encoder_of(model, settings, gate.tokenizer, max_tokens=gate.max_tokens)
     examiner = Examiner(find_task(gate.task), settings, encoder, config.provider, gate.batch_size, config.seed)
     final = Exam.of(examiner, rows.final, model.path, track)

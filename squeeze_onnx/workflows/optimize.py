@@ -28,6 +28,9 @@ from squeeze_onnx.compress.survey import Survey, nothing_to_do
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.companions import copy_companions
+from squeeze_onnx.data.repository import find_repository, repository_of
+from squeeze_onnx.evaluate.embedding_entry import embedding_entry
+from squeeze_onnx.evaluate.model_head import known_head_of
 from squeeze_onnx.graph.io.model import OnnxModel, load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.graph.io.size import ModelSize, measure_files, measure_size
 from squeeze_onnx.graph.io.spilling import spill_file
@@ -103,7 +106,7 @@ def optimize(
         refuse_overwriting_input(model, out)
         before = measure_size(model)
         dense = OnnxModel(model.path, model.ir.clone())
-        batches = load_calibration(model, calibration, _usual_text(config)) if calibration else ()
+        batches = load_calibration(model, calibration, _usual_text(config), asked=config.asked) if calibration else ()
     with (
         staged_folder(out, force=force) as folder,
         spill_file(folder) as store,
@@ -150,8 +153,11 @@ def write_folder(
     """
     finished = finish(result.model, result.plan, config, batches, clock=clock, track=track)
     with clock.stage("save"):
-        files = save_model(finished.model.ir, folder / "model.onnx", external_data=config.external_data)
-        copy_companions(result.model.folder, folder)
+        repository = repository_of(result.model.path)
+        target = repository.place_in(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files = save_model(finished.model.ir, target, external_data=config.external_data)
+        copy_companions(repository, folder)
         after = measure_files(files, finished.model.ir)
     report = optimization_report(
         config=config,
@@ -182,20 +188,22 @@ def examine_written(
 ) -> dict[str, Any]:
     """Return what the report says of the model in ``folder`` as it ships, beside the ``dense`` one that was surveyed.
 
-    That is its certificate (None without data), and its latency, if that was the objective.
+    That is its certificate and how its embeddings are made (both None without data), and its latency, if that was the objective.
     """
-    found: dict[str, Any] = {"certificate": None}
+    found: dict[str, Any] = {"certificate": None, "embedding": None}
+    path = find_repository(folder).model_path
     if calibration:
         with clock.stage("certificate"):
-            written = load_model(folder / "model.onnx").ir
-            certificate = certificate_of(dense, written, calibration, provider=config.provider, track=track)
+            written = load_model(path).ir
+            certificate = certificate_of(
+                dense, written, calibration, asked=config.asked, provider=config.provider, track=track
+            )
         found["certificate"] = certificate.to_json()
+        found["embedding"] = embedding_entry(known_head_of(dense, config.asked))
     if config.objective == "latency":
         with clock.stage("latency"):
             plan = read_plan(folder / "plan.json")
-            found["latency"] = latency_report(
-                dense, folder / "model.onnx", plan, survey.objective, config, calibration=calibration
-            )
+            found["latency"] = latency_report(dense, path, plan, survey.objective, config, calibration=calibration)
     return found
 
 

@@ -21,6 +21,7 @@ from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.evaluate.evaluator import Exam
 from squeeze_onnx.graph.io.model import OnnxModel, refuse_overwriting_input
 from squeeze_onnx.graph.io.size import ModelSize, measure_size
@@ -123,7 +124,7 @@ def optimize_within(
         refuse_overwriting_input(model, out)
         before = measure_size(model)
         rows = choose_rows(gate, calibration, config.seed)
-        batches = load_calibration(model, calibration, taken=rows.texts) if calibration else ()
+        batches = load_calibration(model, calibration, taken=rows.texts, asked=config.asked) if calibration else ()
     with staged_folder(out, force=force) as folder:
         with clock.stage("baseline"):
             selection, final = set_exams(model, rows, gate, config, track)
@@ -189,7 +190,7 @@ class _Search:
         return point.passed
 
     def _grade(self, stage: str, exam: Exam, candidate: _Candidate) -> FrontierPoint:
-        grade = exam.grade(candidate.folder / "model.onnx", self._workshop.track)
+        grade = exam.grade(find_repository(candidate.folder).model_path, self._workshop.track)
         passed = grade.drop_points <= self._gate.max_drop
         point = FrontierPoint(candidate.keep, candidate.report["size"]["optimized_bytes"], grade, passed)
         self._tried[stage].append(point)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from squeeze_onnx.data.batches import FeedBuilder, make_batches
-from squeeze_onnx.data.tokenization import TokenSequence
+from squeeze_onnx.data.tokenization import Padding, TokenSequence
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.support.errors import ModelError
 
@@ -21,7 +21,7 @@ def session(*inputs: tuple[str, str]) -> Session:
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=30), size=st.integers(1, 7), may_pad=st.booleans())
 def test_every_sequence_comes_once_and_whole(lengths: list[int], size: int, may_pad: bool) -> None:
     sequences = [sequence(length, first=number) for number, length in enumerate(lengths)]
-    batches = make_batches(sequences, size, pad_id=99, may_pad=may_pad)
+    batches = make_batches(sequences, size, padding=Padding(99), may_pad=may_pad)
     assert sorted(np.concatenate([batch.rows for batch in batches])) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch.rows) <= size
@@ -35,17 +35,26 @@ def test_every_sequence_comes_once_and_whole(lengths: list[int], size: int, may_
 
 
 def test_like_lengths_share_a_batch() -> None:
-    batches = make_batches([sequence(length) for length in (2, 9, 3, 8)], 2, pad_id=0)
+    batches = make_batches([sequence(length) for length in (2, 9, 3, 8)], 2, padding=Padding(0))
     assert [batch.ids.shape for batch in batches] == [(2, 3), (2, 9)]
 
 
+def test_padding_may_stand_on_the_left_and_positions_begin_behind_it() -> None:
+    [batch] = make_batches([sequence(1), sequence(3)], 2, padding=Padding(9, left=True))
+    np.testing.assert_array_equal(batch.mask, [[0, 0, 1], [1, 1, 1]])
+    assert (batch.ids[0, :2] == 9).all()
+    np.testing.assert_array_equal(batch.ids[0, 2:], sequence(1).ids)
+    feeds = FeedBuilder.for_session(session(("position_ids", "int64")), first_position=2).feeds(batch)
+    np.testing.assert_array_equal(feeds["position_ids"], [[2, 2, 2], [2, 3, 4]])
+
+
 def test_without_a_mask_nothing_is_padded() -> None:
-    batches = make_batches([sequence(length) for length in (2, 3, 2)], 8, pad_id=0, may_pad=False)
+    batches = make_batches([sequence(length) for length in (2, 3, 2)], 8, padding=Padding(0), may_pad=False)
     assert [batch.ids.shape for batch in batches] == [(2, 2), (1, 3)]
 
 
 def test_feeds_have_the_names_and_types_of_the_graph() -> None:
-    [batch] = make_batches([sequence(2), sequence(1)], 2, pad_id=0)
+    [batch] = make_batches([sequence(2), sequence(1)], 2, padding=Padding(0))
     builder = FeedBuilder.for_session(
         session(
             ("input_ids", "int32"), ("attention_mask", "int64"), ("token_type_ids", "int64"), ("position_ids", "int32")
@@ -65,7 +74,7 @@ def test_feeds_have_the_names_and_types_of_the_graph() -> None:
 
 
 def test_positions_start_where_the_model_has_them() -> None:
-    [batch] = make_batches([sequence(3)], 1, pad_id=0)
+    [batch] = make_batches([sequence(3)], 1, padding=Padding(0))
     feeds = FeedBuilder.for_session(session(("position_ids", "int64")), first_position=2).feeds(batch)
     np.testing.assert_array_equal(feeds["position_ids"], [[2, 3, 4]])
 
@@ -73,7 +82,7 @@ def test_positions_start_where_the_model_has_them() -> None:
 def test_only_what_the_graph_takes_is_fed() -> None:
     builder = FeedBuilder.for_session(session(("input_ids", "int64")))
     assert not builder.takes_mask
-    [batch] = make_batches([sequence(3)], 1, pad_id=0)
+    [batch] = make_batches([sequence(3)], 1, padding=Padding(0))
     assert set(builder.feeds(batch)) == {"input_ids"}
 
 
@@ -82,7 +91,7 @@ def test_a_cache_is_fed_empty() -> None:
     opened = Session(
         "model.onnx", "cpu", (ValueSpec("input_ids", "tensor(int64)", ("batch", "tokens")), cache), (), None
     )
-    [batch] = make_batches([sequence(3), sequence(2)], 2, pad_id=0)
+    [batch] = make_batches([sequence(3), sequence(2)], 2, padding=Padding(0))
     feeds = FeedBuilder.for_session(opened).feeds(batch)
     assert feeds["past_key_values.0.key"].shape == (2, 2, 0, 8)
     assert feeds["past_key_values.0.key"].dtype == np.float32

@@ -75,20 +75,20 @@ class TestPadding:
     @pytest.mark.parametrize("token", ["c", {"content": "c"}], ids=["by name", "as an object"])
     def test_the_tokenizer_config_names_the_token(self, tmp_path: Path, token: object) -> None:
         write_settings(tmp_path, {"pad_token": token})
-        assert encoder(tmp_path, config=ModelConfig(pad_id=1)).pad_id == C
+        assert encoder(tmp_path, config=ModelConfig(pad_id=1)).padding.token == C
 
     def test_else_the_model_config_has_the_id(self, tmp_path: Path) -> None:
-        assert encoder(tmp_path, config=ModelConfig(pad_id=B)).pad_id == B
+        assert encoder(tmp_path, config=ModelConfig(pad_id=B)).padding.token == B
 
     def test_else_the_tokenizer_pads_itself(self, tmp_path: Path) -> None:
         path = write_tokenizer(tmp_path, WORDS)
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.enable_padding(pad_id=D, pad_token="d")
         tokenizer.save(str(path))
-        assert load_text_encoder(tmp_path, ModelConfig()).pad_id == D
+        assert load_text_encoder(tmp_path, ModelConfig()).padding.token == D
 
     def test_else_it_is_zero(self, tmp_path: Path) -> None:
-        assert encoder(tmp_path).pad_id == 0
+        assert encoder(tmp_path).padding.token == 0
 
 
 class TestBadTokenizers:

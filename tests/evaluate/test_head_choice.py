@@ -1,9 +1,14 @@
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from squeeze_onnx.data.embedding import Activation, Normalize, Pooling
+from squeeze_onnx.data.embedding_files import EmbeddingOptions
 from squeeze_onnx.data.glue import TASKS
-from squeeze_onnx.data.model_config import ModelConfig
+from squeeze_onnx.data.model_config import ModelConfig, read_settings
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.evaluate.heads import (
     ClassLogits,
@@ -15,7 +20,9 @@ from squeeze_onnx.evaluate.heads import (
     WordLogits,
 )
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
-from squeeze_onnx.support.errors import ModelError, OptionError
+from squeeze_onnx.support.errors import ModelError, OptionError, RepositoryError
+from tests.sentence_models import IDENTITY, DenseModule, Published, write, write_reranker, write_sentence_model
+from tests.tiny_encoder import HIDDEN
 
 CLASSIFIER = ("BertForSequenceClassification",)
 
@@ -161,3 +168,64 @@ class TestEmbeddingHeads:
     def test_outputs_that_are_neither_are_named(self) -> None:
         with pytest.raises(ModelError, match=r"neither class logits nor embeddings among its outputs: pooler_output"):
             encoder_head(pooler_output=POOLED)
+
+
+class TestFilesOfSentenceTransformers:
+    def config(self, folder: Path, told: Published, **asked: str) -> ModelConfig:
+        return read_settings(find_repository(write_sentence_model(folder, told)).model_path, EmbeddingOptions(**asked))
+
+    def test_say_how_tokens_are_pooled_and_what_follows(self, tmp_path: Path) -> None:
+        config = self.config(tmp_path, Published(("cls",), dense=(DenseModule(6),)))
+        head = choose_head(session(last_hidden_state=["batch", "tokens", HIDDEN]), config, None)
+        assert head == TokenEmbeddings("last_hidden_state", config.embedding())
+        assert config.embedding().pooling == (Pooling.CLS,)
+        assert head.answers(np.ones((1, 3, HIDDEN)), np.ones((1, 3))).shape == (1, 6)
+
+    def test_stand_before_every_text_with_the_prompt(self, tmp_path: Path) -> None:
+        config = self.config(tmp_path, Published(prompts={"q": "find: "}, default_prompt="q"))
+        for outputs in ({"token_embeddings": ["b", "t", HIDDEN]}, {"sentence_embedding": ["b", HIDDEN]}):
+            head = choose_head(session(**outputs), config, None)  # type: ignore[arg-type]
+            assert head.sequences([("a", "b")]) == [("find: a",), ("find: b",)]
+
+    def test_of_another_model_are_refused(self, tmp_path: Path) -> None:
+        config = self.config(tmp_path, Published(("cls", "mean"), dense=(DenseModule(6),)))
+        with pytest.raises(RepositoryError, match=f"gives 8 numbers a token, 16 when pooled, .* takes {2 * HIDDEN}"):
+            choose_head(session(last_hidden_state=TOKENS), config, None)
+
+    def test_leave_only_normalizing_to_do_where_the_graph_pools(self, tmp_path: Path) -> None:
+        config = self.config(tmp_path, Published(dense=(DenseModule(8),)))
+        head = choose_head(session(sentence_embedding=POOLED), config, None)
+        assert isinstance(head, SentenceEmbedding)
+        assert head.embedding.modules == (Normalize(),)
+
+    def test_make_a_score_of_a_rerankers_logit_and_keep_pairs_together(self, tmp_path: Path) -> None:
+        write_reranker(tmp_path, sentence_transformers={"activation_fn": "torch.nn.modules.activation.Sigmoid"})
+        head = choose_head(session(logits=1), read_settings(tmp_path / "model.onnx"), None)
+        assert head == Regression("logits", Activation.SIGMOID)
+        assert head.sequences([("a", "b")]) == [("a", "b")]
+        np.testing.assert_allclose(head.predictions(np.array([[0.0], [2.0]])), [0.5, 1 / (1 + np.exp(-2))])
+
+    def test_of_a_cross_encoder_mean_the_sigmoid_unless_they_name_another_function(self, tmp_path: Path) -> None:
+        write_reranker(tmp_path)
+        assert read_settings(tmp_path / "model.onnx").score_activation is None
+        write(tmp_path / "config_sentence_transformers.json", {"model_type": "CrossEncoder"})
+        assert read_settings(tmp_path / "model.onnx").score_activation is Activation.SIGMOID
+        said = {
+            "model_type": "CrossEncoder",
+            "activation_fn": IDENTITY,
+            "prompts": {"q": "find: "},
+            "default_prompt_name": "q",
+        }
+        write(tmp_path / "config_sentence_transformers.json", said)
+        head = choose_head(session(logits=1), read_settings(tmp_path / "model.onnx"), None)
+        assert head == Regression("logits", Activation.IDENTITY, "find: ")
+        assert head.sequences([("a", "b")]) == [("find: a", "b")]
+
+    @pytest.mark.parametrize(
+        "outputs",
+        [{"logits": 2}, {"sentence_embedding": POOLED}, {"scores": ["batch"]}],
+        ids=lambda outputs: next(iter(outputs)),
+    )
+    def test_a_pooling_that_would_do_nothing_is_refused(self, outputs: dict[str, Any]) -> None:
+        with pytest.raises((OptionError, ModelError), match=r"leave it out|neither class logits nor embeddings"):
+            choose_head(session(**outputs), ModelConfig(asked=EmbeddingOptions("cls")), None)

@@ -23,7 +23,7 @@ def test_answers_stand_in_the_order_of_the_texts(tmp_path: Path, tagger: bool, a
     encoder = load_text_encoder(folder, ModelConfig())
 
     def ask(texts: list[tuple[str]]) -> np.ndarray:
-        return model.answers(encoder.encode(texts), pad_id=encoder.pad_id, batch_size=2)
+        return model.answers(encoder.encode(texts), padding=encoder.padding, batch_size=2)
 
     found = ask(TEXTS)
     assert found.shape == (answers, CLASSES)

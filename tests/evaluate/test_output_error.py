@@ -8,6 +8,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.embedding import Embedding, Pooling
+from squeeze_onnx.evaluate.heads import TokenEmbeddings
 from squeeze_onnx.evaluate.output_error import DamageMeter
 from squeeze_onnx.runtime.sessions import open_session
 
@@ -47,3 +49,27 @@ def test_as_many_classes_as_tokens_stay_classes(tmp_path: Path) -> None:
     moved = meter(tmp_path / "model.onnx", 3, (3, 3)).damage({"shift": shift})
     classes = np.concatenate([batch(3).feeds["x"]] * 2).astype(np.float64)
     assert moved == pytest.approx(4 * len(classes) / np.square(classes - classes.mean(axis=0)).sum(), rel=1e-6)
+
+
+def test_of_embeddings_it_is_these_that_move(tmp_path: Path) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "tokens", 2]) for name in ("x", "y")]
+    values.append(helper.make_tensor_value_info("shift", TensorProto.FLOAT, [1, "tokens", 1]))
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "shift"], ["y"])], "shifted", [values[0], values[2]], [values[1]]
+    )
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    tokens = np.random.default_rng(0).standard_normal((2, 3, 2)).astype(np.float32)
+    data = [CalibrationBatch({"x": tokens}, np.ones((2, 3), np.int64))]
+    last_only = {"shift": np.array([[[0], [0], [2]]], np.float32)}
+    still = {"shift": np.zeros((1, 3, 1), np.float32)}
+
+    def moved(head: TokenEmbeddings | None) -> float:
+        return DamageMeter(open_session(path), data, still, head).damage(last_only)
+
+    last = tokens[:, -1].astype(np.float64)
+    assert moved(TokenEmbeddings("y", Embedding((Pooling.CLS,)))) == 0
+    assert moved(TokenEmbeddings("y", Embedding((Pooling.LAST,)))) == pytest.approx(
+        4 * last.size / np.square(last - last.mean(axis=0)).sum(), rel=1e-6
+    )
+    assert moved(None) == moved(TokenEmbeddings("y")) == moved(TokenEmbeddings("other"))

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.target_cpu import ANY, TargetCpu
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
+from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
 from squeeze_onnx.spectral.moments import Moments, SecondMoment
@@ -20,7 +21,7 @@ class Evidence:
     """What a choice may go by: calibration data, what a plan has decided already, and the processors it is made for.
 
     ``kept`` are the names of sites (nodes for fp16) that a plan keeps in a higher precision; None lets them be chosen. What
-    rounding loses is decomposed by ``decomposer``.
+    rounding loses is decomposed by ``decomposer``; ``head`` says how the outputs are read, if it is known.
     """
 
     batches: Sequence[CalibrationBatch] = ()
@@ -29,6 +30,7 @@ class Evidence:
     track: Track = silent
     decomposer: Decomposer = field(default_factory=Automatic)
     target: TargetCpu = ANY
+    head: Head | None = None
 
     @property
     def ranking(self) -> Sequence[CalibrationBatch]:

@@ -97,7 +97,7 @@ def _switchboards(
     still = {name: np.array(False) for name in switchable.switches.values()}
     with opened(switchable.model, evidence.provider) as session:
         first, second = (
-            _Switchboard(DamageMeter(session, probe_batches(half), still), switchable.switches)
+            _Switchboard(DamageMeter(session, probe_batches(half), still, evidence.head), switchable.switches)
             for half in (evidence.ranking, evidence.checking)
         )
         yield first, second

@@ -14,6 +14,7 @@ from squeeze_onnx.compress.precision.base import Evidence, Lowered, Precision
 from squeeze_onnx.compress.precision.fp32 import Float32
 from squeeze_onnx.compress.precision.through_files import opened
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.evaluate.output_error import output_rows, probe_batches, share_moved
 from squeeze_onnx.support.errors import ModelError
 from squeeze_onnx.support.processor import int8_products_saturate
@@ -45,17 +46,23 @@ def lower_measured(precision: Precision, model: ir.Model, evidence: Evidence) ->
             lowered, notes=(*lowered.notes, "Outputs are NaN or infinite: how far they move was not measured.")
         )
     measured = share_moved(after, before)
-    return replace(lowered, measured=measured, notes=lowered.notes + _saturation(lowered, before, measured, batches))
+    return replace(
+        lowered, measured=measured, notes=lowered.notes + _saturation(lowered, before, measured, batches, evidence.head)
+    )
 
 
 def _saturation(
-    lowered: Lowered, before: Sequence[np.ndarray], measured: float, batches: Sequence[CalibrationBatch]
+    lowered: Lowered,
+    before: Sequence[np.ndarray],
+    measured: float,
+    batches: Sequence[CalibrationBatch],
+    head: Head | None,
 ) -> tuple[str, ...]:
     """Say how much of what was ``measured`` is the saturation of this processor's integer products, if that is noticeable."""
     if not int8_products_saturate() or not any(node.op_type in _INTEGER_OPERATORS for node in lowered.model.graph):
         return ()
     with opened(lowered.model, "cpu", precise_integers=True) as session:
-        precise = share_moved(output_rows(session, batches), before)
+        precise = share_moved(output_rows(session, batches, head=head), before)
     if measured < _NOTICEABLE * precise:
         return ()
     return (
@@ -66,7 +73,7 @@ def _saturation(
 
 def _outputs(model: ir.Model, batches: Sequence[CalibrationBatch], evidence: Evidence) -> list[np.ndarray]:
     with opened(model, evidence.provider) as session:
-        return output_rows(session, batches)
+        return output_rows(session, batches, head=evidence.head)
 
 
 def _finite(outputs: Sequence[np.ndarray]) -> bool:

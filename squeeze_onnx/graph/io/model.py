@@ -20,6 +20,7 @@ from squeeze_onnx.graph.io.external_data import (
     weights_embedded,
     weights_moved,
 )
+from squeeze_onnx.graph.io.locate import locate_model, unreadable
 from squeeze_onnx.graph.io.outline import parse_outline
 from squeeze_onnx.graph.io.streaming import stream_model
 from squeeze_onnx.graph.io.wellformed import check_model
@@ -43,34 +44,13 @@ class OnnxModel:
 
     @property
     def folder(self) -> Path:
-        """Where the external data lies, and tokenizer.json and config.json if there are any."""
+        """Where the .onnx file and its external data lie."""
         return self.path.parent
 
     @property
     def data_files(self) -> tuple[Path, ...]:
         """The files beside the .onnx file that weights are read from: absolute paths, sorted, each once."""
         return tuple(file for file in external_files(self.ir) if file != self.path)
-
-
-def locate_model(path: str | Path) -> Path:
-    """Return the .onnx file that MODEL means: itself, or the ``model.onnx`` or only .onnx file of a folder."""
-    path = Path(path)
-    try:
-        if not path.is_dir():
-            return path
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if (path / "model.onnx").exists():
-        return path / "model.onnx"
-    files = sorted(path.glob("*.onnx"))
-    if len(files) == 1:
-        return files[0]
-    if files:
-        names = ", ".join(file.name for file in files)
-        raise ModelError(f"{path} holds several models and none is called model.onnx: name one of {names}")
-    deeper = sorted(path.glob("*/*.onnx"))
-    hint = f"name a file such as {deeper[0]}" if deeper else "make one with `optimum-cli export onnx`"
-    raise ModelError(f"{path} holds no .onnx file: {hint}")
 
 
 def load_model(path: str | Path) -> OnnxModel:
@@ -150,13 +130,9 @@ def _parse(path: Path) -> onnx.ModelProto:
                 raise ModelError(f"{path} is a Git LFS pointer, not the model itself: fetch it with `git lfs pull`")
             return parse_outline(content, path.name)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except DecodeError as error:
         raise ModelError(f"{path} is not an ONNX file, or is cut off: download or export it again") from error
-
-
-def _unreadable(path: Path, error: OSError) -> ModelError:
-    return ModelError(f"{path} cannot be read ({error.strerror}): check the path and its permissions")
 
 
 def _spell_default_domain(opset_imports: dict[str, int]) -> None:

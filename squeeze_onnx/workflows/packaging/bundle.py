@@ -4,14 +4,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
-from squeeze_onnx.data.companions import LICENCES
-from squeeze_onnx.data.model_config import read_model_config
+from squeeze_onnx.data.embedding_files import EmbeddingOptions
+from squeeze_onnx.data.model_config import read_settings
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.graph.io.model import OnnxModel, load_model, refuse_overwriting_input
 from squeeze_onnx.graph.io.size import measure_size
@@ -24,7 +25,8 @@ from squeeze_onnx.support.typed_fields import check_fields
 from squeeze_onnx.workflows.packaging.archive import is_archive, write_archive
 from squeeze_onnx.workflows.packaging.manifest import Manifest
 from squeeze_onnx.workflows.packaging.measured import read_measured
-from squeeze_onnx.workflows.packaging.smoke_test import LONGEST, Answer, ask, example
+from squeeze_onnx.workflows.packaging.reading import copy_text_files, described
+from squeeze_onnx.workflows.packaging.smoke_test import Answer, ask, example, longest_sequence
 from squeeze_onnx.workflows.packaging.verification import Bundle
 
 Target = Literal["edge"]
@@ -32,7 +34,6 @@ Form = Literal["both", "onnx", "ort"]
 
 ONNX, ORT = "model.onnx", "model.ort"
 CONFIG = "required_operators.config"
-_SETTINGS = ("config.json", "tokenizer_config.json", *LICENCES)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class PackageConfig:
 
     ``form`` is which files of the model: ONNX, ONNX Runtime's own, or both. ``licence`` is that of the source model; None reads
     it from the model card (README.md) beside the model, where there is one. ``measured`` are JSON reports of `optimize`,
-    `validate` and `bench` on this very model. ``tokenizer`` overrides the tokenizer.json beside it.
+    `validate` and `bench` on this very model. ``tokenizer`` overrides the tokenizer.json beside it, ``prompt`` what stands
+    before every text; ``pooling`` says how token embeddings become one where no file beside the model does.
     """
 
     target: Target = "edge"
@@ -49,12 +51,15 @@ class PackageConfig:
     licence: str | None = None
     measured: tuple[Path, ...] = ()
     tokenizer: Path | None = None
+    pooling: str | None = None
+    prompt: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
         for option, value, known in (("target", self.target, Target), ("form", self.form, Form)):
             if value not in get_args(known):
                 raise OptionError(f"--{option} is one of {', '.join(get_args(known))}; got {value!r}")
+        EmbeddingOptions(self.pooling, self.prompt)
 
 
 def package(path: str | Path, out: str | Path, config: PackageConfig | None = None, *, force: bool = False) -> Bundle:
@@ -66,33 +71,30 @@ def package(path: str | Path, out: str | Path, config: PackageConfig | None = No
     """
     config = config or PackageConfig()
     out = Path(out)
-    model = load_model(path)
+    repository = find_repository(path)
+    model = load_model(repository.model_path)
     refuse_overwriting_input(model, out)
     with _staged(out, force=force) as folder:
         models = _copy_model(model, folder, config.form)
-        settings = read_model_config(model.folder)
-        encoder = encoder_of(model, settings, config.tokenizer, max_tokens=LONGEST)
-        shutil.copyfile(encoder.path, folder / "tokenizer.json")
-        for name in _SETTINGS:
-            if (model.folder / name).is_file():
-                shutil.copyfile(model.folder / name, folder / name)
+        asked = EmbeddingOptions(config.pooling, config.prompt)
+        settings = read_settings(model.path, asked)
+        encoder = encoder_of(model, settings, config.tokenizer, max_tokens=longest_sequence(settings))
+        copy_text_files(repository, encoder, folder)
         template = files("squeeze_onnx.workflows.packaging") / "templates" / "run.py.txt"
         (folder / "run.py").write_bytes(template.read_bytes())
-        answers = ask(folder, models)
+        answers = ask(folder, models, asked)
         document = {
             "target": config.target,
             "made_by": environment()["packages"],
             "models": models,
             "model": _described(model),
             "text": {
-                "head": answers[0].head,
-                "output": answers[0].output,
-                "labels": _labels(settings.labels, answers[0]),
-                "max_tokens": encoder.max_tokens,
+                **described(answers[0].head, encoder, _labels(settings.labels, answers[0])),
+                "asked": asdict(asked),
                 "first_position": settings.first_position,
                 "example": example(),
             },
-            "licence": config.licence or _licence_of_card(model.folder),
+            "licence": config.licence or _licence_of_card(repository.root),
             "measured": _measured(model, config.measured),
         }
         manifest = Manifest.describing(folder, document)
@@ -147,11 +149,9 @@ def _described(model: OnnxModel) -> dict[str, Any]:
     }
 
 
-def _labels(names: tuple[str, ...], answer: Answer) -> list[str]:
-    """Return the class names of a classifier, by number where its config.json has none; no others have labels."""
-    if answer.head not in ("class_logits", "token_logits"):
-        return []
-    return list(names) or [str(number) for number in range(answer.values.shape[1])]
+def _labels(names: tuple[str, ...], answer: Answer) -> tuple[str, ...]:
+    """Return the class names of a classifier, by number where its config.json has none."""
+    return names or tuple(str(number) for number in range(answer.values.shape[1]))
 
 
 def _licence_of_card(folder: Path) -> str | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
-from squeeze_onnx.support.errors import BundleError
+from squeeze_onnx.data.embedding_files import EmbeddingOptions
+from squeeze_onnx.support.errors import BundleError, OptionError
 
 FORMAT = "squeeze-onnx/bundle/1"
 MANIFEST = "manifest.json"
@@ -40,6 +41,16 @@ class Manifest:
     files: Mapping[str, FileEntry]
     models: tuple[str, ...]
     document: Mapping[str, Any]
+
+    @property
+    def asked(self) -> EmbeddingOptions:
+        """What was said, beside the files, of how the model is read; raises BundleError if it is malformed."""
+        try:
+            return EmbeddingOptions(**self.document["text"].get("asked", {}))
+        except (KeyError, TypeError, AttributeError, OptionError) as error:
+            raise BundleError(
+                f"{MANIFEST} does not say how the model is read ({error}): get the bundle again"
+            ) from error
 
     @classmethod
     def describing(cls, folder: Path, document: Mapping[str, Any]) -> Self:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.data.model_config import read_json_object
+from squeeze_onnx.data.json_files import read_json_object
 from squeeze_onnx.evaluate.benchmark import FORMAT as BENCH_FORMAT
 from squeeze_onnx.evaluate.validation import FORMAT as VALIDATION_FORMAT
 from squeeze_onnx.report.json import OPTIMIZATION_FORMAT

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from squeeze_onnx.data.model_config import read_model_config
+from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
+from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.readers import own_sentences
 from squeeze_onnx.data.tokenization import load_text_encoder
+from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.errors import ModelError
@@ -23,11 +25,10 @@ other models."""
 
 @dataclass(frozen=True)
 class Answer:
-    """What the form ``model`` of a bundle says to the example: (answers, features), read as its ``head`` says."""
+    """What the form ``model`` of a bundle says to the example: (answers, features), read by its ``head``."""
 
     model: str
-    head: str
-    output: str
+    head: Head
     values: np.ndarray
 
 
@@ -36,18 +37,24 @@ def example() -> str:
     return own_sentences()[0]
 
 
-def ask(folder: Path, models: Sequence[str]) -> tuple[Answer, ...]:
-    """Ask ``models``, each a file of ``folder``, which holds tokenizer.json and config.json too.
+def longest_sequence(settings: ModelConfig) -> int | None:
+    """Return what a bundle cuts texts to, as `load_text_encoder` takes it."""
+    return None if settings.text_limits.max_tokens else LONGEST
+
+
+def ask(folder: Path, models: Sequence[str], asked: EmbeddingOptions = NOTHING_ASKED) -> tuple[Answer, ...]:
+    """Ask ``models``, each a file of ``folder``, which holds tokenizer.json, config.json and what else they are read by.
 
     Raises ModelError if one of them does not run or they do not agree, TokenizerError without a usable tokenizer.
     """
-    settings = read_model_config(folder)
-    encoder = load_text_encoder(folder, settings, max_tokens=LONGEST)
     answers = []
     for name in models:
+        settings = read_settings(folder / name, asked)
+        encoder = load_text_encoder(folder, settings, max_tokens=longest_sequence(settings))
         opened = OpenModel.of(name, open_session(folder / name), settings, None)
-        values = opened.answers(encoder.encode([(example(),)]), pad_id=encoder.pad_id, batch_size=1)
-        answers.append(Answer(name, opened.head.kind, opened.head.output, values))
+        texts = encoder.encode(opened.head.sequences([(example(),)]))
+        values = opened.answers(texts, padding=encoder.padding, batch_size=1)
+        answers.append(Answer(name, opened.head, values))
     first = answers[0]
     for other in answers[1:]:
         difference = float(np.max(np.abs(first.values - other.values)))

@@ -59,7 +59,7 @@ def verify(
         bundle = Bundle.of(path, folder, manifest, ())
         if sha256 is not None and bundle.sha256 != sha256.lower():
             raise BundleError(f"{path}: the SHA-256 of {MANIFEST} is {bundle.sha256}, not the one that was asked for")
-        return Bundle.of(path, folder, manifest, ask(folder, manifest.models))
+        return Bundle.of(path, folder, manifest, ask(folder, manifest.models, manifest.asked))
 
 
 @contextmanager

@@ -13,45 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from squeeze_onnx.graph.io.model import load_model, locate_model, refuse_overwriting_input, save_model
+from squeeze_onnx.graph.io.model import load_model, refuse_overwriting_input, save_model
 from squeeze_onnx.support.errors import ModelError, OutputError
 from tests.tiny_models import WEIGHT, external_tensor, full_model, matmul_model, write
 
 LAZY_BYTES = WEIGHT.tobytes()
 
 
-class TestLocating:
-    def test_a_file_is_itself(self, tmp_path: Path) -> None:
-        assert locate_model(tmp_path / "a.onnx") == tmp_path / "a.onnx"
-
-    def test_a_folder_means_its_model_onnx(self, tmp_path: Path) -> None:
-        for name in ("a.onnx", "model.onnx"):
-            (tmp_path / name).touch()
-        assert locate_model(tmp_path) == tmp_path / "model.onnx"
-
-    def test_a_folder_means_its_only_model(self, tmp_path: Path) -> None:
-        (tmp_path / "a.onnx").touch()
-        assert locate_model(str(tmp_path)) == tmp_path / "a.onnx"
-
-    def test_several_models_are_named(self, tmp_path: Path) -> None:
-        for name in ("b.onnx", "a.onnx"):
-            (tmp_path / name).touch()
-        with pytest.raises(ModelError, match=r"name one of a\.onnx, b\.onnx"):
-            locate_model(tmp_path)
-
-    def test_a_model_one_folder_down_is_pointed_at(self, tmp_path: Path) -> None:
-        (tmp_path / "onnx").mkdir()
-        (tmp_path / "onnx" / "model.onnx").touch()
-        with pytest.raises(ModelError, match=r"no \.onnx file: name a file such as .*onnx/model\.onnx"):
-            locate_model(tmp_path)
-
-    def test_an_empty_folder_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ModelError, match=r"holds no \.onnx file"):
-            locate_model(tmp_path)
-
-    def test_a_path_too_long_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ModelError, match="cannot be read"):
-            load_model(tmp_path / ("x" * 300))
+def test_a_path_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(tmp_path / ("x" * 300))
 
 
 class TestNotAModel:

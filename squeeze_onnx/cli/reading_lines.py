@@ -1,0 +1,57 @@
+"""How MODEL was read: which file and folder, and what its embeddings are made by; what was guessed is said."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from squeeze_onnx.data.repository import find_repository
+from squeeze_onnx.graph.io.locate import MODEL_FILE
+
+_POOLING = {
+    "cls": "the first token",
+    "max": "the maximum over the tokens",
+    "mean": "the mean of the tokens",
+    "mean_sqrt_len_tokens": "the sum of the tokens over the root of their number",
+    "weightedmean": "the mean of the tokens weighted by position",
+    "lasttoken": "the last token",
+}
+
+
+def repository_line(model: Path) -> str | None:
+    """Say which file MODEL means, and where its tokenizer and configuration lie; None where both are plain to see."""
+    found = find_repository(model)
+    chosen = model.is_dir() and found.model_path != model / MODEL_FILE
+    apart = found.model_path.parent.absolute() != found.root.absolute()
+    if not chosen and not apart:
+        return None
+    return f"Read: {found.model_path}" + (f", with what lies in {found.root}" if apart else "")
+
+
+def embedding_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:
+    """Say what an embedding is made by, from the ``embedding`` of a report; nothing for a model without embeddings."""
+    if entry is None:
+        return
+    steps = (
+        ["as the graph returns it"]
+        if entry["in_graph"]
+        else [" and ".join(_POOLING[name] for name in entry["pooling"])]
+    )
+    steps += [_module(module) for module in entry["modules"]]
+    if entry["dimensions"] is not None:
+        steps.append(f"the first {entry['dimensions']} dimensions")
+    if entry["prompt"]:
+        pooled = "" if entry["include_prompt"] else ", which is not pooled"
+        steps.append(f"behind the prompt {entry['prompt']!r}{pooled}")
+    if entry["source"] is None:
+        steps.append("assumed: no file beside the model says how tokens are pooled, --pooling does")
+    yield f"Embedding: {', '.join(steps)}"
+    if not entry["prompt"] and entry["prompts"]:
+        yield (
+            f"Prompts: none is read, for the files make none the default; --prompt takes one of {', '.join(entry['prompts'])}"
+        )
+
+
+def _module(module: Mapping[str, Any]) -> str:
+    if module["type"] == "Dense":
+        return f"Dense {module['in_features']} → {module['out_features']} with {module['activation']}"
+    return {"Normalize": "normalized", "LayerNorm": "LayerNorm"}[module["type"]]

@@ -1,0 +1,260 @@
+"""Reading what the embedding of a text is from the files of sentence-transformers beside the model.
+
+modules.json names the modules in order: the encoder, `Pooling` (its config.json in the forms of versions 1 to 6), then any of
+`Dense`, `LayerNorm`, `Normalize` and `Dropout`. config_sentence_transformers.json has prompts and how many dimensions count.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from squeeze_onnx.data.companions import POOLING_FILE
+from squeeze_onnx.data.embedding import Activation, Dense, Embedding, LayerNorm, Module, Normalize, Pooling
+from squeeze_onnx.data.json_files import read_json_object
+from squeeze_onnx.data.prompts import Prompt, read_prompt
+from squeeze_onnx.data.repository import CONFIG_FILE, MODULES_FILE, Repository
+from squeeze_onnx.data.repository import Module as Entry
+from squeeze_onnx.data.safetensors import read_safetensors
+from squeeze_onnx.data.sentence_files import read_sentence_config, read_text_limits
+from squeeze_onnx.data.tokenizer_files import load_tokenizer, lower_cased, tokenizer_place
+from squeeze_onnx.support.errors import OptionError, RepositoryError
+
+_FLAGS = {
+    "pooling_mode_cls_token": Pooling.CLS,
+    "pooling_mode_max_tokens": Pooling.MAX,
+    "pooling_mode_mean_tokens": Pooling.MEAN,
+    "pooling_mode_mean_sqrt_len_tokens": Pooling.MEAN_SQRT_LENGTH,
+    "pooling_mode_weightedmean_tokens": Pooling.WEIGHTED_MEAN,
+    "pooling_mode_lasttoken": Pooling.LAST,
+}
+"""Up to version 5 each way of pooling had a flag of its own; several are joined in this order."""
+
+_WEIGHTS, _PICKLE = "model.safetensors", "pytorch_model.bin"
+_POOLED = "sentence_embedding"
+"""What modules after the pooling read and return, unless their configuration says otherwise."""
+
+
+@dataclass(frozen=True)
+class EmbeddingOptions:
+    """What ``--pooling`` and ``--prompt`` say: ways of pooling joined by ``+``, and a prompt or the name of one."""
+
+    pooling: str | None = None
+    prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.pooling is not None:
+            parse_pooling(self.pooling)
+
+
+NOTHING_ASKED = EmbeddingOptions()
+
+
+def parse_pooling(text: str) -> tuple[Pooling, ...]:
+    """Return the ways of pooling that ``--pooling`` names; raises OptionError for an unknown one."""
+    names = text.split("+")
+    for name in names:
+        if name not in list(Pooling):
+            raise OptionError(f"--pooling is one of {', '.join(Pooling)}, or several joined by +; got {text!r}")
+    return tuple(Pooling(name) for name in names)
+
+
+def tells_of_embeddings(repository: Repository) -> bool:
+    """Say whether a file of ``repository`` says anything of embeddings: of pooling, modules or prompts."""
+    return (
+        bool(repository.modules)
+        or (repository.root / POOLING_FILE).is_file()
+        or read_sentence_config(repository).path is not None
+    )
+
+
+def read_embedding(repository: Repository, asked: EmbeddingOptions = NOTHING_ASKED) -> Embedding:
+    """Return what the embedding of a text is, by the files of ``repository`` and, where they are silent, by ``asked``.
+
+    Raises RepositoryError for files that cannot be followed, OptionError for a ``--pooling`` that contradicts them.
+    """
+    pooling, source = _pooling(repository, asked)
+    prompt, config = read_prompt(repository, asked.prompt), read_sentence_config(repository)
+    return Embedding(
+        pooling=pooling.names,
+        modules=_modules(repository),
+        dimensions=config.dimensions,
+        prompt=prompt.text,
+        include_prompt=pooling.include_prompt,
+        prompt_tokens=_prompt_tokens(repository, prompt) if prompt.text and not pooling.include_prompt else 0,
+        prompts=tuple(name for name, text in config.prompts.items() if text),
+        source=source,
+    )
+
+
+@dataclass(frozen=True)
+class _PoolingConfig:
+    names: tuple[Pooling, ...]
+    include_prompt: bool = True
+
+
+def _pooling(repository: Repository, asked: EmbeddingOptions) -> tuple[_PoolingConfig, str | None]:
+    path = _pooling_file(repository)
+    wanted = None if asked.pooling is None else parse_pooling(asked.pooling)
+    if path is None:
+        if wanted is None:
+            return _PoolingConfig((Pooling.MEAN,)), None
+        return _PoolingConfig(wanted), "--pooling"
+    found = _read_pooling(path)
+    if wanted not in (None, found.names):
+        raise OptionError(
+            f"{path} says that the pooling is {'+'.join(found.names)}, not {asked.pooling}: leave out --pooling, or correct "
+            "the file"
+        )
+    return found, path.relative_to(repository.root).as_posix()
+
+
+def _pooling_file(repository: Repository) -> Path | None:
+    folders = [module.folder for module in repository.modules[1:] if module.kind == "Pooling"]
+    if len(folders) > 1:
+        raise RepositoryError(f"{repository.root / MODULES_FILE} names two modules that pool: correct it")
+    if folders:
+        path = repository.root / folders[0] / CONFIG_FILE
+        if not path.is_file():
+            raise RepositoryError(f"{path} is missing, and {repository.root / MODULES_FILE} names it: get it too")
+        return path
+    path = repository.root / POOLING_FILE
+    return path if path.is_file() and not repository.modules else None
+
+
+def _read_pooling(path: Path) -> _PoolingConfig:
+    values = read_json_object(path, RepositoryError)
+    include_prompt = values.get("include_prompt", True)
+    if "pooling_mode" in values:
+        given = values["pooling_mode"]
+        names = [given] if isinstance(given, str) else given
+    else:
+        names = [str(name) for flag, name in _FLAGS.items() if values.get(flag)] or [str(Pooling.MEAN)]
+    if not isinstance(names, list) or not names or any(name not in list(Pooling) for name in names):
+        raise RepositoryError(
+            f"{path}: pooling_mode is {values.get('pooling_mode')!r}, not one of {', '.join(Pooling)}"
+        )
+    return _PoolingConfig(tuple(Pooling(name) for name in names), bool(include_prompt))
+
+
+def _prompt_tokens(repository: Repository, prompt: Prompt) -> int:
+    """Return how many tokens the prompt has, those that the tokenizer puts before it included."""
+    tokenizer, _ = load_tokenizer(tokenizer_place(repository))
+    if read_text_limits(repository).lower_case:
+        lower_cased(tokenizer)
+    tokenizer.no_padding()
+    encoding = tokenizer.encode(prompt.text)
+    return len(encoding.ids) - int(bool(encoding.special_tokens_mask[-1]))
+
+
+def _modules(repository: Repository) -> tuple[Module, ...]:
+    """Return what follows the pooling."""
+    modules: list[Module] = []
+    pooled = not any(entry.kind == "Pooling" for entry in repository.modules)
+    for entry in repository.modules[1:]:
+        if entry.kind == "Pooling":
+            pooled = True
+            continue
+        if entry.kind == "Dropout":  # only in training
+            continue
+        read = _READERS.get(entry.kind)
+        if read is None or not pooled:
+            raise RepositoryError(
+                f"{repository.root / MODULES_FILE} has a module {entry.kind}{'' if pooled else ' before the pooling'}, with "
+                f"which an embedding cannot be computed here; known after the pooling are {', '.join(_READERS)}"
+            )
+        modules.append(read(repository.root, entry))
+    _check_widths(repository, modules)
+    return tuple(modules)
+
+
+def _check_widths(repository: Repository, modules: list[Module]) -> None:
+    width = None
+    for module in modules:
+        if None not in (width, module.in_features) and width != module.in_features:
+            raise RepositoryError(
+                f"{repository.root / MODULES_FILE}: a module returns {width} numbers and the next one takes {module.in_features}"
+            )
+        width = module.out_features or width
+
+
+def _read_dense(root: Path, entry: Entry) -> Module:
+    path, values = _config(root, entry)
+    tensors, digest = _weights(root / entry.folder)
+    if values.get("bias", True) and "linear.bias" not in tensors:
+        raise RepositoryError(
+            f"{root / entry.folder / _WEIGHTS} has no linear.bias, which {path} asks for: get it again"
+        )
+    return Dense(
+        file=(entry.folder / _WEIGHTS).as_posix(),
+        sha256=digest,
+        activation=read_activation(path, values.get("activation_function", "torch.nn.modules.activation.Tanh")),
+        adds_input=bool(values.get("use_residual", False)),
+        weight=_tensor(root, entry, tensors, "linear.weight", 2).T,
+        bias=_tensor(root, entry, tensors, "linear.bias", 1) if values.get("bias", True) else None,
+        residual=_tensor(root, entry, tensors, "residual.weight", 2).T if "residual.weight" in tensors else None,
+    )
+
+
+def _read_layer_norm(root: Path, entry: Entry) -> Module:
+    tensors, digest = _weights(root / entry.folder)
+    return LayerNorm(
+        (entry.folder / _WEIGHTS).as_posix(),
+        digest,
+        _tensor(root, entry, tensors, "norm.weight", 1),
+        _tensor(root, entry, tensors, "norm.bias", 1),
+    )
+
+
+def _read_normalize(root: Path, entry: Entry) -> Module:
+    if entry.folder.parts and (root / entry.folder / CONFIG_FILE).is_file():
+        _config(root, entry)
+    return Normalize()
+
+
+_READERS: Mapping[str, Callable[[Path, Entry], Module]] = {
+    "Dense": _read_dense,
+    "LayerNorm": _read_layer_norm,
+    "Normalize": _read_normalize,
+}
+
+
+def _config(root: Path, entry: Entry) -> tuple[Path, dict[str, Any]]:
+    path = root / entry.folder / CONFIG_FILE
+    values = read_json_object(path, RepositoryError)
+    for key in ("module_input_name", "module_output_name"):
+        if values.get(key) not in (None, _POOLED):
+            raise RepositoryError(f"{path}: {key} is {values[key]!r}; a module after the pooling has {_POOLED} only")
+    return path, values
+
+
+def _weights(folder: Path) -> tuple[Mapping[str, np.ndarray], str]:
+    """Return the tensors of a module and the SHA-256 of their file."""
+    path = folder / _WEIGHTS
+    if path.is_file():
+        return read_safetensors(path), hashlib.sha256(path.read_bytes()).hexdigest()
+    if (folder / _PICKLE).is_file():
+        raise RepositoryError(
+            f"{folder / _PICKLE} can be read by PyTorch only: SentenceTransformer(FOLDER).save_pretrained(NEW) writes a "
+            f"{_WEIGHTS} in its place"
+        )
+    raise RepositoryError(f"{path} is missing: get the whole repository")
+
+
+def _tensor(root: Path, entry: Entry, tensors: Mapping[str, np.ndarray], name: str, axes: int) -> np.ndarray:
+    found = tensors.get(name)
+    if found is None or found.ndim != axes:
+        path = root / PurePosixPath(entry.folder) / _WEIGHTS
+        raise RepositoryError(f"{path} has no {name} of {axes} axes, but {', '.join(sorted(tensors))}: get it again")
+    return found
+
+
+def read_activation(path: Path, name: Any) -> Activation:
+    """Return the function of which ``path`` says the ``name``, as torch has it; raises RepositoryError for an unknown one."""
+    prefix, _, kind = str(name).rpartition(".")
+    if not prefix.startswith("torch.") or kind not in list(Activation):
+        raise RepositoryError(f"{path}: activation_function {name!r} is not one of torch's {', '.join(Activation)}")
+    return Activation(kind)
