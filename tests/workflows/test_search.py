@@ -202,10 +202,14 @@ class TestSearch:
 
 class TestBadInput:
     @pytest.mark.parametrize(
-        "options", [{"keep": 0.5}, {"preset": "paper-ffn", "method": "auto"}], ids=["keep", "preset"]
+        "options",
+        [{"keep": 0.5}, {"preset": "paper-ffn", "method": "auto"}, {"rank_rule": "fixed=2"}],
+        ids=["keep", "preset", "rank rule"],
     )
     def test_a_second_budget_is_refused(self, search: Search, data: Path, options: dict[str, Any]) -> None:
-        with pytest.raises(OptionError, match="--max-drop finds the budget itself; leave out --keep and --preset"):
+        with pytest.raises(
+            OptionError, match="--max-drop finds the budget itself; leave out --keep, --preset and --rank-rule"
+        ):
             search(data, 1, replace(SVD, **options))
 
     def test_too_few_rows_to_search_on_are_refused(
