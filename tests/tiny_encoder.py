@@ -35,7 +35,7 @@ ELIGIBLE_SITES = tuple(f"layer.{layer}/{role}" for layer in range(LAYERS) for ro
 ELIGIBLE_PARAMETERS = LAYERS * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * INTERMEDIATE)
 
 
-class _Builder:
+class Builder:
     """Nodes and initializers so far; each method appends some and returns the name of their output."""
 
     def __init__(self, dtype: type[np.floating[Any]]) -> None:
@@ -91,9 +91,12 @@ class _Builder:
         gelu = self.node("Mul", self.node("Mul", wide, self.node("Add", erf, self.number(1))), self.number(0.5))
         return self.linear(gelu, INTERMEDIATE, HIDDEN, f"{layer}/ffn_out")
 
-    def encoder(self, layers: int) -> str:
+    def embedding(self) -> str:
         table = self.weight(VOCABULARY, HIDDEN, "embedding.weight")
-        rows = self.normalize(self.node("Gather", table, "input_ids", name="embedding"))
+        return self.node("Gather", table, "input_ids", name="embedding")
+
+    def encoder(self, layers: int) -> str:
+        rows = self.normalize(self.embedding())
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
         shown = self.node("Cast", self.node("Unsqueeze", "attention_mask", self.constant(np.array([1, 2]))), to=kind)
         mask = self.node("Mul", self.node("Sub", self.number(1), shown), self.number(-1e4))
@@ -103,10 +106,13 @@ class _Builder:
             rows = self.normalize(self.node("Add", rows, self.feed_forward(rows, layer)))
         return rows
 
+    def pooled(self, rows: str) -> str:
+        """Return the first token."""
+        return self.node("Gather", rows, self.constant(np.array(0)), axis=1)
+
     def classifier(self, rows: str, classes: int) -> str:
-        """Return logits: the first token, a pooler with tanh, and a Gemm that holds its weight transposed."""
-        first = self.node("Gather", rows, self.constant(np.array(0)), axis=1)
-        pooled = self.node("Tanh", self.linear(first, HIDDEN, HIDDEN, "pooler"))
+        """Return logits: `pooled` tokens, a pooler with tanh, and a Gemm that holds its weight transposed."""
+        pooled = self.node("Tanh", self.linear(self.pooled(rows), HIDDEN, HIDDEN, "pooler"))
         weight = self.weight(classes, HIDDEN, "classifier.weight")
         bias = self.constant(np.zeros(classes, self.dtype))
         return self.node("Gemm", pooled, weight, bias, name="classifier", transB=1)
@@ -133,7 +139,7 @@ def encoder_model(
     A ``classifier`` has ``logits`` of the text instead, a ``tagger`` those of every token, a ``speaker`` those of
     `SPOKEN` words there, a ``reader`` ``start_logits`` and ``end_logits``.
     """
-    builder = _Builder(dtype)
+    builder = Builder(dtype)
     rows = builder.encoder(layers)
     shape: list[str | int] = ["batch", "tokens", HIDDEN]
     named = {rows: "last_hidden_state"}
