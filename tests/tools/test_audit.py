@@ -12,7 +12,7 @@ import pytest
 
 from tools.audit import Package, installed
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Advisories(BaseHTTPRequestHandler):

@@ -23,7 +23,7 @@ def test_files_are_summed_by_folder() -> None:
         "squeeze_onnx/compress/plan.py": summary(20, 20, 4, 4),
     }
     folders = by_folder(files)
-    assert folders == {".": Covered(20, 20, 4, 4), "rmt": Covered(40, 37, 10, 5)}
+    assert folders == {"compress": Covered(20, 20, 4, 4), "spectral": Covered(40, 37, 10, 5)}
     assert list(rows(folders))[2:] == [
         "| `.` | 20 | 100.0 % | 4 | 100.0 % |",
         "| `rmt` | 40 | 92.5 % | 10 | 50.0 % |",

@@ -9,7 +9,7 @@ from tools.mutant_process import KILLED, STILLBORN, SURVIVED
 from tools.mutate import TARGETS, Journal, Target, counted, equivalents, key_of, sampled
 from tools.mutations import Mutant, mutants_of
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def mutants(folder: Path, source: str) -> list[Mutant]:

@@ -43,7 +43,7 @@ def test_missing_lora_file_is_named(tmp_path: Path) -> None:
 
 
 def test_every_card_states_the_pins_of_its_base() -> None:
-    models = Path(__file__).parents[1] / "models"
+    models = Path(__file__).parents[2] / "models"
     for name, base in BASES.items():
         card = (models / name / "README.md").read_text(encoding="utf-8")
         for wheel in base.wheels:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import distributed
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Cluster:
