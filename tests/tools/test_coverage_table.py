@@ -25,7 +25,7 @@ def test_files_are_summed_by_folder() -> None:
     folders = by_folder(files)
     assert folders == {"compress": Covered(20, 20, 4, 4), "spectral": Covered(40, 37, 10, 5)}
     assert list(rows(folders))[2:] == [
-        "| `.` | 20 | 100.0 % | 4 | 100.0 % |",
-        "| `rmt` | 40 | 92.5 % | 10 | 50.0 % |",
+        "| `compress` | 20 | 100.0 % | 4 | 100.0 % |",
+        "| `spectral` | 40 | 92.5 % | 10 | 50.0 % |",
         "| `all` | 60 | 95.0 % | 14 | 64.3 % |",
     ]
