@@ -91,7 +91,8 @@ def test_what_is_listed_as_equivalent_is_a_mutant() -> None:
 def test_every_file_that_can_be_changed_has_tests(target: Target) -> None:
     for file in target.paths():
         if any(mutants_of(ROOT, file)):
-            assert f"tests/{Path(file).parent.name}/test_{Path(file).name}" in target.tests_of(file)
+            mirrored = Path("tests", *Path(file).parts[1:-1], f"test_{Path(file).name}")
+            assert str(mirrored) in target.tests_of(file)
 
 
 def test_a_journal_keeps_what_was_killed_and_lets_survivors_be_tried_again(tmp_path: Path) -> None:
