@@ -1,15 +1,11 @@
 """Where calibration data comes from: a file of texts, the train split of a task, or saved inputs. Labels are never read."""
 
-import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from squeeze_onnx.compress.held_back import FEWEST, Calibration, hold_back_samples, hold_back_texts
 from squeeze_onnx.data.batches import FeedBuilder, make_batches
@@ -18,15 +14,15 @@ from squeeze_onnx.data.columns import Columns
 from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
 from squeeze_onnx.data.glue import find_task
 from squeeze_onnx.data.model_config import ModelConfig, read_settings
-from squeeze_onnx.data.positions import mask_of_tokens
 from squeeze_onnx.data.readers import Texts, train_texts
+from squeeze_onnx.data.saved_inputs import read_saved_inputs
 from squeeze_onnx.data.tables import open_table, read_texts
 from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS, TextEncoder, TokenSequence
 from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.runtime.sessions import Session, open_session
-from squeeze_onnx.support.errors import DataError, ModelError, OptionError
+from squeeze_onnx.support.errors import ModelError, OptionError
 from squeeze_onnx.support.typed_fields import check_fields
 
 TASK_PREFIX = "glue:"
@@ -213,8 +209,10 @@ class _Reader:
 
     def batches(self, sequences: Sequence[TokenSequence]) -> tuple[CalibrationBatch, ...]:
         """Return ``sequences`` as the graph takes them."""
-        may_pad = self.feeder.takes_mask
-        batches = make_batches(sequences, self.batch_size, padding=self.encoder.padding, may_pad=may_pad)
+        feeder, padding = self.feeder, self.encoder.padding
+        batches = make_batches(
+            sequences, self.batch_size, padding=padding, may_pad=feeder.takes_mask, fixed=feeder.fixed
+        )
         return tuple(CalibrationBatch(self.feeder.feeds(batch), batch.mask) for batch in batches)
 
 
@@ -222,50 +220,9 @@ def _key(sequence: TokenSequence) -> bytes:
     return sequence.ids.tobytes() + sequence.type_ids.tobytes()
 
 
-def _digest(arrays: Iterable[np.ndarray]) -> bytes:
-    digest = sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.digest()
-
-
 def _saved_batches(path: Path, session: Session, batch_size: int) -> Calibration:
     """Cut the arrays of an .npz, one a graph input with a sequence a row, into batches."""
-    arrays = _saved_arrays(path, session)
-    count = len(next(iter(arrays.values())))
-    keys = [_digest(array[row] for array in arrays.values()) for row in range(count)]
-    apart = hold_back_samples(keys)
-    read = np.setdiff1d(np.arange(count), apart)
-    return Calibration(_cut(arrays, read, batch_size), _cut(arrays, np.array(apart, np.int64), batch_size))
-
-
-def _cut(arrays: Mapping[str, np.ndarray], rows: np.ndarray, batch_size: int) -> tuple[CalibrationBatch, ...]:
-    """Return these ``rows`` of ``arrays`` in batches."""
-    parts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    mask = mask_of_tokens(arrays)
-    return tuple(
-        CalibrationBatch({name: array[part] for name, array in arrays.items()}, None if mask is None else mask[part])
-        for part in parts
-    )
-
-
-def _saved_arrays(path: Path, session: Session) -> dict[str, np.ndarray]:
-    """Read an .npz; raises DataError unless it holds an array for every input, with as many rows each."""
-    try:
-        with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"--calibration {path} is not an .npz of arrays ({error}); save one with numpy.savez"
-        ) from error
-    wanted = [value.name for value in session.inputs]
-    if sorted(arrays) != sorted(wanted):
-        raise DataError(
-            f"--calibration {path} holds {', '.join(sorted(arrays)) or 'nothing'}; the model takes {', '.join(wanted)}"
-        )
-    lengths = {name: len(array) for name, array in arrays.items() if array.ndim}
-    if len(lengths) < len(arrays) or len(set(lengths.values())) != 1 or not min(lengths.values()):
-        raise DataError(
-            f"--calibration {path}: every array needs the same number of rows, one a sequence; got {lengths}"
-        )
-    return arrays
+    saved = read_saved_inputs(path, session.inputs, "--calibration")
+    apart = hold_back_samples([saved.key(row) for row in range(len(saved))])
+    read = np.setdiff1d(np.arange(len(saved)), apart)
+    return Calibration(saved.cut(read, batch_size), saved.cut(np.array(apart, np.int64), batch_size))

@@ -17,6 +17,7 @@ from squeeze_onnx.compress.lowering import finish
 from squeeze_onnx.compress.plan import Plan, PlannedSite
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.graph.io.model import OnnxModel, save_model
@@ -51,10 +52,23 @@ def objective_of(
     return OBJECTIVES[config.objective](_Request(model, sites, config, calibration, track))
 
 
-def setting_of(config: OptimizeConfig) -> Setting:
-    """Return what latency is measured on."""
+def setting_of(model: OnnxModel, config: OptimizeConfig) -> Setting:
+    """Return what latency is measured on: the shape that ``model`` was exported for, or where that is free what is asked for.
+
+    Raises OptionError for a batch size or length that is neither the usual one nor that of the export.
+    """
+    fixed, usual = FixedShape.of_graph(model.ir), OptimizeConfig()
+    batch = [config.batch_size] if config.batch_size != usual.batch_size else []
+    tokens = [config.sequence_length] if config.sequence_length != usual.sequence_length else []
+    fixed.require(str(model.path), batch=batch, tokens=tokens)
     precision = config.precision or "fp32"
-    return Setting(config.batch_size, config.sequence_length, config.provider, config.threads, precision)
+    return Setting(
+        fixed.batch or config.batch_size,
+        fixed.tokens or config.sequence_length,
+        config.provider,
+        config.threads,
+        precision,
+    )
 
 
 @contextmanager
@@ -84,12 +98,13 @@ def latency_report(
 
     A ratio is the time of the squeezed model over that of the dense one, `written_alike`.
     """
+    setting = setting_of(model, config)
     with written_alike(model, config, calibration) as path:
-        measured = bench([path, squeezed], _bench_config(setting_of(config)))
+        measured = bench([path, squeezed], _bench_config(setting))
     speedup = measured.speedup(1, 0)
     dense, small = (latency.p50_ms for latency in measured.latencies[0])
     return {
-        **asdict(setting_of(config)),
+        **asdict(setting),
         "baseline_p50_ms": dense,
         "optimized_p50_ms": small,
         "predicted_ratio": predicted_share(plan, objective),
@@ -137,7 +152,7 @@ def _size(asked: _Request) -> Objective:
 
 def _latency(asked: _Request) -> Objective:
     """Nanoseconds of one run; what is not spent on the weights of the sites is fixed."""
-    setting = setting_of(asked.config)
+    setting = setting_of(asked.model, asked.config)
     shapes = [(site.in_features, site.out_features) for site in asked.sites]
     cost = measure_matmuls(shapes, setting, _lowering(setting), cache_folder() / "latency", track=asked.track)
     weights = sum(float(cost.into(rows, np.array([columns]))[0]) for rows, columns in shapes)

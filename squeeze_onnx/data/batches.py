@@ -6,6 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
+from squeeze_onnx.data.fixed_shape import ANY_SHAPE, TEXT_INPUTS, FixedShape
 from squeeze_onnx.data.tokenization import Padding, TokenSequence
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.support.errors import ModelError
@@ -13,7 +14,10 @@ from squeeze_onnx.support.errors import ModelError
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Padded sequences: ``rows`` are their numbers, the arrays int64 of shape (sequences, tokens); mask 1 = token."""
+    """Padded sequences: ``rows`` are their numbers, the arrays int64 of shape (sequences, tokens); mask 1 = token.
+
+    Where a graph takes more sequences than there are rows, those at the end are the first ones once more.
+    """
 
     rows: np.ndarray
     ids: np.ndarray
@@ -21,7 +25,6 @@ class Batch:
     mask: np.ndarray
 
 
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _CACHE_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _CACHE_NAMES = ("past", "cache")
@@ -46,9 +49,9 @@ class FeedBuilder:
         for value in inputs:
             if _is_cache(value):
                 continue
-            if value.name not in _INPUTS:
+            if value.name not in TEXT_INPUTS:
                 raise ModelError(
-                    f"{label} has an input {value.name!r}; a text model is fed {', '.join(_INPUTS)} and an empty cache only"
+                    f"{label} has an input {value.name!r}; a text model is fed {', '.join(TEXT_INPUTS)} and an empty cache only"
                 )
             if value.type not in _DTYPES:
                 raise ModelError(f"{label}: input {value.name!r} is a {value.type}, not {' or '.join(_DTYPES)}")
@@ -59,11 +62,16 @@ class FeedBuilder:
         """Say whether the graph can tell padding from text."""
         return any(value.name == "attention_mask" for value in self.inputs)
 
+    @property
+    def fixed(self) -> FixedShape:
+        """The shape that the graph was exported for."""
+        return FixedShape.of((value.name, value.shape) for value in self.inputs)
+
     def feeds(self, batch: Batch) -> dict[str, np.ndarray]:
         """Return the arrays to run the graph on."""
         before = np.argmax(batch.mask, axis=1)[:, np.newaxis]  # padding on the left
         positions = self.first_position + np.maximum(np.arange(batch.ids.shape[1]) - before, 0)
-        arrays = dict(zip(_INPUTS, (batch.ids, batch.mask, batch.type_ids, positions), strict=True))
+        arrays = dict(zip(TEXT_INPUTS, (batch.ids, batch.mask, batch.type_ids, positions), strict=True))
         return {
             value.name: _empty_cache(value, len(batch.ids))
             if _is_cache(value)
@@ -85,31 +93,40 @@ def _empty_cache(value: ValueSpec, sequences: int) -> np.ndarray:
 
 
 def make_batches(
-    sequences: Sequence[TokenSequence], batch_size: int, *, padding: Padding, may_pad: bool = True
+    sequences: Sequence[TokenSequence],
+    batch_size: int,
+    *,
+    padding: Padding,
+    may_pad: bool = True,
+    fixed: FixedShape = ANY_SHAPE,
 ) -> list[Batch]:
     """Put sequences of like length together, shortest first, at most ``batch_size`` at a time.
 
-    With ``may_pad`` False (a graph without attention mask would read the padding) only equal lengths share a batch.
+    With ``may_pad`` False (a graph without attention mask would read the padding) only equal lengths share a batch. A graph of a
+    ``fixed`` shape gets that: every sequence padded to its length, and the last batch filled up with its own sequences.
     """
 
     def length(row: int) -> int:
         return len(sequences[row])
 
+    size = fixed.batch or batch_size
     by_length = sorted(range(len(sequences)), key=length)
-    groups = [by_length] if may_pad else [list(rows) for _, rows in groupby(by_length, key=length)]
+    one_group = may_pad or fixed.tokens is not None
+    groups = [by_length] if one_group else [list(rows) for _, rows in groupby(by_length, key=length)]
     return [
-        _pad(group[start : start + batch_size], sequences, padding)
+        _pad(group[start : start + size], sequences, padding, fixed)
         for group in groups
-        for start in range(0, len(group), batch_size)
+        for start in range(0, len(group), size)
     ]
 
 
-def _pad(rows: Sequence[int], sequences: Sequence[TokenSequence], padding: Padding) -> Batch:
-    shape = (len(rows), max(len(sequences[row]) for row in rows))
+def _pad(rows: Sequence[int], sequences: Sequence[TokenSequence], padding: Padding, fixed: FixedShape) -> Batch:
+    filled = np.resize(np.array(rows), fixed.batch or len(rows))
+    shape = (len(filled), fixed.tokens or max(len(sequences[row]) for row in rows))
     batch = Batch(
         np.array(rows), np.full(shape, padding.token, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     )
-    for index, row in enumerate(rows):
+    for index, row in enumerate(filled):
         length = len(sequences[row])
         place = slice(shape[1] - length, None) if padding.left else slice(length)
         batch.ids[index, place] = sequences[row].ids

@@ -14,6 +14,7 @@ from squeeze_onnx.data.embedding_files import (
     read_embedding,
     tells_of_embeddings,
 )
+from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.data.json_files import read_json_object
 from squeeze_onnx.data.prompts import read_prompt
 from squeeze_onnx.data.repository import CONFIG_FILE, Repository, repository_of
@@ -58,6 +59,10 @@ class ModelConfig:
     def tells_of_embeddings(self) -> bool:
         """Say whether any file of sentence-transformers lies in the repository."""
         return self.repository is not None and tells_of_embeddings(self.repository)
+
+    def for_shape(self, fixed: FixedShape) -> "ModelConfig":
+        """Return this with no longer sequences than a graph of this shape takes."""
+        return replace(self, max_tokens=fixed.most(self.max_tokens))
 
     def embedding(self) -> Embedding:
         """Read what the embedding of a text is; raises as `read_embedding` does. Without a repository it is assumed."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.repository import repository_of
 from squeeze_onnx.data.tokenization import TextEncoder, load_text_encoder
@@ -43,9 +44,10 @@ def encoder_of(
 ) -> TextEncoder:
     """Load ``tokenizer``, or else the one beside ``model``, of which the files say ``settings``.
 
-    Raises TokenizerError if it is missing, broken or of a larger vocabulary.
+    It makes no more tokens than the graph takes. Raises TokenizerError if it is missing, broken or of a larger vocabulary.
     """
     source = tokenizer or tokenizer_place(repository_of(model.path))
+    settings = settings.for_shape(FixedShape.of_graph(model.ir))
     encoder = load_text_encoder(source, settings, max_tokens=max_tokens)
     vocabulary = embedding_rows(model.ir) or settings.vocabulary_size
     if vocabulary is not None:

@@ -1,8 +1,9 @@
 """What `bench` measures and how."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
+from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.runtime.rivals import RIVALS
 from squeeze_onnx.runtime.runner import RunnerOptions
 from squeeze_onnx.support.errors import OptionError
@@ -16,8 +17,9 @@ class BenchConfig:
     """What is measured and how.
 
     Without ``batch_sizes`` and ``sequence_lengths`` the shapes are DEFAULT_SHAPES; else every batch size with every length,
-    1 and 128 standing in for what is not given. ``against`` names opponents that are built: ``int8`` and ``fused`` from the
-    first model, ``openvino`` from every one. ``threads`` and ``tf32`` are the runtime's (None: its choice).
+    1 and 128 standing in for what is not given; a model that was exported for one shape is timed at that. ``against`` names
+    opponents that are built: ``int8`` and ``fused`` from the first model, ``openvino`` from every one. ``threads`` and ``tf32``
+    are the runtime's (None: its choice).
     """
 
     provider: str = "cpu"
@@ -51,6 +53,19 @@ class BenchConfig:
         if not self.batch_sizes and not self.sequence_lengths:
             return DEFAULT_SHAPES
         return tuple(product(self.batch_sizes or (1,), self.sequence_lengths or (128,)))
+
+    def at(self, label: str, fixed: FixedShape) -> "BenchConfig":
+        """Return this, at the shape that the model ``label`` was exported for where it is ``fixed``.
+
+        Raises OptionError for a batch size or length that was asked for and is another.
+        """
+        fixed.require(label, batch=self.batch_sizes, tokens=self.sequence_lengths)
+        batch_sizes = self.batch_sizes if fixed.batch is None else (fixed.batch,)
+        return replace(
+            self,
+            batch_sizes=batch_sizes,
+            sequence_lengths=self.sequence_lengths if fixed.tokens is None else (fixed.tokens,),
+        )
 
     @property
     def runner_options(self) -> RunnerOptions:

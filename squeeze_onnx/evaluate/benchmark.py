@@ -88,7 +88,7 @@ def bench(models: Sequence[str | Path], config: BenchConfig | None = None, track
         raise OptionError("bench takes one model or more")
     resolve_provider(config.provider)
     with models_to_time(models, config) as chosen:
-        return measure(chosen, config, track)
+        return measure(chosen, chosen.config or config, track)
 
 
 def measure(chosen: ModelsToTime, config: BenchConfig, track: Track = silent) -> Benchmark:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from squeeze_onnx.data.batches import make_batches
+from squeeze_onnx.data.fixed_shape import ANY_SHAPE, FixedShape
 from squeeze_onnx.data.glue import Task
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import LabelledRows, Texts
@@ -27,12 +27,13 @@ from squeeze_onnx.support.progress import Track, silent
 
 @dataclass(frozen=True)
 class Subject:
-    """A model file under test, what lies beside it, how large it is and how many tokens it embeds (None: unknown)."""
+    """A model file under test, what lies beside it, how large it is, how many tokens it embeds (None: unknown), and its shape."""
 
     path: Path
     config: ModelConfig
     size: ModelSize
     vocabulary: int | None
+    fixed: FixedShape = ANY_SHAPE
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class Comparison:
     """Two models on one execution provider.
 
     ``drops`` are the 95 % intervals of the drop of each metric in points, ``speedup`` that of the ratio of the median
-    latencies, which were measured on one sequence of ``latency_tokens`` tokens.
+    latencies, measured on ``latency_batch`` sequences (one, unless a graph takes more only) of ``latency_tokens`` tokens.
     """
 
     provider: str
@@ -72,6 +73,7 @@ class Comparison:
     drops: Mapping[str, Interval]
     fidelity: Fidelity
     speedup: Interval
+    latency_batch: int
     latency_tokens: int
 
     def drop_points(self, metric: str) -> float:
@@ -111,9 +113,14 @@ def compare(
         )
     metrics, drops = _score(questions, [model.head.predictions for model in models], answers, seed)
     median = sorted(sequences, key=len)[len(sequences) // 2]
-    [single] = make_batches([median], 1, padding=encoder.padding)
+    fixed = models[0].feeder.fixed.or_else(models[1].feeder.fixed)
+    singles = [model.batches([median], padding=encoder.padding, batch_size=1, fixed=fixed)[0] for model in models]
     latencies = measure_latency(
-        [partial(model.session.run, None, model.feeder.feeds(single)) for model in models], rounds=latency_rounds
+        [
+            partial(model.session.run, None, model.feeder.feeds(single))
+            for model, single in zip(models, singles, strict=True)
+        ],
+        rounds=latency_rounds,
     )
     baseline, candidate = (
         Evaluation(model.head.kind, model.head.output, embedding_entry(model.head), scores, latency)
@@ -126,7 +133,8 @@ def compare(
         drops=drops,
         fidelity=head.fidelity(*answers),
         speedup=speedup_interval(latencies[0].runs_ms, latencies[1].runs_ms, seed=seed),
-        latency_tokens=len(median),
+        latency_batch=singles[0].ids.shape[0],
+        latency_tokens=singles[0].ids.shape[1],
     )
 
 

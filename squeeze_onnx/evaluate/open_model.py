@@ -6,7 +6,8 @@ from typing import Self
 
 import numpy as np
 
-from squeeze_onnx.data.batches import FeedBuilder, make_batches
+from squeeze_onnx.data.batches import Batch, FeedBuilder, make_batches
+from squeeze_onnx.data.fixed_shape import ANY_SHAPE, FixedShape
 from squeeze_onnx.data.glue import Task
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import Texts
@@ -33,16 +34,25 @@ class OpenModel:
         feeder = FeedBuilder.for_session(session, first_position=config.first_position)
         return cls(name, session, choose_head(session, config, task), feeder)
 
+    def batches(
+        self, sequences: Sequence[TokenSequence], *, padding: Padding, batch_size: int, fixed: FixedShape = ANY_SHAPE
+    ) -> list[Batch]:
+        """Return ``sequences`` in batches that the graph takes; where its shape is free they have that of ``fixed``."""
+        shape = self.feeder.fixed.or_else(fixed)
+        return make_batches(sequences, batch_size, padding=padding, may_pad=self.feeder.takes_mask, fixed=shape)
+
     def answers(
         self, sequences: Sequence[TokenSequence], *, padding: Padding, batch_size: int, track: Track = silent
     ) -> np.ndarray:
         """Return the answers to all sequences, in order, shape (answers, features); ModelError for NaN or infinity."""
-        batches = make_batches(sequences, batch_size, padding=padding, may_pad=self.feeder.takes_mask)
         found, owners = [], []
+        batches = self.batches(sequences, padding=padding, batch_size=batch_size)
         for batch in track(batches, f"Running the {self.name} on {self.session.provider}"):
             [output] = self.session.run([self.head.output], self.feeder.feeds(batch))
-            found.append(self.head.answers(output, batch.mask))
-            owners.append(batch.rows[self.head.owners(batch.mask)])
+            rows = len(batch.rows)  # a graph of a fixed batch size may have had to take some of them twice
+            output, mask = (output[:rows] if len(output) == len(batch.mask) else output), batch.mask[:rows]
+            found.append(self.head.answers(output, mask))
+            owners.append(batch.rows[self.head.owners(mask)])
         answers = np.concatenate(found)
         if not np.all(np.isfinite(answers)):
             raise ModelError(

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from squeeze_onnx.data.batches import Batch, FeedBuilder
+from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.vocabulary import embedding_rows
@@ -48,10 +49,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ModelsToTime:
-    """All that is timed, the baseline first, and what is not."""
+    """All that is timed, the baseline first, and what is not; ``config`` has the shapes that they take."""
 
     models: tuple[TimedModel, ...]
     left_out: tuple[LeftOut, ...] = ()
+    config: BenchConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ def models_to_time(models: Sequence[str | Path], config: BenchConfig) -> Iterato
     """
     check_rivals(config.against, config.provider)
     paths = {str(model): find_repository(model).model_path for model in models}
-    given = [_read(str(model), paths[str(model)], config) for model in models]
+    given = [_read(str(model), paths[str(model)]) for model in models]
+    for each in given:
+        config = config.at(each.timed.name, FixedShape.of((value.name, value.shape) for value in each.inputs))
+    _check_positions(given, config)
     timed, left_out = [each.timed for each in given], []
     with TemporaryDirectory(prefix="squeeze-onnx-") as folder:
         for kind in config.against:
@@ -91,7 +96,7 @@ def models_to_time(models: Sequence[str | Path], config: BenchConfig) -> Iterato
                 place = Path(folder) / f"{kind}-{number}"
                 place.mkdir()
                 timed.append(_rival_of(each, kind, place, config))
-        yield ModelsToTime(tuple(timed), tuple(left_out))
+        yield ModelsToTime(tuple(timed), tuple(left_out), config)
 
 
 def random_batch(shape: tuple[int, int], vocabulary: int, *, seed: int) -> Batch:
@@ -100,7 +105,7 @@ def random_batch(shape: tuple[int, int], vocabulary: int, *, seed: int) -> Batch
     return Batch(np.arange(shape[0]), ids, np.zeros(shape, np.int64), np.ones(shape, np.int64))
 
 
-def _read(name: str, path: Path, config: BenchConfig) -> _GivenModel:
+def _read(name: str, path: Path) -> _GivenModel:
     model, settings = load_model(path), read_settings(path)
     vocabulary = embedding_rows(model.ir) or settings.vocabulary_size
     if vocabulary is None:
@@ -108,17 +113,28 @@ def _read(name: str, path: Path, config: BenchConfig) -> _GivenModel:
             f"{path} does not say how many tokens it knows: no table is looked up with input_ids, and config.json has no "
             "vocab_size"
         )
-    longest = max(length for _, length in config.shapes)
-    if settings.max_tokens is not None and longest > settings.max_tokens:
-        raise OptionError(f"--sequence-length {longest} is more than the {settings.max_tokens} positions of {path}")
     timed = TimedModel(name, path, settings, measure_size(model), vocabulary)
     return _GivenModel(timed, _inputs(model), is_quantized(model.ir))
+
+
+def _check_positions(given: Sequence[_GivenModel], config: BenchConfig) -> None:
+    longest = max(length for _, length in config.shapes)
+    for each in given:
+        positions = each.timed.config.max_tokens
+        if positions is not None and longest > positions:
+            raise OptionError(
+                f"--sequence-length {longest} is more than the {positions} positions of {each.timed.path}"
+            )
 
 
 def _inputs(model: OnnxModel) -> tuple[ValueSpec, ...]:
     """Return what a caller passes to the graph, as onnxruntime would declare it."""
     return tuple(
-        ValueSpec(str(value.name), f"tensor({'' if value.dtype is None else value.dtype.name.lower()})", ())
+        ValueSpec(
+            str(value.name),
+            f"tensor({'' if value.dtype is None else value.dtype.name.lower()})",
+            tuple(size if isinstance(size, int) else None for size in value.shape or ()),
+        )
         for value in model.ir.graph.inputs
         if value.name not in model.ir.graph.initializers
     )
@@ -141,8 +157,9 @@ def _feeds(given: _GivenModel, config: BenchConfig) -> list[Feeds]:
     timed = given.timed
     builder = FeedBuilder.for_inputs(str(timed.path), given.inputs, first_position=timed.config.first_position)
     length = max(length for _, length in config.shapes)
+    batch = builder.fixed.batch or 1
     return [
-        builder.feeds(random_batch((1, length), timed.vocabulary, seed=config.seed + number))
+        builder.feeds(random_batch((batch, length), timed.vocabulary, seed=config.seed + number))
         for number in range(_SEQUENCES_TO_CONVERT)
     ]
 

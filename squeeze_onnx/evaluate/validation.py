@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from squeeze_onnx.data.embedding_files import EmbeddingOptions
+from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.data.glue import find_task
 from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.readers import own_sentences, read_sentences, read_validation
@@ -239,7 +240,8 @@ def _subjects(baseline: Repository, candidate: Repository, config: ValidateConfi
         found = known if own.path is None else own
         if not own.tells_of_embeddings:
             found = replace(found, repository=telling.repository, text_limits=telling.text_limits)
-        return Subject(model.path, found, measure_size(model), embedding_rows(model.ir) or found.vocabulary_size)
+        rows = embedding_rows(model.ir) or found.vocabulary_size
+        return Subject(model.path, found, measure_size(model), rows, FixedShape.of_graph(model.ir))
 
     return subject(baseline, settings[0]), subject(candidate, settings[1])
 
@@ -247,7 +249,10 @@ def _subjects(baseline: Repository, candidate: Repository, config: ValidateConfi
 def _encoder(subjects: tuple[Subject, Subject], config: ValidateConfig) -> TextEncoder:
     places = [tokenizer_place(repository_of(subject.path)) for subject in subjects]
     source = config.tokenizer or next(filter(has_tokenizer, places), places[0])
-    encoder = load_text_encoder(source, subjects[0].config, max_tokens=config.max_tokens)
+    settings = subjects[0].config
+    for subject in subjects:
+        settings = settings.for_shape(subject.fixed)
+    encoder = load_text_encoder(source, settings, max_tokens=config.max_tokens)
     for subject in subjects:
         if subject.vocabulary is not None:
             encoder.check_vocabulary(subject.vocabulary, subject.path)
@@ -260,7 +265,7 @@ def _latency_entry(comparison: Comparison) -> Mapping[str, Any]:
         **{side: {"p50_ms": latency.p50_ms, "p95_ms": latency.p95_ms} for side, latency in sides.items()},
         "speedup": sides["baseline"].p50_ms / sides["candidate"].p50_ms,
         "speedup_interval": _pair(comparison.speedup),
-        "batch_size": 1,
+        "batch_size": comparison.latency_batch,
         "tokens": comparison.latency_tokens,
         "runs": sides["baseline"].runs_ms.size,
     }

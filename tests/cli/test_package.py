@@ -47,7 +47,7 @@ def test_from_a_model_to_an_answer_on_the_device(run_cli: RunCli, tmp_path: Path
 def test_run_py_is_short_and_needs_three_packages(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
     assert call_cli("package", model, "-o", tmp_path / "b", "--quiet").stdout == ""
     code = (tmp_path / "b" / "run.py").read_text(encoding="utf-8")
-    assert len(code.splitlines()) <= 65
+    assert len(code.splitlines()) <= 66
     found = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):

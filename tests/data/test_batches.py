@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from squeeze_onnx.data.batches import FeedBuilder, make_batches
+from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.data.tokenization import Padding, TokenSequence
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.support.errors import ModelError
@@ -111,3 +112,31 @@ def test_an_unknown_input_is_named() -> None:
 def test_an_input_of_another_type_is_named() -> None:
     with pytest.raises(ModelError, match=r"input 'attention_mask' is a tensor\(float\), not tensor\(int64\) or"):
         FeedBuilder.for_session(session(("attention_mask", "float")))
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=30), size=st.integers(1, 7), may_pad=st.booleans())
+def test_batches_for_a_fixed_shape_have_it_and_lose_nothing(lengths: list[int], size: int, may_pad: bool) -> None:
+    sequences = [sequence(length, first=number) for number, length in enumerate(lengths)]
+    batches = make_batches(sequences, 99, padding=Padding(7), may_pad=may_pad, fixed=FixedShape(size, 9))
+    assert sorted(np.concatenate([batch.rows for batch in batches])) == list(range(len(lengths)))
+    for batch in batches:
+        assert batch.ids.shape == batch.mask.shape == (size, 9)
+        for index in range(size):
+            row = batch.rows[index % len(batch.rows)]
+            np.testing.assert_array_equal(batch.ids[index, : lengths[row]], sequences[row].ids)
+            assert batch.mask[index].sum() == lengths[row]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "fixed"),
+    [
+        ([("input_ids", ("batch", "tokens"))], FixedShape()),
+        ([("input_ids", (1, 128)), ("attention_mask", (1, 128))], FixedShape(1, 128)),
+        ([("pixel_values", (1, 3, 8, 8)), ("input_ids", (None, 16))], FixedShape(None, 16)),
+        ([("input_ids", ("batch", "tokens")), ("position_ids", (1, "tokens"))], FixedShape(1, None)),
+    ],
+)
+def test_a_fixed_shape_is_that_of_the_inputs_of_text(
+    shapes: list[tuple[str, tuple[object, ...]]], fixed: FixedShape
+) -> None:
+    assert FixedShape.of(shapes) == fixed

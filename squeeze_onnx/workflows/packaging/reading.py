@@ -42,6 +42,7 @@ def described(head: Head, encoder: TextEncoder, labels: tuple[str, ...]) -> dict
         "activation": str(head.activation) if isinstance(head, Regression) else None,
         "embedding": _steps(head.embedding, head) if isinstance(head, SentenceEmbedding) else None,
         "max_tokens": encoder.max_tokens,
+        "pad_id": encoder.padding.token,
         "truncation": encoder.tokenizer.truncation["direction"],
     }
 

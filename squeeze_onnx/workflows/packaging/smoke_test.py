@@ -50,8 +50,9 @@ def ask(folder: Path, models: Sequence[str], asked: EmbeddingOptions = NOTHING_A
     answers = []
     for name in models:
         settings = read_settings(folder / name, asked)
-        encoder = load_text_encoder(folder, settings, max_tokens=longest_sequence(settings))
         opened = OpenModel.of(name, open_session(folder / name), settings, None)
+        limited = settings.for_shape(opened.feeder.fixed)
+        encoder = load_text_encoder(folder, limited, max_tokens=longest_sequence(settings))
         texts = encoder.encode(opened.head.sequences([(example(),)]))
         values = opened.answers(texts, padding=encoder.padding, batch_size=1)
         answers.append(Answer(name, opened.head, values))
