@@ -8,18 +8,32 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.plan import Plan, PlannedPrecision
-from squeeze_onnx.compress.precision import EVERYWHERE, EXACT_ON, PRECISIONS, Evidence, Precision, TargetCpu, target_of
+from squeeze_onnx.compress.precision import (
+    EIGHT_BITS,
+    EVERYWHERE,
+    EXACT_ON,
+    PRECISIONS,
+    Evidence,
+    Lowered,
+    Precision,
+    TargetCpu,
+    target_of,
+)
 from squeeze_onnx.compress.precision.measured import lower_measured
 from squeeze_onnx.compress.preparing import open_model
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.model_head import known_head_of
 from squeeze_onnx.graph.fused.fusion import FusionCounts, fuse_squeezed
 from squeeze_onnx.graph.io.model import OnnxModel, serialized_size
+from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.quantized.saturation import saturating_products
+from squeeze_onnx.graph.rewrite.half_types import half_type_of, store_in_half, widen
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.processor import int8_products_saturate
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.stopwatch import Stopwatch
+
+_WIDENED = "The model computed in {}: around its integers it computes in float32 now, which is what processors have kernels for."
 
 
 @dataclass(frozen=True)
@@ -59,12 +73,42 @@ def finish(
         decomposer = config.decomposing.decomposer()
         head = known_head_of(model, config.asked) if calibration else None
         evidence = Evidence(calibration, planned.kept, config.provider, track, decomposer, target, head)
-        lowered = lower_measured(precision, model.ir, evidence)
+        lowered = _lower(precision, model, evidence)
     plan = replace(plan, precision=replace(planned, kept=tuple(site.name for site in lowered.kept)))
     size = {"before": before, "after": serialized_size(lowered.model)}
     processors = _processors(target, lowered.model) if precision.rounds_rows else None
     report = {"name": planned.name, "bytes": size, **lowered.to_json(), "processors": processors}
     return Finished(OnnxModel(model.path, lowered.model), plan, fused, report)
+
+
+def _lower(precision: Precision, model: OnnxModel, evidence: Evidence) -> Lowered:
+    """Lower ``model``; one of half types computes in float32 around the integers, and stores as before what stays float.
+
+    Raises OptionError if there is no weight to round, and if every one would do too much damage.
+    """
+    half = half_type_of(model.ir)
+    if not precision.rounds_rows:
+        return lower_measured(precision, model.ir, evidence)
+    if half is not None:
+        widen(model.ir)
+    lowered = lower_measured(precision, model.ir, evidence)
+    if not lowered.lowered and not any(site.reason.startswith(EIGHT_BITS) for site in lowered.kept):
+        raise OptionError(_why_nothing_is_rounded(precision.name, model, lowered))
+    if half is None:
+        return lowered
+    store_in_half(lowered.model, half)
+    return replace(lowered, notes=(*lowered.notes, _WIDENED.format(half.name.lower())))
+
+
+def _why_nothing_is_rounded(name: str, model: OnnxModel, lowered: Lowered) -> str:
+    if lowered.kept:
+        return (
+            f"--precision {name} would round no weight of {model.path}: each of the {len(lowered.kept)} stays as it is, "
+            f"{lowered.kept[0].name} since {lowered.kept[0].reason}; use --precision fp16"
+        )
+    skipped = find_sites(model.ir).skipped
+    why = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
+    return f"--precision {name} finds no weight of a MatMul, Gemm or Gather to round in {model.path}{why}"
 
 
 def planned_precision(plan: Plan | None, config: OptimizeConfig) -> PlannedPrecision:

@@ -5,11 +5,13 @@ from pathlib import Path
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
-from squeeze_onnx.compress.config import AnalyzeConfig
+from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.quantized.dequantizing import dequantize
+from squeeze_onnx.graph.rewrite.half_types import multiplies_in
 from squeeze_onnx.graph.rewrite.rewriter import INITIALIZERS_OF_THEIR_OWN
+from squeeze_onnx.support.errors import OptionError
 
 
 def open_model(path: str | Path, config: AnalyzeConfig) -> OnnxModel:
@@ -26,3 +28,12 @@ def prepare(model: ir.Model, config: AnalyzeConfig) -> None:
         model.ir_version = max(model.ir_version, INITIALIZERS_OF_THEIR_OWN)
     if config.dequantize:
         dequantize(model)
+
+
+def refuse_unrunnable(model: OnnxModel, config: OptimizeConfig) -> None:
+    """Raise OptionError for a ``model`` of bfloat16 that data is to be run through on the CPU, which has no kernels for it."""
+    if config.provider == "cpu" and multiplies_in(model.ir, ir.DataType.BFLOAT16):
+        raise OptionError(
+            f"{model.path} computes in bfloat16, which ONNX Runtime cannot run on the CPU: leave out the calibration data "
+            "(--method svd needs none), or export the model in float32"
+        )

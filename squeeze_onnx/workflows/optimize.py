@@ -21,7 +21,7 @@ from squeeze_onnx.compress.lowering import finish, planned_precision
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.objectives import latency_report
 from squeeze_onnx.compress.plan import Plan, read_plan
-from squeeze_onnx.compress.preparing import open_model
+from squeeze_onnx.compress.preparing import open_model, refuse_unrunnable
 from squeeze_onnx.compress.spectra import measure_spectra
 from squeeze_onnx.compress.squeezing import SqueezeResult, frontier_for, squeeze_surveyed
 from squeeze_onnx.compress.survey import Survey, nothing_to_do
@@ -104,6 +104,8 @@ def optimize(
     with clock.stage("load"):
         model = open_model(path, config)
         refuse_overwriting_input(model, out)
+        if calibration is not None:
+            refuse_unrunnable(model, config)
         before = measure_size(model)
         dense = OnnxModel(model.path, model.ir.clone())
         batches = load_calibration(model, calibration, _usual_text(config), asked=config.asked) if calibration else ()

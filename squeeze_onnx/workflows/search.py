@@ -16,7 +16,7 @@ from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.preparing import open_model
+from squeeze_onnx.compress.preparing import open_model, refuse_unrunnable
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
@@ -122,6 +122,7 @@ def optimize_within(
     with clock.stage("load"):
         model = open_model(path, config)
         refuse_overwriting_input(model, out)
+        refuse_unrunnable(model, config)
         before = measure_size(model)
         rows = choose_rows(gate, calibration, config.seed)
         batches = load_calibration(model, calibration, taken=rows.texts, asked=config.asked) if calibration else ()

@@ -3,7 +3,7 @@
 A new precision is one file here, one line in `PRECISIONS` and one test file.
 """
 
-from squeeze_onnx.compress.precision.base import Evidence, KeptSite, Lowered, Precision
+from squeeze_onnx.compress.precision.base import EIGHT_BITS, Evidence, KeptSite, Lowered, Precision
 from squeeze_onnx.compress.precision.fp16 import Float16
 from squeeze_onnx.compress.precision.fp32 import Float32
 from squeeze_onnx.compress.precision.int4 import Int4
@@ -16,6 +16,7 @@ PRECISIONS: dict[str, type[Precision]] = {
 """Name on the command line and in JSON → class."""
 
 __all__ = [
+    "EIGHT_BITS",
     "EVERYWHERE",
     "EXACT_ON",
     "PRECISIONS",

@@ -49,6 +49,10 @@ class Evidence:
         return {site.name: SecondMoment(np.eye(site.in_features), 1) for site in sites}
 
 
+EIGHT_BITS = "eight bits"
+"""How the reason of a site begins that is rounded all the same, only less."""
+
+
 @dataclass(frozen=True)
 class KeptSite:
     """A weight or node that stays in a higher precision; ``reason`` is a sentence about it."""

@@ -10,8 +10,10 @@ import onnx_ir as ir
 from squeeze_onnx.compress.precision.base import Evidence, KeptSite, Lowered
 from squeeze_onnx.compress.precision.through_files import opened, through_files
 from squeeze_onnx.data.calibration import session_showing
+from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.quantized.casts import skip_narrow_casts
 from squeeze_onnx.graph.quantized.ranges import computed_values, limit_constants, returning_magnitudes
+from squeeze_onnx.graph.rewrite.half_types import half_type_of, widen
 from squeeze_onnx.graph.rewrite.plain_weights import plain_weight_sites
 from squeeze_onnx.runtime.quantizers import convert_fp16
 from squeeze_onnx.support.errors import OptionError
@@ -23,6 +25,8 @@ LIMIT = float(np.finfo(np.float16).max) / HEADROOM
 
 MASK = 1e4
 """Constants beyond this stand for infinity, as in attention masks; a score of −10⁴ is as impossible, and leaves room."""
+
+NOTHING_TO_DO = "The weights are float16 already: nothing was converted."
 
 UNCHECKED = "Without calibration data no range was checked: every node computes in float16."
 
@@ -37,7 +41,11 @@ class Float16:
     rounds_rows: ClassVar[bool] = False
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
-        """Convert ``model``, whose constants change on the way."""
+        """Convert ``model``, whose constants change on the way; one that is float16 already stays as it is."""
+        if _is_float16(model):
+            return Lowered(model, notes=(NOTHING_TO_DO,))
+        if half_type_of(model) is not None:
+            widen(model)  # the tool knows float32 only
         sites = plain_weight_sites(model)
         limit_constants(model, MASK)
         kept = self._kept(model, evidence)
@@ -67,6 +75,12 @@ class Float16:
             if not largest <= LIMIT:
                 kept.append(KeptSite(name, f"meets {largest:.3g}, with headroom more than float16 holds"))
         return tuple(kept)
+
+
+def _is_float16(model: ir.Model) -> bool:
+    """Whether all products and tables, of which there are some, are those of float16."""
+    types = {site.weight.dtype for site in find_sites(model).sites}
+    return types == {ir.DataType.FLOAT16}
 
 
 def _magnitudes(model: ir.Model, evidence: Evidence) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.compress.precision.base import Evidence, KeptSite, Lowered
+from squeeze_onnx.compress.precision.base import EIGHT_BITS, Evidence, KeptSite, Lowered
 from squeeze_onnx.compress.precision.compensation import round_compensated
 from squeeze_onnx.compress.precision.correction import RANK_STEP, Residual, allocate_ranks
 from squeeze_onnx.compress.precision.excluded_operators import choose_islands
@@ -92,7 +92,7 @@ class Int4:
         return Lowered(
             model,
             tuple(site.name for site in sites if site.name not in kept),
-            tuple(KeptSite(site.name, f"eight bits: {site.reason}") for site in islands.kept),
+            tuple(KeptSite(site.name, f"{EIGHT_BITS}: {site.reason}") for site in islands.kept),
             damage=islands.damage or {},
             predicted=islands.total,
             notes=islands.notes + unfit,

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.balance import PairRounding, RoundWeight, quantizable
-from squeeze_onnx.compress.precision.base import Evidence, Lowered
+from squeeze_onnx.compress.precision.base import EIGHT_BITS, Evidence, Lowered
 from squeeze_onnx.compress.precision.excluded_operators import Group, choose_islands
 from squeeze_onnx.compress.precision.rounding import ColumnIntegers, ColumnRounding
 from squeeze_onnx.compress.precision.row_ranges import measure_row_ranges
@@ -136,7 +136,8 @@ def _lower(
         model,
         lowered,
         tuple(
-            replace(site, reason=f"eight bits: {site.reason}") if site.name in stored else site for site in islands.kept
+            replace(site, reason=f"{EIGHT_BITS}: {site.reason}") if site.name in stored else site
+            for site in islands.kept
         ),
         damage=islands.damage or {},
         predicted=islands.total,
