@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -40,7 +41,7 @@ def text(tmp_path: Path) -> Path:
     return tmp_path / "text"
 
 
-def inputs(rows: int, length: int) -> dict[str, np.ndarray]:
+def inputs(rows: int, length: int) -> dict[str, Any]:
     ids = np.random.default_rng(0).integers(4, VOCABULARY, (rows, length))
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
