@@ -48,7 +48,7 @@ MORE = {
         dense=(DenseModule(16, None), DenseModule(12, "torch.nn.modules.activation.GELU")),
     ),
     "left, without its prompt": Published(
-        ("weightedmean", "lasttoken", "cls"),
+        ("mean", "lasttoken", "cls"),
         include_prompt=False,
         prompts={"query": "the good film "},
         default_prompt="query",
