@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from squeeze_onnx.graph.io.model import load_model as load_model
     from squeeze_onnx.graph.io.model import save_model as save_model
     from squeeze_onnx.support.errors import GateError as GateError
+    from squeeze_onnx.support.errors import LastLookError as LastLookError
     from squeeze_onnx.support.errors import SqueezeError as SqueezeError
     from squeeze_onnx.workflows.gate import GateConfig as GateConfig
     from squeeze_onnx.workflows.optimize import analyze as analyze
@@ -42,6 +43,7 @@ _HOME = {
     "CalibrationConfig": "compress.calibration_source",
     "GateConfig": "workflows.gate",
     "GateError": "support.errors",
+    "LastLookError": "support.errors",
     "OptimizeConfig": "compress.config",
     "PackageConfig": "workflows.packaging.bundle",
     "Plan": "compress.plan",

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from squeeze_onnx.support.errors import GateError, SqueezeError
+from squeeze_onnx.support.errors import GateError, LastLookError, SqueezeError
 from squeeze_onnx.support.suggestions import did_you_mean
 from squeeze_onnx.support.version import __version__
 
@@ -88,7 +88,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without β shows a question mark
     try:
         status = cli.main(prog_name="squeeze-onnx", standalone_mode=False)
-    except GateError as error:
+    except (GateError, LastLookError) as error:
         _fail(str(error), 1)
     except SqueezeError as error:
         _fail(str(error), 2)

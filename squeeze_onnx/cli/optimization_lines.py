@@ -13,6 +13,7 @@ from squeeze_onnx.cli.tables import (
     certificate_line,
     distillation_line,
     fusion_table,
+    last_look_line,
     latency_line,
     optimization_table,
     precision_line,
@@ -45,5 +46,6 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
         "distillation": distillation_line,
         "search": search_verdict,
         "certificate": certificate_line,
+        "last_look": last_look_line,
     }
     yield from (line(report[part]) for part, line in told.items() if report.get(part) is not None)

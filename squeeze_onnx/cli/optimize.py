@@ -41,8 +41,9 @@ def optimize(
     """Write to OUT a smaller MODEL: the weights truncated, their MatMuls rewritten as two thin ones.
 
     MODEL is an .onnx file or a folder with model.onnx, there or in its subfolder onnx. OUT has the same layout: model.onnx,
-    tokenizer, configuration and what else a loader needs; and plan.json, report.json and report.html. Exit
-    status 1 says that no smaller model passes --max-drop; then nothing is written.
+    tokenizer, configuration and what else a loader needs; and plan.json, report.json and report.html. Exit status 1 says
+    that no smaller model passes --max-drop, or that the finished one answers far from what was predicted; then nothing is
+    written.
     """
     from squeeze_onnx.cli.data_lines import calibration_line
     from squeeze_onnx.cli.optimization_lines import optimization_lines

@@ -22,7 +22,7 @@ from squeeze_onnx.compress.method_names import METHOD_HELP
 
 SECTIONS = {
     "What MODEL is taken as": ("--dequantize", "--freeze-inputs"),
-    "What is written": ("--output", "--force", "--json", "--external-data"),
+    "What is written": ("--output", "--force", "--force-write", "--json", "--external-data"),
     "How much stays": (
         "--keep",
         "--max-drop",
@@ -242,6 +242,7 @@ optimize_options: Callable[[F], F] = apply(
         "[default: that of the plan, or any].",
     ),
     click.option("--force", is_flag=True, help="Replace OUT if it exists."),
+    click.option("--force-write", is_flag=True, help="Write OUT even if it answers far from what was predicted."),
     click.option(
         "--json", "json_path", type=PATH, metavar="FILE", help="Write report.json there too; - is standard output."
     ),

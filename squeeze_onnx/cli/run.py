@@ -35,7 +35,7 @@ def run(
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json, write_text
     from squeeze_onnx.integrations.dask import workers
     from squeeze_onnx.report.junit import GateOutcome, gates_of, junit_xml
-    from squeeze_onnx.support.errors import GateError, OptionError
+    from squeeze_onnx.support.errors import GateError, LastLookError, OptionError
     from squeeze_onnx.workflows.recipe import read_recipe
     from squeeze_onnx.workflows.recipe_run import run_recipe
 
@@ -46,9 +46,10 @@ def run(
     try:
         with workers(scheduler, progress_track(quiet=quiet), out=asked.places.output) as track:
             report = run_recipe(asked, force=force, track=track)
-    except GateError as error:
+    except (GateError, LastLookError) as error:
         if junit_path is not None:
-            write_text(junit_path, junit_xml([GateOutcome("[search] finds a model", passed=False, message=str(error))]))
+            gate = "[search] finds a model" if isinstance(error, GateError) else "the model answers as predicted"
+            write_text(junit_path, junit_xml([GateOutcome(gate, passed=False, message=str(error))]))
         raise
     validation, bundle = report["validation"], report["bundle"]
     if json_path is not None:

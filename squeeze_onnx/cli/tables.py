@@ -140,6 +140,27 @@ def certificate_line(certificate: Report) -> str:
     return f"Certificate: on {certificate['texts']} {kind}: {told}{limit}"
 
 
+def last_look_line(look: Report) -> str:
+    """Say in a line how far each step moved the outputs, and how far it was to move them."""
+    if look["verdict"] == "not run":
+        return f"Last look: {' '.join(look['notes'])}"
+    where = (
+        "made-up input" if not look["texts"] else f"{look['texts']} texts{' held back' if look['held_back'] else ''}"
+    )
+    steps = [told for step in look["steps"] if (told := _moved(step))]
+    told = f": outputs move by {', '.join(steps)} of their variance" if steps else ": it runs"
+    warning = f" – far outside: {look['broken_by']} broke it" if look["broken_by"] else ""
+    return f"Last look: on {where}{told}{warning}"
+
+
+def _moved(step: Report) -> str:
+    if not step["finite"]:
+        return f"{step['step']} no number"
+    distance = step["error"] if step["moved"] is None else step["moved"]
+    predicted = "" if not step["predicted"] else f" ({step['predicted']:.2g} predicted)"
+    return "" if distance is None else f"{step['step']} {distance:.2g}{predicted}"
+
+
 def latency_line(latency: Report) -> str:
     """Say in a line what was predicted of the time of a run, and what was measured."""
     low, high = latency["measured_interval"]

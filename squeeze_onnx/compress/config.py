@@ -108,6 +108,7 @@ class OptimizeConfig(AnalyzeConfig):
     steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text, and ``distill_layers`` is
     the part of the steps that goes through single layers first. ``precision`` is what the
     weights are stored in (`squeeze_onnx.compress.precision.PRECISIONS`); None stands for that of the plan, fp32 without one.
+    ``force_write`` has the model even if the last look at it finds that it does not answer as was predicted.
     ``decomposition`` names how singular triplets are found (`squeeze_onnx.spectral.decompositions.DECOMPOSITIONS`); ``rsi`` does
     ``power_iterations``, or as many as its ``tolerance`` asks for. ``rank_rule`` cuts each weight on its own instead of by a
     budget (`squeeze_onnx.compress.selectors.SELECTORS`).
@@ -136,6 +137,7 @@ class OptimizeConfig(AnalyzeConfig):
     sequence_length: int = 128
     threads: int | None = None
     precision: str | None = None
+    force_write: bool = False
     decomposition: str = "auto"
     power_iterations: int | None = None
     tolerance: float | None = None

@@ -22,6 +22,7 @@ from squeeze_onnx.compress.precision import (
 from squeeze_onnx.compress.precision.measured import lower_measured
 from squeeze_onnx.compress.preparing import open_model
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.last_look import Witness, unwatched
 from squeeze_onnx.evaluate.model_head import known_head_of
 from squeeze_onnx.graph.fused.fusion import FusionCounts, fuse_squeezed
 from squeeze_onnx.graph.io.model import OnnxModel, serialized_size
@@ -53,11 +54,13 @@ def finish(
     calibration: Sequence[CalibrationBatch],
     *,
     clock: Stopwatch,
+    witness: Witness = unwatched,
     track: Track = silent,
 ) -> Finished:
     """Fuse and lower the squeezed ``model``, whose graph changes in place; ``clock`` is told how long each step takes.
 
-    The precision is that of ``config``, or else that of ``plan``, with what it keeps in a higher one.
+    The ``witness`` sees it fused. The precision is that of ``config``, or else that of ``plan``, with what it keeps in a higher
+    one.
     """
     planned = planned_precision(plan, config)
     precision = _class_of(planned)()
@@ -68,6 +71,7 @@ def finish(
             fused = fuse_squeezed(
                 model.ir, open_model(model.path, config).ir, config.fuse, weights_apart=precision.weights_apart
             )
+        witness("fusing", model.ir)
     before = serialized_size(model.ir)
     with clock.stage("precision"):
         decomposer = config.decomposing.decomposer()

@@ -1,33 +1,33 @@
 """Squeezing a loaded model: survey → plan → rewritten model → distillation → certificate. Nothing is written to disk."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx_ir as ir
 
-from squeeze_onnx.compress.allocators import Allocator, Alternative, GlobalBudget, Independent
-from squeeze_onnx.compress.certification import certificate_of
 from squeeze_onnx.compress.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.compress.factoring import TruncationErrors, rewrite_sites
 from squeeze_onnx.compress.floors import with_floors
+from squeeze_onnx.compress.forecast import allocator_for, predicted_damage
+from squeeze_onnx.compress.last_look import Looker
 from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.planning import make_plan, planned_sites_of
 from squeeze_onnx.compress.preparing import prepare
-from squeeze_onnx.compress.presets import PRESETS
 from squeeze_onnx.compress.refit import refit_sites
-from squeeze_onnx.compress.selectors import TracyWidomEdge
-from squeeze_onnx.compress.slicing import slice_sites, slicings_of
+from squeeze_onnx.compress.slicing import slice_sites
 from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra
+from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.compress.validation_text import distillation_of, text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.certificate import Certificate
+from squeeze_onnx.evaluate.last_look import LastLook, Witness, unwatched
 from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.graph.io.model import OnnxModel
-from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.graph.io.spilling import Store, in_memory
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
@@ -35,13 +35,9 @@ from squeeze_onnx.learning.distill import Distillation, distill
 from squeeze_onnx.learning.objectives import imitation_losses, learning_rate
 from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
 from squeeze_onnx.spectral.regression import RIDGE
-from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.stopwatch import Stopwatch
-
-FORECAST_BUDGETS = tuple(step / 10 for step in range(1, 10))
-"""What other budgets would do is predicted at keep 0.1, 0.2 … 0.9."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class SqueezeResult:
     """A squeezed model, the plan that was carried out, the spectra behind it, and what each rewritten site lost.
 
     ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name, as they were before ``distillation``.
-    ``stages`` are those of a method that learns. Without calibration data there is no ``certificate``.
+    ``stages`` are those of a method that learns. Without calibration data there is neither ``last_look`` nor ``certificate``.
     """
 
     model: OnnxModel
@@ -60,6 +56,7 @@ class SqueezeResult:
     stages: tuple[StageRecord, ...] = ()
     distillation: Distillation | None = None
     certificate: Certificate | None = None
+    last_look: LastLook | None = None
 
 
 def squeeze(
@@ -85,21 +82,37 @@ def squeeze(
     activations need it. What that holds back is what the certificate is measured on. A ``plan`` is re-applied as it stands: its
     method and ranks count, not those of ``config``. Distillation keeps its state in ``checkpoint``.
 
-    Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data.
+    Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data,
+    LastLookError if the result answers far from what was predicted.
     """
     config = config or OptimizeConfig()
     prepare(model.ir, config)
     dense = OnnxModel(model.path, model.ir.clone())
+    watch = Watch(
+        Looker(dense, calibration, asked=config.asked, provider=config.provider, track=track), steps_of(config)
+    )
     survey = take_survey(model, config, calibration, plan=plan, track=track)
-    result = squeeze_surveyed(model, survey, config, calibration, plan=plan, checkpoint=checkpoint, track=track)
+    predicted = predicted_damage(model, survey, config) if plan is None else None
+    result = squeeze_surveyed(
+        model,
+        survey,
+        config,
+        calibration,
+        plan=plan,
+        checkpoint=checkpoint,
+        witness=watch if calibration else unwatched,
+        track=track,
+    )
     if not calibration:
         return result
     clock = Stopwatch()
-    with clock.stage("certificate"):
-        certificate = certificate_of(
-            dense, model.ir, calibration, asked=config.asked, provider=config.provider, track=track
-        )
-    return replace(result, certificate=certificate, timing={**result.timing, **clock.seconds})
+    with clock.stage("last look"):
+        seen = watch.looker.seen(model.ir)
+        assert seen is not None, "there is text"
+        look = watch.conclude(seen, {"squeezing": predicted})
+        refuse_broken(look, watch.steps, force=config.force_write)
+        certificate = watch.looker.certificate(seen)
+    return replace(result, last_look=look, certificate=certificate, timing={**result.timing, **clock.seconds})
 
 
 def squeeze_surveyed(
@@ -111,11 +124,12 @@ def squeeze_surveyed(
     plan: Plan | None = None,
     checkpoint: CheckpointConfig | None = None,
     store: Store = in_memory,
+    witness: Witness = unwatched,
     track: Track = silent,
 ) -> SqueezeResult:
-    """Squeeze ``model``, whose graph changes in place, by what ``survey`` found in it; no certificate, else see `squeeze`.
+    """Squeeze ``model``, whose graph changes in place, by what ``survey`` found in it; no last look, else see `squeeze`.
 
-    New weights go to ``store``.
+    New weights go to ``store``; the ``witness`` sees the model after each step.
     """
     if config.distill and not calibration:
         raise OptionError(
@@ -134,8 +148,10 @@ def squeeze_surveyed(
         store=store,
         track=track,
     )
+    witness("squeezing", model.ir)
     if config.distill:
         result = distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
+        witness("distillation", model.ir)
     return result
 
 
@@ -143,23 +159,13 @@ def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
     """Spend the budget of ``config`` on what ``survey`` found in ``model``; the survey may serve several budgets."""
     return make_plan(
         with_floors(survey.spectra, config.floor),
-        _allocator(config, survey, model),
+        allocator_for(config, survey, model),
         method=survey.method,
         budget=_budget(config, survey.method),
         above_break_even=config.above_break_even,
         skipped=survey.skipped,
         refit=METHODS[survey.method].refits if config.refit is None else config.refit,
     )
-
-
-def frontier_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> dict[str, Any] | None:
-    """Predict what the budget of ``config`` and others do to ``model``, as plain values; None if the method predicts nothing."""
-    allocator = _allocator(config, survey, model)
-    if not isinstance(allocator, GlobalBudget):
-        return None
-    candidates = [measured.candidate for measured in with_floors(survey.spectra, config.floor)]
-    points = allocator.forecast(candidates, sorted({*FORECAST_BUDGETS, allocator.keep}))
-    return {"of": allocator.objective.name, "keep": allocator.keep, "points": [asdict(point) for point in points]}
 
 
 def carry_out(
@@ -233,19 +239,6 @@ def distilled(
             track=track,
         )
     return replace(result, distillation=outcome, timing={**result.timing, **clock.seconds})
-
-
-def _allocator(config: OptimizeConfig, survey: Survey, model: OnnxModel) -> Allocator:
-    if config.preset:
-        return PRESETS[config.preset]().allocator(survey.sites, measure_size(model).bytes)
-    if config.rank_selector is not None:
-        return Independent(config.rank_selector)
-    if config.keep is None and survey.method == "squeeze":
-        return Independent(TracyWidomEdge(config.probability, NOISE_ESTIMATORS[config.noise]()))
-    alternatives: tuple[Alternative, ...] = slicings_of(survey.spectra, survey.blocks)
-    if config.joint_qkv:
-        alternatives += survey.sharings
-    return METHODS[survey.method].spend(config.keep or DEFAULT_KEEP, alternatives, survey.objective)
 
 
 def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any
 from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
 
 from squeeze_onnx.compress.method_names import METHOD_HELP
-from squeeze_onnx.support.errors import SqueezeError
+from squeeze_onnx.support.errors import LastLookError, SqueezeError
 
-_CONFIG_OPTIONS = ("keep", "method", "fuse", "seed")
+_CONFIG_OPTIONS = ("keep", "method", "fuse", "seed", "force_write")
 
 
 class SqueezeExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
@@ -49,13 +49,17 @@ class SqueezeExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
             help="Of the export: run code that the model's repository holds.",
         )
         add("--force", action="store_true", help="Replace the output folder if it exists.")
+        add(
+            "--force-write", action="store_true", help="Write the model even if it answers far from what was predicted."
+        )
 
     def run(self) -> None:
-        """Squeeze, exporting first if need be; bad input is exit status 2 and one sentence."""
+        """Squeeze, exporting first if need be; bad input is exit status 2 and one sentence, a model that came out broken 1."""
         try:
             self._run()
         except SqueezeError as error:
-            self.parser.exit(2, f"optimum-cli export squeeze: error: {' '.join(str(error).split())}\n")
+            status = 1 if isinstance(error, LastLookError) else 2
+            self.parser.exit(status, f"optimum-cli export squeeze: error: {' '.join(str(error).split())}\n")
 
     def _run(self) -> None:
         from squeeze_onnx.compress.calibration_source import CalibrationConfig  # noqa: PLC0415

@@ -81,6 +81,7 @@ def open_session(
     memory_pattern: bool = True,
     precise_integers: bool = False,
     stop_spinning: bool = True,
+    prepacking: bool = True,
 ) -> Session:
     """Open a model file, or the bytes of one, on ``cpu`` or ``cuda``.
 
@@ -89,7 +90,8 @@ def open_session(
     the inputs, beside what the first run on it took: leave it out where values are large and shapes are many. With
     ``precise_integers`` products of int8 do not saturate on x86 processors without VNNI, where they do so for speed by default.
     Without ``stop_spinning`` the threads spin for a while after a run, as is onnxruntime's default: the next run begins earlier,
-    and everything else on these processors is slower meanwhile.
+    and everything else on these processors is slower meanwhile. Without ``prepacking``, and with the optimization level
+    "disabled", weights that lie beside the .onnx file stay there, mapped.
 
     Raises MissingPackageError without onnxruntime, ProviderError when the provider is absent or cannot start (it never
     falls back to the CPU in silence), ModelError with onnxruntime's reason when the model cannot be opened.
@@ -115,6 +117,7 @@ def open_session(
                 memory_pattern=memory_pattern,
                 precise_integers=precise_integers,
                 stop_spinning=stop_spinning,
+                prepacking=prepacking,
             ),
             providers=wanted,
             enable_fallback=0,
@@ -147,6 +150,7 @@ def _session_options(
     memory_pattern: bool,
     precise_integers: bool,
     stop_spinning: bool,
+    prepacking: bool,
 ) -> Any:
     if level not in _LEVELS:
         raise OptionError(f"the graph optimization level is one of {', '.join(_LEVELS)}; got {level!r}")
@@ -160,6 +164,8 @@ def _session_options(
         options.add_session_config_entry("session.x64quantprecision", "1")
     if stop_spinning:
         options.add_session_config_entry("session.force_spinning_stop", "1")
+    if not prepacking:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     return options

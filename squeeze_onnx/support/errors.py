@@ -10,6 +10,7 @@
     │   ├── BundleError         a bundle that is not whole, or not what was packaged
     │   └── OutputError         OUT exists, cannot be written, disk full
     ├── GateError               no model passes the gate: exit status 1
+    ├── LastLookError           the finished model does not answer as was predicted: exit status 1
     └── MachineError            this machine lacks something: exit status 2
         ├── MissingPackageError an optional package is not installed
         ├── ProviderError       this onnxruntime lacks the execution provider
@@ -57,6 +58,10 @@ class OutputError(InputError):
 
 class GateError(SqueezeError):
     """The task metric of every model that was tried drops by more than the gate allows."""
+
+
+class LastLookError(SqueezeError):
+    """What a finished model answers is far outside of what plan and precision predicted."""
 
 
 class MachineError(SqueezeError):

@@ -1,7 +1,5 @@
 """The stages in order, from file to folder: load → squeeze → finish → save → report. The only module that sees them all."""
 
-import json
-from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,36 +12,30 @@ from squeeze_onnx.compress.calibration_source import (
     calibration_entry,
     load_calibration,
 )
-from squeeze_onnx.compress.certification import certificate_of
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.eligibility import choose_eligible, is_excluded
-from squeeze_onnx.compress.lowering import finish, planned_precision
+from squeeze_onnx.compress.forecast import frontier_for
+from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.objectives import latency_report
-from squeeze_onnx.compress.plan import Plan, read_plan
+from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.preparing import open_model, refuse_unrunnable
 from squeeze_onnx.compress.spectra import measure_spectra
-from squeeze_onnx.compress.squeezing import SqueezeResult, frontier_for, squeeze_surveyed
-from squeeze_onnx.compress.survey import Survey, nothing_to_do
+from squeeze_onnx.compress.squeezing import squeeze_surveyed
+from squeeze_onnx.compress.survey import nothing_to_do
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
-from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.data.companions import copy_companions
-from squeeze_onnx.data.repository import find_repository, repository_of
-from squeeze_onnx.evaluate.embedding_entry import embedding_entry
-from squeeze_onnx.evaluate.model_head import known_head_of
-from squeeze_onnx.graph.io.model import OnnxModel, load_model, refuse_overwriting_input, save_model
-from squeeze_onnx.graph.io.size import ModelSize, measure_files, measure_size
+from squeeze_onnx.graph.io.model import OnnxModel, refuse_overwriting_input
+from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.graph.io.spilling import spill_file
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
-from squeeze_onnx.report.html import render_optimization
-from squeeze_onnx.report.json import analysis_report, optimization_report
+from squeeze_onnx.report.json import analysis_report
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.reservation import reserved
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
+from squeeze_onnx.workflows.result_folder import examine_written, watch_for, write_folder, write_report
 
 
 def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track = silent) -> dict[str, Any]:
@@ -88,7 +80,7 @@ def optimize(
     """Squeeze the model at ``path`` into the folder ``out``, which appears whole or not at all.
 
     With a folder ``cache`` what is learned of the model is kept there, for other budgets. Returns the content of ``report.json``.
-    Raises ModelError, DataError, OptionError or OutputError.
+    Raises ModelError, DataError, OptionError or OutputError, and LastLookError if the result answers far from what was predicted.
     """
     config = config or OptimizeConfig()
     out = Path(out)
@@ -116,11 +108,14 @@ def optimize(
     ):
         survey = survey_of(model, config, batches, cache=cache, plan=plan, track=track)
         frontier = frontier_for(model, survey, config) if plan is None else None
+        watch = watch_for(dense, config, batches, plan=plan, track=track)
         result = squeeze_surveyed(
-            model, survey, config, batches, plan=plan, checkpoint=checkpoint, store=store, track=track
+            model, survey, config, batches, plan=plan, checkpoint=checkpoint, store=store, witness=watch, track=track
         )
-        report = write_folder(result, folder, config, before, clock, batches=batches, track=track)
-        report |= examine_written(folder, dense, survey, config, batches, clock=clock, track=track)
+        report = write_folder(result, folder, config, before, clock, batches=batches, witness=watch, track=track)
+        report |= examine_written(
+            folder, report, watch, survey, config, calibration=batches, plan=plan, clock=clock, track=track
+        )
         report |= {
             "calibration": None if calibration is None else calibration_entry(calibration),
             "frontier": frontier,
@@ -136,84 +131,3 @@ def _usual_text(config: OptimizeConfig) -> Amount:
     """Return how much text is read unless it is said: more where weights learn on it."""
     learns = config.distill is not None or (config.method in METHODS and METHODS[config.method].learns)
     return TO_IMITATE if learns else TO_CALIBRATE
-
-
-def write_folder(
-    result: SqueezeResult,
-    folder: Path,
-    config: OptimizeConfig,
-    before: ModelSize,
-    clock: Stopwatch,
-    *,
-    batches: Sequence[CalibrationBatch] = (),
-    track: Track = silent,
-) -> dict[str, Any]:
-    """Fill the empty ``folder``: the model, its tokenizer and configuration, and the plan.
-
-    ``before`` is the size of the model as it was loaded, ``clock`` what was timed so far. Returns what goes into
-    ``report.json`` (see `write_report`), but for its ``frontier`` and what `examine_written` adds.
-    """
-    finished = finish(result.model, result.plan, config, batches, clock=clock, track=track)
-    with clock.stage("save"):
-        repository = repository_of(result.model.path)
-        target = repository.place_in(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        files = save_model(finished.model.ir, target, external_data=config.external_data)
-        copy_companions(repository, folder)
-        after = measure_files(files, finished.model.ir)
-    report = optimization_report(
-        config=config,
-        plan=finished.plan,
-        spectra=result.spectra,
-        errors=result.errors,
-        before=before,
-        after=after,
-        fused=finished.fused,
-        precision=finished.precision,
-        timing={**clock.seconds, **result.timing},
-        stages=result.stages,
-        distillation=None if result.distillation is None else result.distillation.to_json(),
-    )
-    _write_json(folder / "plan.json", finished.plan.to_json())
-    return report
-
-
-def examine_written(
-    folder: Path,
-    dense: OnnxModel,
-    survey: Survey,
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch],
-    *,
-    clock: Stopwatch,
-    track: Track = silent,
-) -> dict[str, Any]:
-    """Return what the report says of the model in ``folder`` as it ships, beside the ``dense`` one that was surveyed.
-
-    That is its certificate and how its embeddings are made (both None without data), and its latency, if that was the objective.
-    """
-    found: dict[str, Any] = {"certificate": None, "embedding": None}
-    path = find_repository(folder).model_path
-    if calibration:
-        with clock.stage("certificate"):
-            written = load_model(path).ir
-            certificate = certificate_of(
-                dense, written, calibration, asked=config.asked, provider=config.provider, track=track
-            )
-        found["certificate"] = certificate.to_json()
-        found["embedding"] = embedding_entry(known_head_of(dense, config.asked))
-    if config.objective == "latency":
-        with clock.stage("latency"):
-            plan = read_plan(folder / "plan.json")
-            found["latency"] = latency_report(dense, path, plan, survey.objective, config, calibration=calibration)
-    return found
-
-
-def write_report(report: Mapping[str, Any], folder: Path) -> None:
-    """Write ``report`` into ``folder``, for machines and for people."""
-    _write_json(folder / "report.json", report)
-    (folder / "report.html").write_text(render_optimization(report), encoding="utf-8")
-
-
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")

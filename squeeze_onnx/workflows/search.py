@@ -14,10 +14,13 @@ from typing import Any
 from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_entry, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
+from squeeze_onnx.compress.last_look import Looker
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.compress.model_steps import steps_of
 from squeeze_onnx.compress.preparing import open_model, refuse_unrunnable
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
+from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
 from squeeze_onnx.data.calibration import CalibrationBatch
@@ -32,7 +35,7 @@ from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.workflows.gate import GateConfig, choose_rows, set_exams
-from squeeze_onnx.workflows.optimize import examine_written, write_folder, write_report
+from squeeze_onnx.workflows.result_folder import examine_written, write_folder, write_report
 
 Tell = Callable[[Exam, FrontierPoint], None]
 """Hears of every model as soon as it is graded."""
@@ -45,6 +48,7 @@ class _Candidate:
     keep: float
     folder: Path
     report: Mapping[str, Any]
+    watch: Watch
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,7 @@ class _Workshop:
     config: OptimizeConfig
     before: ModelSize
     folder: Path
+    looker: Looker
     track: Track
 
     def make(self, keep: float) -> _Candidate:
@@ -64,6 +69,7 @@ class _Workshop:
         model = open_model(self.model, self.config)
         config = replace(self.config, keep=keep)
         plan = plan_for(model, self.survey, config)
+        watch = Watch(self.looker, steps_of(config, planned_precision(None, config).name))
         folder = self.folder / f"keep-{keep}"
         folder.mkdir(parents=True)
         with spill_file(folder) as store:
@@ -77,10 +83,18 @@ class _Workshop:
                 store=store,
                 track=self.track,
             )
+            watch("squeezing", model.ir)
             report = write_folder(
-                result, folder, config, self.before, Stopwatch(), batches=self.calibration, track=self.track
+                result,
+                folder,
+                config,
+                self.before,
+                Stopwatch(),
+                batches=self.calibration,
+                witness=watch,
+                track=self.track,
             )
-        return _Candidate(keep, folder, report)
+        return _Candidate(keep, folder, report, watch)
 
 
 def optimize_within(
@@ -131,12 +145,16 @@ def optimize_within(
             selection, final = set_exams(model, rows, gate, config, track)
         survey = survey_of(model, config, batches, cache=cache, track=track)
         with clock.stage("search"):
-            workshop = _Workshop(model.path, survey, batches, config, before, folder / "candidates", track)
+            looker = Looker(model, batches, asked=config.asked, provider=config.provider, track=track)
+            workshop = _Workshop(model.path, survey, batches, config, before, folder / "candidates", looker, track)
             chosen, search = _Search(workshop, gate, selection, final, tell).run(_budgets(model, survey, config))
         for file in chosen.folder.iterdir():
             file.rename(folder / file.name)
         shutil.rmtree(workshop.folder)
-        found = examine_written(folder, model, survey, config, batches, clock=clock, track=track)
+        chosen_config = replace(config, keep=chosen.keep)
+        found = examine_written(
+            folder, chosen.report, chosen.watch, survey, chosen_config, calibration=batches, clock=clock, track=track
+        )
         # What the chosen candidate took is a part of the search.
         timing = {**survey.timing, **clock.seconds}
         entry = None if calibration is None else calibration_entry(calibration)

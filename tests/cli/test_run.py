@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.runtime.sessions import open_session
-from squeeze_onnx.support.errors import GateError
+from squeeze_onnx.support.errors import GateError, LastLookError
 from squeeze_onnx.workflows import recipe_run
 from tests.conftest import RunCli
 from tests.folders import snapshot
@@ -104,6 +104,20 @@ def test_a_search_that_finds_nothing_is_told_in_junit_too(
     assert (done.returncode, done.stdout) == (1, "")
     [failure] = ET.parse(work / "gates.xml").iter("failure")
     assert failure.get("message") == "no model that is smaller passes"
+
+
+def test_a_model_that_does_not_answer_as_predicted_is_told_in_junit_too(
+    call_cli: RunCli, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_it(*_: object, **__: object) -> None:
+        raise LastLookError("rounding broke it")
+
+    monkeypatch.setattr(recipe_run, "optimize", break_it)
+    done = call_cli("run", write_recipe(work), "--junit", work / "gates.xml")
+    assert (done.returncode, done.stdout) == (1, "")
+    [case] = ET.parse(work / "gates.xml").iter("testcase")
+    assert case.get("name") == "the model answers as predicted"
+    assert [failure.get("message") for failure in case.iter("failure")] == ["rounding broke it"]
 
 
 def test_what_is_there_stays_unless_forced(call_cli: RunCli, work: Path) -> None:

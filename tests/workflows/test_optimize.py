@@ -181,7 +181,7 @@ class TestOptimize:
             "Noise": 2,  # shapes
             "Sensitivity": 2,  # layers
             "Refitting": values_read,
-            "Certificate": 2,
+            "Last look": 2,
         }
         assert set(report["timing"]) >= {"load", "sites", "calibration", "sensitivity", "rewrite", "save"}
 
@@ -203,7 +203,7 @@ class TestOptimize:
         (tmp_path / "text.txt").write_text("\n".join((*SENTENCES, *WORDS[:4])), encoding="utf-8")
         track, source = RecordingTrack(), CalibrationConfig(str(tmp_path / "text.txt"), batch_size=2)
         optimize(folder, tmp_path / "out", config, calibration=source, track=track)
-        assert track.taken["Certificate"] == read
+        assert track.taken["Last look"] == read
 
     def test_of_a_model_with_external_data_writes_one_file(self, tmp_path: Path) -> None:
         weight = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
@@ -262,7 +262,7 @@ class TestOptimize:
         def fail(*_: object) -> str:
             raise RuntimeError("the last thing that is written")
 
-        monkeypatch.setattr("squeeze_onnx.workflows.optimize.render_optimization", fail)
+        monkeypatch.setattr("squeeze_onnx.workflows.result_folder.render_optimization", fail)
         before = snapshot(tmp_path)
         with pytest.raises(RuntimeError):
             optimize(folder, tmp_path / "out", QUICK)

@@ -7,7 +7,6 @@ outputs say what they are worth.
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.base import Evidence, Lowered, Precision
@@ -15,8 +14,8 @@ from squeeze_onnx.compress.precision.fp32 import Float32
 from squeeze_onnx.compress.precision.through_files import opened
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.heads import Head
-from squeeze_onnx.evaluate.output_error import output_rows, probe_batches, share_moved
-from squeeze_onnx.support.errors import ModelError
+from squeeze_onnx.evaluate.output_error import probe_batches
+from squeeze_onnx.evaluate.output_rows import Rows, are_finite, output_rows, share_moved
 from squeeze_onnx.support.processor import int8_products_saturate
 
 _INTEGER_OPERATORS = frozenset({"DynamicQuantizeLinear", "MatMulInteger", "QuantizeLinear"})
@@ -28,7 +27,7 @@ _NOTICEABLE = 1.2
 def lower_measured(precision: Precision, model: ir.Model, evidence: Evidence) -> Lowered:
     """Lower ``model``, whose graph may change on the way, and measure how far its outputs moved on the data that checks.
 
-    Nothing is measured without data, nor in fp32. Raises ModelError if outputs become NaN or infinite.
+    Nothing is measured without data, nor in fp32, nor where outputs are NaN or infinite.
     """
     if not evidence.batches or isinstance(precision, Float32):
         return precision.lower(model, evidence)
@@ -36,15 +35,10 @@ def lower_measured(precision: Precision, model: ir.Model, evidence: Evidence) ->
     before = _outputs(model, batches, evidence)
     lowered = precision.lower(model, evidence)
     after = _outputs(lowered.model, batches, evidence)
-    if _finite(before) and not _finite(after):
-        raise ModelError(
-            f"--precision {precision.name} makes outputs of this model NaN or infinite on the calibration data; use "
-            "another precision"
-        )
-    if not _finite(before):
-        return replace(
-            lowered, notes=(*lowered.notes, "Outputs are NaN or infinite: how far they move was not measured.")
-        )
+    if not are_finite(before) or not are_finite(after):
+        verb = "become" if are_finite(before) else "are"
+        note = f"Outputs {verb} NaN or infinite on the calibration data: how far they move was not measured."
+        return replace(lowered, notes=(*lowered.notes, note))
     measured = share_moved(after, before)
     return replace(
         lowered, measured=measured, notes=lowered.notes + _saturation(lowered, before, measured, batches, evidence.head)
@@ -53,7 +47,7 @@ def lower_measured(precision: Precision, model: ir.Model, evidence: Evidence) ->
 
 def _saturation(
     lowered: Lowered,
-    before: Sequence[np.ndarray],
+    before: Rows,
     measured: float,
     batches: Sequence[CalibrationBatch],
     head: Head | None,
@@ -71,10 +65,6 @@ def _saturation(
     )
 
 
-def _outputs(model: ir.Model, batches: Sequence[CalibrationBatch], evidence: Evidence) -> list[np.ndarray]:
+def _outputs(model: ir.Model, batches: Sequence[CalibrationBatch], evidence: Evidence) -> Rows:
     with opened(model, evidence.provider) as session:
         return output_rows(session, batches, head=evidence.head)
-
-
-def _finite(outputs: Sequence[np.ndarray]) -> bool:
-    return all(np.isfinite(rows).all() for rows in outputs)

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from squeeze_onnx.compress import squeezing, survey
+from squeeze_onnx.compress import forecast, step_watch, survey
 from squeeze_onnx.compress.precision import measured, through_files
 from squeeze_onnx.compress.soco.learn import SocoConfig
 from squeeze_onnx.runtime.quantizers import quantize_int8
@@ -67,9 +67,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 def quick_and_precise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Predict no other budgets, let soco learn fast, time products into a folder that goes, and let no integers saturate."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(squeezing, "FORECAST_BUDGETS", ())
+        patch.setattr(forecast, "FORECAST_BUDGETS", ())
         patch.setattr(survey, "SocoConfig", partial(SocoConfig, scale_rate=0.05, growth=1.1, window=2))
-        patch.setattr(through_files, "open_session", _open_precisely)
+        for module in (through_files, step_watch):
+            patch.setattr(module, "open_session", _open_precisely)
         patch.setattr(measured, "int8_products_saturate", lambda: False)
         patch.setenv("SQUEEZE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

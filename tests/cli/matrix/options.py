@@ -90,6 +90,7 @@ ALONE: dict[str, Arguments] = {
 ELSEWHERE = {
     "--output": "in every row",
     "--help-all": "writes nothing",
+    "--force-write": "tests/cli/test_last_look.py: nothing becomes of a model that is not broken",
     "--plan": "in rows that are run again by their plan",
     "--scheduler": "tests/integrations/dask: the result is the same bit for bit, whatever the options",
 }

@@ -59,6 +59,7 @@ def judge(out: Path, workplace: Workplace, model: str, *, least: float = LEAST_L
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     precision, certificate, frontier = (report[part] for part in ("precision", "certificate", "frontier"))
     assert np.isfinite(found).all()
+    assert report["last_look"]["verdict"] in ("as predicted", "ran")
     assert likeness(found, dense) >= least
     moved = precision["damage"] or 0.0
     if precision["predicted_damage"] is not None:
@@ -145,9 +146,14 @@ def test_a_fault_in_the_rounding_of_a_table_is_seen(
 
     monkeypatch.setattr(ColumnTable, "store", store)
     row = completed(REGRESSED, FACTORS, FORBIDDEN)
-    assert call_cli(*arguments(row, workplace, tmp_path / "out")).returncode == 0
+    out = tmp_path / "out"
+    refused = call_cli(*arguments(row, workplace, out))
+    assert refused.returncode == 1
+    assert "--precision int8 moves the outputs by" in refused.stderr
+    assert not out.exists()
+    assert call_cli(*arguments(row, workplace, out), "--force-write").returncode == 0
     with pytest.raises(AssertionError):
-        judge(tmp_path / "out", workplace, "encoder", least=0.5)
+        judge(out, workplace, "encoder", least=0.5)
 
 
 def test_every_option_of_the_command_line_is_in_a_row() -> None:
