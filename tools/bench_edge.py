@@ -31,7 +31,10 @@ VARIANTS: Mapping[str, str] = {
     "int8-int4": "--precision int8-int4",
     "int8-embedding": "--precision int8 --include embedding",
 }
-"""Label → what ``optimize --keep 0.5`` is told beside the data."""
+"""Label → what ``optimize --keep 0.5`` is told beside the data: the lines of the table."""
+
+RANGES: Mapping[str, str] = {"int8, whole range": "--precision int8 --target-cpu vnni"}
+"""The same, for the page on precision."""
 
 ANSWER = ", first answer"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
@@ -53,7 +56,7 @@ class Bundle:
 @row_options
 def main(glue: Path, models: Path, recorder: Recorder) -> None:
     """Measure, and keep rows in models/minilm-l6/results/edge.json."""
-    for name, options in VARIANTS.items():
+    for name, options in {**VARIANTS, **RANGES}.items():
         labels = [label for label in (name, name + ANSWER) if recorder.wants(label)]
         if labels:
             with tempfile.TemporaryDirectory() as folder, recorder.attempt(name):

@@ -9,7 +9,9 @@ from tools import (
     bench_distillation,
     bench_edge,
     bench_precision,
+    bench_small,
     bench_soco,
+    bench_theory,
     bench_workers,
     decomposition_tables,
     project_cost,
@@ -73,5 +75,12 @@ TABLES = (
     Table(MACHINES, "two workers", bench_workers.markdown, partial(of_kind, "workers")),
     Table(MACHINES, "many machines", project_cost.many_machines, partial(of_kind, "site_costs", "many-machines")),
     Table(MACHINES, "site costs", project_cost.site_costs, partial(of_kind, "site_costs", "many-machines")),
+    Table("docs/theory.md", "edges", bench_theory.markdown, partial(of_kind, "theory", "minilm-l6")),
     Table("docs/guides/edge.md", "edge", bench_edge.markdown, partial(of_kind, "edge", "minilm-l6")),
+    Table(
+        "models/paraphrase-minilm-l3/README.md",
+        "small",
+        bench_small.markdown,
+        partial(of_kind, "small", "paraphrase-minilm-l3"),
+    ),
 )

@@ -14,6 +14,8 @@ from squeeze_onnx.support.errors import SqueezeError
 from tests.docs.sandbox import ROWS, lay_out
 from tools import bench_small
 from tools.drift import compared
+from tools.recheck_jobs import jobs_of
+from tools.row_files import all_rows
 from tools.rows import Row
 
 OPTIONS = "--keep 0.5 --calibration glue:stsb --calibration-rows 32 --include embedding --precision int8"
@@ -67,3 +69,12 @@ def test_a_table_of_fewer_levels_drifts(world: Path, sound: Row, monkeypatch: py
 
     monkeypatch.setattr(Int8Columns, "encode", encode)
     assert found(world, sound)
+
+
+def test_ci_runs_rows_that_go_through_tables_and_rounding() -> None:
+    rows = all_rows()
+    chosen = [rows[name] for name in bench_small.IN_CI]
+    assert any("--include embedding" in row.values["options"] and "int8" in row.values["options"] for row in chosen)
+    assert len(jobs_of(chosen)) == 1
+    ci = Path(__file__).parents[2] / ".ci" / "run"
+    assert "tools.recheck --cheap" in ci.read_text(encoding="utf-8")
