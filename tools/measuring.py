@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from squeeze_onnx import ValidateConfig, validate
-from squeeze_onnx.compress.squeezing import SqueezeResult
+from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.data.companions import copy_companions
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.model import save_model

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.runtime.sessions import Session, open_session
-from squeeze_onnx.support.errors import ModelError, OptionError
+from squeeze_onnx.support.errors import DataError, ModelError, OptionError
+from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.typed_fields import check_fields
 
 TASK_PREFIX = "glue:"
@@ -53,6 +54,7 @@ See models/*/results/rows.json. The tokens are those of 1,024 long rows: memory 
 """
 
 
+@made_by_name
 @dataclass(frozen=True)
 class CalibrationConfig:
     """What to calibrate on.
@@ -73,7 +75,7 @@ class CalibrationConfig:
     columns: str | None = None
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check_fields(self, CalibrationConfig)
         for option, value in (("calibration-rows", self.rows), ("batch-size", self.batch_size)):
             if value is not None and value < 1:
                 raise OptionError(f"--{option} is a positive integer; got {value}")
@@ -93,7 +95,8 @@ class CalibrationConfig:
     @property
     def is_table(self) -> bool:
         """Say whether ``source`` is a file of texts."""
-        return not self.source.startswith(TASK_PREFIX) and not self.source.endswith(".npz")
+        named = self.source.startswith(TASK_PREFIX) or self.source.endswith(".npz")
+        return type(self) is CalibrationConfig and not named
 
     @property
     def named_columns(self) -> Columns | None:
@@ -103,6 +106,38 @@ class CalibrationConfig:
     def amount(self, usual: Amount = TO_CALIBRATE) -> Amount:
         """Return how much is read: ``usual`` unless ``rows`` says it."""
         return usual if self.rows is None else Amount(self.rows)
+
+
+@dataclass(frozen=True)
+class GivenTexts(CalibrationConfig):
+    """Texts that a caller has: ``texts`` are rows of one sentence or of a pair, read like those of a file."""
+
+    source: str = "texts"
+    texts: tuple[Texts, ...] = ()
+    read_as: ClassVar[str] = "texts given in Python"
+
+
+@dataclass(frozen=True, eq=False)
+class GivenFeeds(CalibrationConfig):
+    """Inputs that a caller has: each of ``batches`` is run as it is."""
+
+    source: str = "inputs"
+    batches: tuple[CalibrationBatch, ...] = ()
+    read_as: ClassVar[str] = "model inputs given in Python"
+
+    def checked(self, session: Session) -> Calibration:
+        """Return the batches, every n-th of many held back; raises DataError for one that ``session`` cannot take."""
+        wanted = sorted(value.name for value in session.inputs)
+        for number, batch in enumerate(self.batches):
+            if sorted(batch.feeds) != wanted:
+                held = ", ".join(sorted(batch.feeds)) or "nothing"
+                raise DataError(f"calibration[{number}] holds {held}; the model takes {', '.join(wanted)}")
+        keys = [
+            b"".join(np.ascontiguousarray(batch.feeds[name]).tobytes() for name in wanted) for batch in self.batches
+        ]
+        apart = {*hold_back_samples(keys)}
+        kept = tuple(batch for number, batch in enumerate(self.batches) if number not in apart)
+        return Calibration(kept, tuple(self.batches[number] for number in sorted(apart)))
 
 
 def load_calibration(
@@ -119,6 +154,8 @@ def load_calibration(
     by something else that judges. Raises DataError for a source that cannot be read, TokenizerError if ``model`` has no tokenizer
     for text.
     """
+    if isinstance(config, GivenFeeds):
+        return config.checked(open_session(model.path))
     if _is_archive(config):
         return _saved_batches(Path(config.source), open_session(model.path), config.batch_size)
     rows, amount = _drawn_rows(config), config.amount(usual)
@@ -138,9 +175,13 @@ def load_calibration(
 def calibration_rows(config: CalibrationConfig, usual: Amount = TO_CALIBRATE) -> list[Texts]:
     """Return the rows that `load_calibration` reads if there is room for their tokens, the few it may hold back among them.
 
-    There are none of an .npz, which does not say what its texts were.
+    There are none of an .npz or of arrays, which do not say what their texts were.
     """
-    return [] if _is_archive(config) else _drawn_rows(config)[: config.amount(usual).rows]
+    return (
+        []
+        if _is_archive(config) or isinstance(config, GivenFeeds)
+        else _drawn_rows(config)[: config.amount(usual).rows]
+    )
 
 
 def _drawn_rows(config: CalibrationConfig) -> list[Texts]:
@@ -148,7 +189,8 @@ def _drawn_rows(config: CalibrationConfig) -> list[Texts]:
     if config.source.startswith(TASK_PREFIX):
         assert config.data is not None, "checked by CalibrationConfig"
         return train_texts(find_task(config.source.removeprefix(TASK_PREFIX)), config.data, None, seed=config.seed)
-    texts = read_texts(Path(config.source), config.named_columns).texts
+    given = config.texts if isinstance(config, GivenTexts) else None
+    texts = given or read_texts(Path(config.source), config.named_columns).texts
     return [texts[index] for index in np.random.default_rng(config.seed).permutation(len(texts))]
 
 
@@ -156,6 +198,8 @@ def calibration_entry(config: CalibrationConfig) -> dict[str, Any]:
     """Return what reports say of where the text comes from, and what a file was read as; raises as `open_table` does."""
     if config.is_table:
         return open_table(Path(config.source), config.named_columns)[0].without_label().to_json()
+    if isinstance(config, GivenTexts | GivenFeeds):
+        return {"source": config.source, "read_as": config.read_as, "columns": None, "columns_guessed": False}
     read_as = "model inputs" if _is_archive(config) else f"train split in {config.data}"
     return {"source": config.source, "read_as": read_as, "columns": None, "columns_guessed": False}
 

@@ -14,6 +14,7 @@ from squeeze_onnx.graph.match.roles import Role
 from squeeze_onnx.spectral.decompositions import DecompositionSettings
 from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.suggestions import did_you_mean
 from squeeze_onnx.support.typed_fields import check_fields
 
@@ -60,6 +61,7 @@ class _JsonConfig:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in document.items()})
 
 
+@made_by_name
 @dataclass(frozen=True)
 class AnalyzeConfig(_JsonConfig):
     """How spectra are judged.
@@ -90,6 +92,7 @@ class AnalyzeConfig(_JsonConfig):
             _one_of("include", role, [str(role) for role in Role])
 
 
+@made_by_name
 @dataclass(frozen=True)
 class OptimizeConfig(AnalyzeConfig):
     """How a model is squeezed.

@@ -12,6 +12,7 @@ from typing import overload
 
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.readers import Texts
+from squeeze_onnx.support.shown import Shown
 
 MOST = 256
 """Texts that are held back if a source has them."""
@@ -28,12 +29,23 @@ FEWEST = 4
 IN_SAMPLE = "Too few texts to hold any back: what is measured is measured on those that calibration read."
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration(Sequence[CalibrationBatch]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Calibration(Shown, Sequence[CalibrationBatch]):
     """Batches to calibrate and to learn on, and beside them those ``held_back``, of which neither has a text or sample."""
 
     batches: tuple[CalibrationBatch, ...]
     held_back: tuple[CalibrationBatch, ...] = ()
+
+    def summary(self) -> dict[str, str]:
+        """Return how much there is of it."""
+        return {
+            "texts": f"{rows_of(self.batches)} in {len(self.batches)} batches",
+            "held back": f"{rows_of(self.held_back)}",
+        }
+
+    def to_json(self) -> dict[str, int]:
+        """Return how much there is of it, in texts."""
+        return {"texts": rows_of(self.batches), "held_back": rows_of(self.held_back)}
 
     def __len__(self) -> int:
         return len(self.batches)

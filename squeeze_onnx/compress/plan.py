@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.shown import Shown
 from squeeze_onnx.support.suggestions import did_you_mean
 
 FORMAT = "squeeze-onnx/plan/1"
@@ -86,8 +87,8 @@ class PlannedPrecision:
         return {"name": self.name, "kept": kept, "target_cpu": self.target_cpu}
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Shown):
     """The fate of all eligible sites, the sites left out and why, and what was asked for.
 
     With ``refit`` the weights are not only truncated but regressed on what the squeezed model before them returns, the
@@ -100,6 +101,17 @@ class Plan:
     skipped: tuple[Mapping[str, str], ...] = ()
     refit: bool = False
     precision: PlannedPrecision = PlannedPrecision()
+
+    def summary(self) -> dict[str, str]:
+        """Return the method, the budget, how many sites there are, and the precision."""
+        budget = ", ".join(f"{name} {value}" for name, value in self.budget.items())
+        rewritten = sum(site.treatment != "dense" for site in self.sites)
+        return {
+            "method": self.method,
+            "budget": budget,
+            "sites": f"{rewritten} of {len(self.sites)} rewritten",
+            "precision": self.precision.name,
+        }
 
     @property
     def eligible_parameters(self) -> int:

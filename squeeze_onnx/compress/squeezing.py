@@ -1,62 +1,44 @@
 """Squeezing a loaded model: survey → plan → rewritten model → distillation → certificate. Nothing is written to disk."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx_ir as ir
 
 from squeeze_onnx.compress.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
-from squeeze_onnx.compress.factoring import TruncationErrors, rewrite_sites
+from squeeze_onnx.compress.factoring import rewrite_sites
 from squeeze_onnx.compress.floors import with_floors
 from squeeze_onnx.compress.forecast import allocator_for, predicted_damage
 from squeeze_onnx.compress.last_look import Looker
+from squeeze_onnx.compress.lowering import finish, planned_precision
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
-from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.planning import make_plan, planned_sites_of
 from squeeze_onnx.compress.preparing import prepare
 from squeeze_onnx.compress.refit import refit_sites
 from squeeze_onnx.compress.slicing import slice_sites
-from squeeze_onnx.compress.soco.stages import StageRecord
-from squeeze_onnx.compress.spectra import SiteSpectra
+from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.compress.validation_text import distillation_of, text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.certificate import Certificate
-from squeeze_onnx.evaluate.last_look import LastLook, Witness, unwatched
+from squeeze_onnx.evaluate.last_look import StepName, Witness, unwatched
 from squeeze_onnx.evaluate.model_head import head_of
-from squeeze_onnx.graph.io.model import OnnxModel
+from squeeze_onnx.graph.io.model import OnnxModel, save_model
 from squeeze_onnx.graph.io.spilling import Store, in_memory
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
-from squeeze_onnx.learning.distill import Distillation, distill
+from squeeze_onnx.learning.distill import distill
 from squeeze_onnx.learning.objectives import imitation_losses, learning_rate
 from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
 from squeeze_onnx.spectral.regression import RIDGE
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.stopwatch import Stopwatch
-
-
-@dataclass(frozen=True)
-class SqueezeResult:
-    """A squeezed model, the plan that was carried out, the spectra behind it, and what each rewritten site lost.
-
-    ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name, as they were before ``distillation``.
-    ``stages`` are those of a method that learns. Without calibration data there is neither ``last_look`` nor ``certificate``.
-    """
-
-    model: OnnxModel
-    plan: Plan
-    spectra: tuple[SiteSpectra, ...]
-    errors: Mapping[str, TruncationErrors]
-    timing: Mapping[str, float]
-    stages: tuple[StageRecord, ...] = ()
-    distillation: Distillation | None = None
-    certificate: Certificate | None = None
-    last_look: LastLook | None = None
 
 
 def squeeze(
@@ -80,7 +62,8 @@ def squeeze(
 
     ``calibration`` is what the model will read in use, without labels (see `load_calibration`); methods that look at
     activations need it. What that holds back is what the certificate is measured on. A ``plan`` is re-applied as it stands: its
-    method and ranks count, not those of ``config``. Distillation keeps its state in ``checkpoint``.
+    method and ranks count, not those of ``config``. Distillation keeps its state in ``checkpoint``. Where operators are fused or
+    weights rounded, ``model`` of the result is what came of it.
 
     Raises ModelError if no site is eligible, OptionError if the plan does not fit the model or the method lacks data,
     LastLookError if the result answers far from what was predicted.
@@ -88,9 +71,9 @@ def squeeze(
     config = config or OptimizeConfig()
     prepare(model.ir, config)
     dense = OnnxModel(model.path, model.ir.clone())
-    watch = Watch(
-        Looker(dense, calibration, asked=config.asked, provider=config.provider, track=track), steps_of(config)
-    )
+    looker = Looker(dense, calibration, asked=config.asked, provider=config.provider, track=track)
+    precision = planned_precision(plan, config).name
+    watch = Watch(looker, steps_of(config, precision))
     survey = take_survey(model, config, calibration, plan=plan, track=track)
     predicted = predicted_damage(model, survey, config) if plan is None else None
     result = squeeze_surveyed(
@@ -103,16 +86,30 @@ def squeeze(
         witness=watch if calibration else unwatched,
         track=track,
     )
-    if not calibration:
-        return result
     clock = Stopwatch()
-    with clock.stage("last look"):
-        seen = watch.looker.seen(model.ir)
-        assert seen is not None, "there is text"
-        look = watch.conclude(seen, {"squeezing": predicted})
-        refuse_broken(look, watch.steps, force=config.force_write)
-        certificate = watch.looker.certificate(seen)
-    return replace(result, last_look=look, certificate=certificate, timing={**result.timing, **clock.seconds})
+    damage: Mapping[StepName, float | None] = {"squeezing": predicted}
+    if config.fuse is not None or precision != PlannedPrecision.name:
+        finished = finish(
+            result.model,
+            result.plan,
+            config,
+            calibration,
+            clock=clock,
+            witness=watch if calibration else unwatched,
+            track=track,
+        )
+        result = replace(
+            result, model=finished.model, plan=finished.plan, fused=finished.fused, precision=finished.precision
+        )
+        damage = {**damage, "fusing": 0.0, "rounding": finished.precision["predicted_damage"]}
+    if calibration:
+        with clock.stage("last look"), TemporaryDirectory(prefix="squeeze-onnx-") as folder:
+            seen = watch.file(save_model(result.model.ir, Path(folder) / "model.onnx")[0])
+            look = watch.conclude(seen, damage)
+            refuse_broken(look, watch.steps, force=config.force_write)
+            certificate = None if isinstance(seen, str) else looker.certificate(seen)
+        result = replace(result, last_look=look, certificate=certificate)
+    return replace(result, timing={**result.timing, **clock.seconds})
 
 
 def squeeze_surveyed(

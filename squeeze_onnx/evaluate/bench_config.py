@@ -7,11 +7,13 @@ from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.runtime.rivals import RIVALS
 from squeeze_onnx.runtime.runner import RunnerOptions
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.typed_fields import check_fields
 
 DEFAULT_SHAPES = ((1, 32), (1, 128), (8, 128))
 
 
+@made_by_name
 @dataclass(frozen=True)
 class BenchConfig:
     """What is measured and how.

@@ -20,12 +20,13 @@ from squeeze_onnx.runtime.timing_process import TimingProcess
 from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.shown import Shown
 
 FORMAT = "squeeze-onnx/bench/1"
 
 
-@dataclass(frozen=True)
-class Benchmark:
+@dataclass(frozen=True, repr=False)
+class Benchmark(Shown):
     """What was measured: a latency for each shape and model, and of each model its runtime, and its peak memory if asked for."""
 
     config: BenchConfig
@@ -39,6 +40,12 @@ class Benchmark:
         """Return the speed-up of a model against the first one over ``shapes``, all by number."""
         pairs = [(self.latencies[shape][0], self.latencies[shape][model]) for shape in shapes]
         return Speedup.over(pairs, seed=self.config.seed)
+
+    def summary(self) -> dict[str, str]:
+        """Return the geometric mean of the speed-ups of each model over the first."""
+        shapes = range(len(self.latencies))
+        means = {model.name: self.speedup(number, *shapes) for number, model in enumerate(self.models)}
+        return {name: f"{speedup.ratio:.2f}×" for name, speedup in means.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; the models of each entry are in the order of ``models``, the baseline first."""

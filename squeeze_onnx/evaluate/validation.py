@@ -24,12 +24,15 @@ from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.shown import Shown
 from squeeze_onnx.support.typed_fields import check_fields
 
 FORMAT = "squeeze-onnx/validation/1"
 
 
+@made_by_name
 @dataclass(frozen=True)
 class ValidateConfig:
     """What is asked and how.
@@ -80,8 +83,8 @@ class ValidateConfig:
                 raise OptionError(f"--{option} is a positive integer; got {value}")
 
 
-@dataclass(frozen=True)
-class Validation:
+@dataclass(frozen=True, repr=False)
+class Validation(Shown):
     """A candidate held against a baseline on every provider asked for; ``robustness`` by provider, empty if not asked for."""
 
     config: ValidateConfig
@@ -96,6 +99,16 @@ class Validation:
     def passed(self) -> bool:
         """Say whether the primary metric drops by at most ``max_drop`` on every provider; True without a gate."""
         return all(self._passes(comparison) for comparison in self.comparisons)
+
+    def summary(self) -> dict[str, str]:
+        """Return the score of both, or how alike they answer, and whether the gate passes."""
+        first, task = self.comparisons[0], self.questions.task
+        told = {"cosine": f"{first.fidelity.cosine_similarity:.4f}"}
+        if task is not None:
+            metric = task.primary_metric
+            scores = (each.metrics[metric] for each in (first.baseline, first.candidate))
+            told = {f"{task.name} {metric}": " → ".join(f"{score:.4f}" for score in scores), **told}
+        return told if self.config.max_drop is None else {**told, "gate": "passed" if self.passed else "failed"}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values. What a provider says stands under ``providers``; the first one's also at the top."""

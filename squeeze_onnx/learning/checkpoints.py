@@ -9,11 +9,14 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.staging import staged_file
+from squeeze_onnx.support.typed_fields import check_fields
 
 FORMAT = 1
 
 
+@made_by_name
 @dataclass(frozen=True)
 class CheckpointConfig:
     """Which file, and how many ``minutes`` pass from one saving to the next."""
@@ -22,6 +25,7 @@ class CheckpointConfig:
     minutes: float = 5.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.minutes >= 0:
             raise OptionError(f"--checkpoint-minutes is a number of minutes, 0 or more; got {self.minutes}")
 

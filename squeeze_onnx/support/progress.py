@@ -6,7 +6,7 @@ The command line hands in progress bars, and other machines if it is told of som
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,6 +20,7 @@ def no_status() -> str:
     return ""
 
 
+@runtime_checkable
 class Track(Protocol):
     """Go through ``items`` while telling somebody how far it got. One of your own is a subclass with ``__call__``."""
 

@@ -44,18 +44,36 @@ def build(kind: type[T], values: Mapping[str, Any], where: str, folder: Path) ->
         raise OptionError(f"{where}: {error}") from error
 
 
-def check_fields(instance: Any) -> None:
-    """Raise OptionError, naming the field, unless every field of the dataclass ``instance`` has a value of its annotation.
+def check_fields(instance: Any, kind: type | None = None) -> None:
+    """Raise OptionError, naming the field, unless every field of ``instance`` (those of its base ``kind``) has its type.
 
-    Fields of a few words (Literal) are left to the dataclass, which says more.
+    A path may be given as text and text as a path, a list for a tuple: they become what the annotation says. Fields of a few
+    words (Literal) are left to the dataclass, which says more.
     """
-    for name, hint in get_type_hints(type(instance)).items():
+    for name, hint in get_type_hints(kind or type(instance)).items():
         value, schema = getattr(instance, name), schema_of(hint)
         if any("enum" in option for option in schema.get("anyOf", [schema])):
             continue
         allows_none = NoneType in get_args(hint)
         if not (value is None and allows_none) and not _fits(_plain(value), schema):
             raise OptionError(f"{name} is {_in_words(schema)}; got {value!r}")
+        settled = _settled(value, hint)
+        if settled is not value:
+            object.__setattr__(instance, name, settled)
+
+
+def _settled(value: Any, hint: Any) -> Any:
+    """Return ``value``, which fits, as ``hint`` has it."""
+    choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if isinstance(value, str) and Path in choices and str not in choices:
+        return Path(value)
+    if isinstance(value, Path) and Path not in choices:
+        return str(value)
+    if isinstance(value, list | tuple):
+        items = next(get_args(choice)[0] for choice in choices if get_origin(choice) is tuple)
+        settled = tuple(_settled(item, items) for item in value)
+        return value if settled == value else settled
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.evaluator import Exam, Examiner
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.typed_fields import check_fields
 
@@ -26,6 +27,7 @@ FEWEST_ROWS = 100
 """Rows it takes for one of them to be a point of accuracy or less."""
 
 
+@made_by_name
 @dataclass(frozen=True)
 class GateConfig:
     """How much may be lost, in points of the primary metric of ``task``, and how that is measured.

@@ -100,7 +100,7 @@ def optimize(
             refuse_unrunnable(model, config)
         before = measure_size(model)
         dense = OnnxModel(model.path, model.ir.clone())
-        batches = load_calibration(model, calibration, _usual_text(config), asked=config.asked) if calibration else ()
+        batches = load_calibration(model, calibration, usual_text(config), asked=config.asked) if calibration else ()
     with (
         staged_folder(out, force=force) as folder,
         spill_file(folder) as store,
@@ -127,7 +127,7 @@ def optimize(
     return report
 
 
-def _usual_text(config: OptimizeConfig) -> Amount:
+def usual_text(config: OptimizeConfig) -> Amount:
     """Return how much text is read unless it is said: more where weights learn on it."""
     learns = config.distill is not None or (config.method in METHODS and METHODS[config.method].learns)
     return TO_IMITATE if learns else TO_CALIBRATE

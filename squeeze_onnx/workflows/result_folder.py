@@ -15,7 +15,8 @@ from squeeze_onnx.compress.lowering import finish, planned_precision
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
 from squeeze_onnx.compress.objectives import latency_report
 from squeeze_onnx.compress.plan import Plan, read_plan
-from squeeze_onnx.compress.squeezing import SqueezeResult, carry_out
+from squeeze_onnx.compress.squeeze_result import SqueezeResult
+from squeeze_onnx.compress.squeezing import carry_out
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.data.calibration import CalibrationBatch

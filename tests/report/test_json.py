@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.compress.squeezing import SqueezeResult, squeeze
+from squeeze_onnx.compress.squeeze_result import SqueezeResult
+from squeeze_onnx.compress.squeezing import squeeze
 from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.graph.io.size import ModelSize, measure_size
 from squeeze_onnx.graph.match.sites import SkippedSite

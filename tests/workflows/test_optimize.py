@@ -14,7 +14,8 @@ import squeeze_onnx
 from squeeze_onnx.compress.calibration_source import Amount, CalibrationConfig
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.plan import read_plan
-from squeeze_onnx.compress.squeezing import SqueezeResult, carry_out, plan_for, squeeze
+from squeeze_onnx.compress.squeeze_result import SqueezeResult
+from squeeze_onnx.compress.squeezing import carry_out, plan_for, squeeze
 from squeeze_onnx.compress.survey import take_survey
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.support.errors import ModelError, OptionError, OutputError
@@ -270,7 +271,6 @@ class TestOptimize:
 
 
 def test_the_package_hands_out_its_pipeline() -> None:
-    assert squeeze_onnx.optimize is optimize
     assert squeeze_onnx.OptimizeConfig is OptimizeConfig
     with pytest.raises(AttributeError, match="has no attribute 'squash'"):
         squeeze_onnx.squash  # noqa: B018

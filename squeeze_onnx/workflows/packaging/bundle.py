@@ -19,6 +19,7 @@ from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.runtime.ort_format import operators_config, required_operators, write_ort
 from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.reservation import reserved
 from squeeze_onnx.support.staging import staged_file, staged_folder
 from squeeze_onnx.support.typed_fields import check_fields
@@ -36,6 +37,7 @@ ONNX, ORT = "model.onnx", "model.ort"
 CONFIG = "required_operators.config"
 
 
+@made_by_name
 @dataclass(frozen=True)
 class PackageConfig:
     """What goes into a bundle.

@@ -9,14 +9,15 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from squeeze_onnx.support.errors import BundleError
+from squeeze_onnx.support.shown import Shown
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.workflows.packaging.archive import is_archive, unpack
 from squeeze_onnx.workflows.packaging.manifest import MANIFEST, FileEntry, Manifest, read_manifest
 from squeeze_onnx.workflows.packaging.smoke_test import Answer, ask
 
 
-@dataclass(frozen=True)
-class Bundle:
+@dataclass(frozen=True, repr=False)
+class Bundle(Shown):
     """A bundle that is whole: what lies in it, and what its model answered.
 
     ``sha256`` is that of manifest.json, which holds those of all other files: it stands for the whole bundle, folder or archive.
@@ -31,6 +32,14 @@ class Bundle:
     def of(cls, path: Path, folder: Path, manifest: Manifest, answers: tuple[Answer, ...]) -> Self:
         """Describe the bundle ``path``, whose files lie in ``folder``."""
         return cls(path, manifest, hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest(), answers)
+
+    def summary(self) -> dict[str, str]:
+        """Return where it lies, its files, and the digest that stands for it."""
+        return {
+            "path": str(self.path),
+            "files": f"{len(self.manifest.files)}, {self.bytes:,} bytes",
+            "sha256": self.sha256,
+        }
 
     @property
     def bytes(self) -> int:

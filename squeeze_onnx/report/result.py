@@ -1,0 +1,30 @@
+"""The content of a report as Python has it: a dict that prints as a short line."""
+
+from typing import Any
+
+from squeeze_onnx.support.shown import Shown
+
+
+class Report(Shown, dict[str, Any]):
+    """The content of report.json or of ``analyze --json``, key by key; `to_json` returns it as plain values."""
+
+    def summary(self) -> dict[str, str]:
+        """Return what was done to which size."""
+        size = self["size"]
+        before, after = size["baseline_bytes"], size.get("optimized_bytes")
+        if after is None:
+            return {"bytes": f"{before:,}", "weights": f"{len(self['sites'])} looked at, {len(self['skipped'])} not"}
+        rewritten = sum(site["treatment"] != "dense" for site in self["sites"])
+        told = {
+            "bytes": f"{before:,} → {after:,} ({after / before:.0%})",
+            "method": self["method"],
+            "weights": f"{rewritten} of {len(self['sites'])} rewritten",
+            "precision": self["precision"]["name"],
+        }
+        certificate = self.get("certificate")
+        texts = 0 if certificate is None else certificate["texts"]
+        return told | ({"measured on": f"{texts} texts"} if texts else {"measured on": "nothing, no text was given"})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict."""
+        return dict(self)

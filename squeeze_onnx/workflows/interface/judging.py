@@ -1,0 +1,51 @@
+"""Judging models from Python: scores, likeness, time."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from squeeze_onnx.evaluate import benchmark, validation
+from squeeze_onnx.evaluate.bench_config import BenchConfig
+from squeeze_onnx.evaluate.benchmark import Benchmark
+from squeeze_onnx.evaluate.validation import ValidateConfig, Validation
+from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.workflows.interface.given import ModelLike, config_of, model_file, track_of
+
+
+def validate(
+    baseline: ModelLike,
+    candidate: ModelLike,
+    config: ValidateConfig | Mapping[str, Any] | None = None,
+    track: Track = silent,
+    **settings: Any,
+) -> Validation:
+    """Score a candidate against a baseline: task metrics, likeness of answers, latency, size.
+
+    baseline, candidate: models as `optimize` takes them; one of them has a tokenizer beside it, or ``config`` names one.
+    config: a ValidateConfig or a dict of its settings; each may be given by its name instead (``task="sst2"``).
+    track: is told how far it got.
+
+    Raises a SqueezeError for everything that is wrong with models, tokenizer, data, options or machine.
+    """
+    chosen = config_of(ValidateConfig, config, settings)
+    with model_file(baseline, "baseline") as first, model_file(candidate, "candidate") as second:
+        return validation.validate(first, second, chosen, track_of(track))
+
+
+def bench(
+    models: Sequence[ModelLike], config: BenchConfig | Mapping[str, Any] | None = None, track: Track = silent
+) -> Benchmark:
+    """Time ``models`` in turns; the first is the baseline.
+
+    models: a list of models as `optimize` takes them.
+    config: a BenchConfig, or a dict of its settings.
+
+    Raises a SqueezeError for everything that is wrong with models, options or machine.
+    """
+    settings = config_of(BenchConfig, config)
+    if not isinstance(models, list | tuple) or not models:
+        raise OptionError("models is a list of one model or more")
+    with ExitStack() as stack:
+        paths = [stack.enter_context(model_file(each, f"models[{number}]")) for number, each in enumerate(models)]
+        return benchmark.bench(paths, settings, track_of(track))
