@@ -57,12 +57,17 @@ See models/*/results/rows.json. The tokens are those of 1,024 long rows: memory 
 @made_by_name
 @dataclass(frozen=True)
 class CalibrationConfig:
-    """What to calibrate on.
+    """What to calibrate on. Labels are never read.
 
-    ``source`` is a file of texts, a sentence a line or a table (`squeeze_onnx.data.tables`) whose ``columns`` may be named,
-    ``glue:TASK`` (the train split in ``data``) or an .npz of model inputs; ``rows`` is how many sentences or pairs are drawn from
-    it: None for `TO_CALIBRATE`, or `TO_IMITATE` where weights learn. ``max_tokens`` is what a sequence is cut to (None: what the
-    files beside the model say, see `load_text_encoder`).
+    source: a file of texts (a sentence a line, or a table, see `squeeze_onnx.data.tables`), glue:TASK (the train split in
+        ``data``) or an .npz of model inputs.
+    data: a folder of GLUE splits, or a hub name.
+    rows: sentences or pairs that are read; None for 1,024, or up to 8,192 where weights learn on them.
+    batch_size: sequences that are run at once.
+    max_tokens: tokens a sequence is cut to; None for what the files beside the model say, see `load_text_encoder`.
+    tokenizer: a tokenizer.json or a folder with one, instead of that beside the model.
+    seed: seed of the order in which rows are drawn.
+    columns: columns of a table, as in text=question,text2=answer; None to find them by common names.
     """
 
     source: str

@@ -66,10 +66,14 @@ class _JsonConfig:
 class AnalyzeConfig(_JsonConfig):
     """How spectra are judged.
 
-    ``noise`` names the estimator of the noise level (`squeeze_onnx.spectral.rmt.noise.NOISE_ESTIMATORS`), ``probability`` the
-    Tracy–Widom quantile of the edge, ``simulations`` the draws behind each Kolmogorov–Smirnov p-value. ``dequantize`` turns
-    weights that are stored as integers into floats first, ``freeze_inputs`` makes constants of initializers that are graph
-    inputs too (`squeeze_onnx.compress.preparing`).
+    noise: estimator of the noise level σ: entries, median or bulk (`squeeze_onnx.spectral.rmt.noise.NOISE_ESTIMATORS`).
+    probability: Tracy–Widom quantile of the noise edge, between 0 and 1.
+    simulations: draws behind each Kolmogorov–Smirnov p-value.
+    include: roles taken in beside those of the layers: embedding, pooler, classifier, other.
+    exclude: roles, or names of single sites, that are left out.
+    seed: seed of all random numbers.
+    dequantize: whether weights stored as integers are turned into floats first.
+    freeze_inputs: whether initializers that are graph inputs too become constants (`squeeze_onnx.compress.preparing`).
     """
 
     noise: str = "entries"
@@ -97,28 +101,35 @@ class AnalyzeConfig(_JsonConfig):
 class OptimizeConfig(AnalyzeConfig):
     """How a model is squeezed.
 
-    ``keep`` is the fraction that stays of what ``objective`` counts: the parameters of all eligible weights, or of the whole
-    model its bytes, or its latency at ``batch_size`` × ``sequence_length`` tokens with so many ``threads`` (None: onnxruntime's
-    choice). ``floor`` is the least fraction of each weight's
-    own by role (`ALL_ROLES` for the others). ``above_break_even`` says what becomes of a
-    site whose rank is too high for factors to pay: ``leave`` it, or write it back ``denoise``-d as one dense matrix.
-    ``slice_neurons`` lets a method that looks at activations take whole neurons out of feed-forward blocks, ``thin_heads``
-    dimensions out of attention heads; ``joint_qkv`` lets query, key and value, or two of them, share
-    one left factor.
-    ``refit`` regresses every weight on what the squeezed model before it returns; None does so where the method has
-    it so. ``provider`` runs the model where activations are looked at. ``fuse`` names the provider for which attention,
-    normalization and activation are written as ONNX Runtime's own operators, None for plain ONNX. ``distill`` is how many
-    steps the squeezed model then learns to imitate the dense one; ``auto`` goes by the amount of text, and ``distill_layers`` is
-    the part of the steps that goes through single layers first. ``precision`` is what the
-    weights are stored in (`squeeze_onnx.compress.precision.PRECISIONS`); None stands for that of the plan, fp32 without one.
-    ``force_write`` has the model even if the last look at it finds that it does not answer as was predicted.
-    ``decomposition`` names how singular triplets are found (`squeeze_onnx.spectral.decompositions.DECOMPOSITIONS`); ``rsi`` does
-    ``power_iterations``, or as many as its ``tolerance`` asks for. ``rank_rule`` cuts each weight on its own instead of by a
-    budget (`squeeze_onnx.compress.selectors.SELECTORS`).
-    ``target_cpu`` names the processors that products of integers are written for (`squeeze_onnx.compress.precision.TARGETS`, or
-    ``this``); None stands for those of the plan, all without one.
-    ``pooling`` says how token embeddings become one where no file beside the model does, ``prompt`` what stands before every
-    text: itself, or its name in config_sentence_transformers.json.
+    method: auto, squeeze, svd, whiten, fisher, fwsvd, tfwsvd or soco (`squeeze_onnx.compress.methods.METHODS`).
+    keep: fraction that stays of what ``objective`` counts; None for 0.75 where the method needs a budget.
+    floor: least fraction of each weight's own parameters, by role, or under ``all`` for roles that have none of their own.
+    preset: a regime of the SQUEEZE paper instead of a budget: paper-ffn or paper-size.
+    above_break_even: what becomes of a site whose rank is too high for factors to pay: leave it, or write it back as one dense
+        matrix of that rank (denoise).
+    slice_neurons: whether methods that look at activations may take whole neurons out of feed-forward blocks.
+    thin_heads: whether they may take dimensions out of attention heads.
+    joint_qkv: whether query, key and value, or two of them, may share one left factor.
+    refit: whether every weight is regressed on what the squeezed model before it returns; None for yes with whiten and fisher.
+    external_data: whether weights are written beside model.onnx.
+    fuse: provider for which operators are fused, cpu or cuda; None for plain ONNX.
+    provider: where the model is run to look at activations: cpu or cuda.
+    distill: steps that the squeezed model then learns to imitate the dense one; auto goes by the amount of text.
+    distill_layers: fraction of these steps that goes through single layers first.
+    objective: what ``keep`` is a fraction of: parameters of eligible weights, or of the whole model its size or latency.
+    batch_size: sequences that latency is measured on.
+    sequence_length: tokens of each of them.
+    threads: intra-op threads that latency is measured with; None for ONNX Runtime's choice.
+    precision: what weights are stored in: fp32, fp16, int8, int8-static, int8-int4 or int4; None for that of the plan, or fp32.
+    force_write: whether the model is written even if it answers far from what was predicted.
+    decomposition: how singular triplets are found: exact, rsvd, rsi, or auto by shape.
+    power_iterations: power iterations of rsi; None for as many as ``tolerance`` asks for.
+    tolerance: error over the optimal one at which rsi stops.
+    rank_rule: cuts each weight on its own instead of by a budget (`squeeze_onnx.compress.selectors.SELECTORS`).
+    target_cpu: processors that products of integers are written for: any, avx2, avx512, vnni, arm64 or this; None for those of
+        the plan, or any.
+    pooling: how token embeddings become one where no file beside the model says it.
+    prompt: what stands before every text: itself, or its name in config_sentence_transformers.json.
     """
 
     method: str = "auto"

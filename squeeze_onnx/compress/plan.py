@@ -191,6 +191,7 @@ def _read_precision(path: Path, entry: Any) -> PlannedPrecision:
     listed = kept is None or (isinstance(kept, list) and all(isinstance(name, str) for name in kept))
     if not (named and listed):
         raise OptionError(f'the plan {path}: "precision" is {entry!r}, not a "name" and null or names under "kept"')
+    _refuse_unknown(entry, tuple(field.name for field in fields(PlannedPrecision)), f'the plan {path}, "precision"')
     target = entry.get("target_cpu", PlannedPrecision.target_cpu)
     if not isinstance(target, str):
         raise OptionError(f'the plan {path}: "target_cpu" is {target!r}, not the name of one')
@@ -200,6 +201,7 @@ def _read_precision(path: Path, entry: Any) -> PlannedPrecision:
 def _read_skipped(path: Path, index: int, entry: Any) -> dict[str, str]:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "reason")):
         raise OptionError(f'the plan {path}, skipped[{index}]: give an object with a "name" and a "reason"')
+    _refuse_unknown(entry, ("name", "reason"), f"the plan {path}, skipped[{index}]")
     return {key: entry[key] for key in ("name", "reason")}
 
 

@@ -18,10 +18,19 @@ DEFAULT_SHAPES = ((1, 32), (1, 128), (8, 128))
 class BenchConfig:
     """What is measured and how.
 
-    Without ``batch_sizes`` and ``sequence_lengths`` the shapes are DEFAULT_SHAPES; else every batch size with every length,
-    1 and 128 standing in for what is not given; a model that was exported for one shape is timed at that. ``against`` names
-    opponents that are built: ``int8`` and ``fused`` from the first model, ``openvino`` from every one. ``threads`` and ``tf32``
-    are the runtime's (None: its choice).
+    provider: cpu or cuda.
+    batch_sizes: sequences run at once; with ``sequence_lengths`` empty too the shapes are `DEFAULT_SHAPES`.
+    sequence_lengths: tokens of each; every batch size is timed with every length, 1 and 128 stand in for what is not given. A
+        model that was exported for one shape is timed at that.
+    against: opponents that are built: int8 and fused from the first model, openvino from every one.
+    threads: intra-op threads of the runtime; None for its choice.
+    tf32: whether CUDA may multiply fp32 in TF32.
+    cuda_graph: whether runs are captured as a CUDA graph.
+    memory: whether peak memory is measured.
+    rounds: how often all models take turns.
+    repeats: runs in a turn.
+    warm_up: runs before anything is timed.
+    seed: seed of the tokens and of the bootstrap.
     """
 
     provider: str = "cpu"

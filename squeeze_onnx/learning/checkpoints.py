@@ -19,7 +19,11 @@ FORMAT = 1
 @made_by_name
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Which file, and how many ``minutes`` pass from one saving to the next."""
+    """Where a learning run keeps its state.
+
+    path: the file.
+    minutes: how many pass from one saving to the next.
+    """
 
     path: Path
     minutes: float = 5.0

@@ -16,6 +16,7 @@ OPTION_NAMES = {
     "calibration_rows": "rows",
     "max_length": "max_tokens",
     "provider": "providers",
+    "metric": "metrics",
     "batch_size": "batch_sizes",
     "sequence_length": "sequence_lengths",
     "license": "licence",

@@ -4,14 +4,19 @@ It knows the annotations that the configs of this package have: str, int, float,
 of one type and mappings from strings.
 """
 
-from collections.abc import Mapping
+import inspect
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.field_names import field_of, other_names, unknown_name
 
 T = TypeVar("T")
+
+_FIELD_LINE = re.compile(r"^(\w+): (.+(?:\n    .+)*)", re.MULTILINE)
 
 _JSON_TYPES: dict[Any, str] = {str: "string", Path: "string", int: "integer", float: "number", bool: "boolean"}
 _CLASSES: dict[str, tuple[type, ...]] = {
@@ -22,26 +27,52 @@ _CLASSES: dict[str, tuple[type, ...]] = {
 }
 
 
-def build(kind: type[T], values: Mapping[str, Any], where: str, folder: Path) -> T:
+Place = Callable[[str], str]
+"""Says where a key stands, in the words that an error begins with; of ``""`` where the whole is."""
+
+
+def build(kind: type[T], values: Mapping[str, Any], place: Place, folder: Path) -> T:
     """Build the dataclass ``kind`` of ``values``; paths are relative to ``folder``, lists become tuples.
 
     A name that may be a path or something else (a folder of data, or one on a hub) is a path if there is such a thing.
 
-    Raises OptionError, beginning with ``where``, for a key that ``kind`` does not have, a value of another type, and what
-    ``kind`` refuses.
+    Raises OptionError, beginning with the ``place`` of the key, for a key that ``kind`` does not have under this or another name
+    (`field_of`), a value of another type, and what ``kind`` refuses.
     """
-    hints = get_type_hints(kind)
+    hints, written = get_type_hints(kind), dict[str, str]()
     for key, value in values.items():
-        if key not in hints:
-            raise OptionError(f"{where}: unknown key {key!r}; known keys are {', '.join(sorted(hints))}")
-        if not _fits(value, schema_of(hints[key])):
-            raise OptionError(f"{where}: {key} is {_in_words(schema_of(hints[key]))}; got {value!r}")
+        field = field_of(key, hints)
+        if field is None:
+            raise OptionError(f"{place(key)}: {unknown_name(key, hints)}")
+        if field in written:
+            raise OptionError(f"{place(key)}: {key} is the same as {written[field]}, which is given too: leave one out")
+        if not _fits(value, schema_of(hints[field])):
+            raise OptionError(f"{place(key)}: {key} is {_in_words(schema_of(hints[field]))}; got {value!r}")
+        written[field] = key
     try:
-        return kind(**{key: _converted(value, hints[key], folder) for key, value in values.items()})
+        return kind(**{field: _converted(values[key], hints[field], folder) for field, key in written.items()})
     except TypeError as error:
-        raise OptionError(f"{where}: {str(error).partition('missing ')[2] or error} must be given") from error
+        raise OptionError(f"{place('')}: {str(error).partition('missing ')[2] or error} must be given") from error
     except OptionError as error:
-        raise OptionError(f"{where}: {error}") from error
+        sentence, first = _in_written_names(str(error).removeprefix(f"{kind.__name__}: "), hints, written)
+        raise OptionError(f"{place(first)}: {sentence}") from error
+
+
+def _in_written_names(sentence: str, hints: Mapping[str, Any], written: Mapping[str, str]) -> tuple[str, str]:
+    """Return ``sentence`` with the keys in place of options, and the first key in it (empty if none is)."""
+    named: list[str] = []
+
+    def key_of(option: re.Match[str]) -> str:
+        field = field_of(option[1], hints)
+        if field is None:
+            return option[0]
+        if field in written:
+            named.append(written[field])
+        return written.get(field, field)
+
+    told = re.sub(r"--([a-z][a-z-]*[a-z])", key_of, sentence)
+    first = told.split(" ", 1)[0]
+    return told, next(iter(named), first if first in written.values() else "")
 
 
 def check_fields(instance: Any, kind: type | None = None) -> None:
@@ -84,9 +115,22 @@ def _plain(value: Any) -> Any:
 
 
 def object_schema(kind: type) -> dict[str, Any]:
-    """Return the JSON Schema of the values that `build` takes for the dataclass ``kind``."""
-    properties = {key: schema_of(hint) for key, hint in get_type_hints(kind).items()}
+    """Return the JSON Schema of the values that `build` takes for the dataclass ``kind``, under every name that a field has."""
+    told, properties = descriptions_of(kind), dict[str, Any]()
+    for field, hint in get_type_hints(kind).items():
+        schema = schema_of(hint)
+        properties[field] = {"description": told[field], **schema} if field in told else schema
+        properties |= {name: {"description": f"The same as {field}.", **schema} for name in other_names(field)}
     return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def descriptions_of(kind: type) -> dict[str, str]:
+    """Return what the docstrings of ``kind`` and its bases say of each field, in lines such as ``rows: how many are read``."""
+    told: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        for field, text in _FIELD_LINE.findall(inspect.cleandoc(base.__dict__.get("__doc__") or "")):
+            told[field] = " ".join(text.split())
+    return told
 
 
 def schema_of(hint: Any) -> dict[str, Any]:

@@ -30,9 +30,15 @@ FEWEST_ROWS = 100
 @made_by_name
 @dataclass(frozen=True)
 class GateConfig:
-    """How much may be lost, in points of the primary metric of ``task``, and how that is measured.
+    """How much may be lost, and how that is measured.
 
-    ``data`` is a folder of GLUE splits or a hub name; ``rows`` of its train split are drawn to search on.
+    max_drop: points of the task's primary metric that may be lost; a point is 0.01.
+    task: the task that is scored.
+    data: a folder of GLUE splits, or a hub name.
+    rows: rows of the train split that budgets are searched on.
+    batch_size: sequences that are run at once.
+    max_tokens: tokens a sequence is cut to; None for what the files beside the model say.
+    tokenizer: a tokenizer.json or a folder with one, instead of that beside the model.
     """
 
     max_drop: float

@@ -131,17 +131,6 @@ def test_what_is_there_stays_unless_forced(call_cli: RunCli, work: Path) -> None
     assert call_cli("run", recipe, "--force").returncode == 0
 
 
-def test_an_unknown_key_is_status_2_and_writes_nothing(call_cli: RunCli, work: Path) -> None:
-    path = write_recipe(work)
-    path.write_text(path.read_text(encoding="utf-8").replace("licence", "license"), encoding="utf-8")
-    before = snapshot(work)
-    done = call_cli("run", path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "[package]: unknown key 'license'; known keys are form, licence" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert snapshot(work) == before
-
-
 def test_junit_without_a_gate_is_status_2(call_cli: RunCli, work: Path) -> None:
     path = work / "squeeze.toml"
     path.write_text('model = "model"\noutput = "small"\n', encoding="utf-8")

@@ -42,10 +42,13 @@ CONFIG = "required_operators.config"
 class PackageConfig:
     """What goes into a bundle.
 
-    ``form`` is which files of the model: ONNX, ONNX Runtime's own, or both. ``licence`` is that of the source model; None reads
-    it from the model card (README.md) beside the model, where there is one. ``measured`` are JSON reports of `optimize`,
-    `validate` and `bench` on this very model. ``tokenizer`` overrides the tokenizer.json beside it, ``prompt`` what stands
-    before every text; ``pooling`` says how token embeddings become one where no file beside the model does.
+    target: what it is for: edge.
+    form: which files of the model: onnx, ort (ONNX Runtime's own), or both.
+    licence: that of the source model; None reads it from the model card (README.md) beside the model, where there is one.
+    measured: JSON reports of `optimize`, `validate` and `bench` on this very model.
+    tokenizer: a tokenizer.json or a folder with one, instead of that beside the model.
+    pooling: how token embeddings become one where no file beside the model says it.
+    prompt: what stands before every text.
     """
 
     target: Target = "edge"
