@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from squeeze_onnx.data.calibration import CalibrationBatch as CalibrationBatch
     from squeeze_onnx.evaluate.bench_config import BenchConfig as BenchConfig
     from squeeze_onnx.evaluate.benchmark import Benchmark as Benchmark
-    from squeeze_onnx.evaluate.validation import ValidateConfig as ValidateConfig
+    from squeeze_onnx.evaluate.validate_config import ValidateConfig as ValidateConfig
     from squeeze_onnx.evaluate.validation import Validation as Validation
     from squeeze_onnx.graph.io.model import OnnxModel as OnnxModel
     from squeeze_onnx.graph.match.sites import MatMulSite as MatMulSite
@@ -74,7 +74,7 @@ _HOME = {
     "SqueezeError": "support.errors",
     "SqueezeResult": "compress.squeeze_result",
     "Track": "support.progress",
-    "ValidateConfig": "evaluate.validation",
+    "ValidateConfig": "evaluate.validate_config",
     "Validation": "evaluate.validation",
     "analyze": "workflows.interface.squeezing",
     "bench": "workflows.interface.judging",

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from squeeze_onnx.data.glue import TASKS, TRAIN
+from squeeze_onnx.data.glue import TASKS
 from squeeze_onnx.data.model_config import read_model_config
 from squeeze_onnx.data.readers import LabelledRows, Texts
+from squeeze_onnx.data.tasks import TRAIN
 from squeeze_onnx.data.tokenization import load_text_encoder
 from squeeze_onnx.evaluate.evaluator import Examiner
 from tests.tiny_encoder import WORDS

@@ -36,7 +36,7 @@ def write_tokenizer(folder: Path, words: Sequence[str]) -> Path:
 
 def write_classifier(folder: Path, vectors: Vectors, **config: Any) -> Path:
     """Write a model with output ``logits`` (batch, classes), its tokenizer and a config.json of ``config``."""
-    classes = len(next(iter(vectors.values())))
+    classes = _features(vectors)
     return _write(folder, vectors, _summed_words("logits"), {"logits": ["batch", classes]}, config)
 
 
@@ -44,7 +44,7 @@ def write_encoder(
     folder: Path, vectors: Vectors, outputs: Sequence[str] = ("last_hidden_state",), **config: Any
 ) -> Path:
     """Write a model with ``last_hidden_state`` or ``sentence_embedding`` or both, its tokenizer and its config.json."""
-    features = len(next(iter(vectors.values())))
+    features = _features(vectors)
     nodes = [
         *_summed_words("sum"),
         helper.make_node("ReduceSum", ["mask", "axis_1"], ["count"], keepdims=0),
@@ -58,9 +58,34 @@ def write_encoder(
     return _write(folder, vectors, nodes, {name: shapes[name] for name in outputs}, config)
 
 
+def write_tagger(folder: Path, vectors: Vectors, **config: Any) -> Path:
+    """Write a model whose ``logits`` (batch, tokens, classes) are the vectors of the words, its tokenizer and its config.json."""
+    nodes = [_words(), helper.make_node("Identity", ["words"], ["logits"])]
+    return _write(folder, vectors, nodes, {"logits": ["batch", "tokens", _features(vectors)]}, config)
+
+
+def write_reader(folder: Path, vectors: Vectors, **config: Any) -> Path:
+    """Write a model whose ``start_logits`` and ``end_logits`` (batch, tokens) are the two numbers of each word."""
+    outputs = ("start_logits", "end_logits")
+    nodes = [_words(), helper.make_node("Split", ["words"], ["starts", "ends"], axis=2, num_outputs=2)]
+    nodes += [
+        helper.make_node("Squeeze", [column, "last_axis"], [output])
+        for column, output in zip(("starts", "ends"), outputs, strict=True)
+    ]
+    return _write(folder, vectors, nodes, {name: ["batch", "tokens"] for name in outputs}, config, opset=18)
+
+
+def _features(vectors: Vectors) -> int:
+    return len(next(iter(vectors.values())))
+
+
+def _words() -> onnx.NodeProto:
+    return helper.make_node("Gather", ["table", "input_ids"], ["words"])
+
+
 def _summed_words(output: str) -> list[onnx.NodeProto]:
     return [
-        helper.make_node("Gather", ["table", "input_ids"], ["words"]),
+        _words(),
         helper.make_node("Cast", ["attention_mask"], ["float_mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["float_mask", "last_axis"], ["mask"]),
         helper.make_node("Mul", ["words", "mask"], ["unpadded_words"]),
@@ -74,9 +99,11 @@ def _write(
     nodes: list[onnx.NodeProto],
     outputs: Mapping[str, list[str | int]],
     config: Mapping[str, Any],
+    *,
+    opset: int = 17,
 ) -> Path:
     write_tokenizer(folder, list(vectors))
-    features = len(next(iter(vectors.values())))
+    features = _features(vectors)
     table = np.zeros((len(SPECIAL) + len(vectors), features), np.float32)
     # A padding vector that is not zero shows whether the mask is respected.
     table[0] = 100
@@ -95,7 +122,7 @@ def _write(
             numpy_helper.from_array(np.array([1]), "axis_1"),
         ],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / "model.onnx")
     (folder / "config.json").write_text(json.dumps({"vocab_size": len(table), "pad_token_id": 0, **config}))

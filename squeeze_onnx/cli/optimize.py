@@ -23,6 +23,7 @@ def optimize(
     plan_path: Path | None,
     calibration: str | None,
     columns: str | None,
+    metrics: tuple[str, ...],
     task: str | None,
     data: str | None,
     calibration_rows: int | None,
@@ -45,7 +46,7 @@ def optimize(
     that no smaller model passes --max-drop, or that the finished one answers far from what was predicted; then nothing is
     written.
     """
-    from squeeze_onnx.cli.data_lines import calibration_line
+    from squeeze_onnx.cli.data_lines import calibration_line, columns_of_text, next_validation, own_text
     from squeeze_onnx.cli.optimization_lines import optimization_lines
     from squeeze_onnx.cli.reading_lines import repository_line
     from squeeze_onnx.cli.search_lines import grade_line
@@ -64,20 +65,24 @@ def optimize(
     _refuse_contradictions(options, max_drop=max_drop, plan=plan_path, checkpoint=checkpoint)
     source = calibration or (f"{TASK_PREFIX}{task}" if task else None)
     if data is not None and source is None:
-        raise OptionError(
-            f"--data {data} is read for a task only; name it with --task, or give --calibration glue:TASK"
-        )
+        source, calibration_rows = own_text(data, columns, calibration_rows, gated=max_drop is not None)
     refuse_overwriting_models([model] if json_path else [], json_path)
     config = OptimizeConfig(**options)
     state = CheckpointConfig((checkpoint or out.parent) / f"{out.name}.distillation.npz", checkpoint_minutes)
     reading: dict[str, Any] = {"max_tokens": max_tokens, "tokenizer": tokenizer}
-    gate = GateConfig(max_drop, task, data, **reading) if max_drop is not None else None
+    own: dict[str, Any] = {"metrics": metrics, "columns": None if task else columns}
+    gate = GateConfig(max_drop, task, data, **own, **reading) if max_drop is not None else None
+    text_columns = columns_of_text(columns, calibration, data, task=task, gated=max_drop is not None)
     if columns is not None and source is None:
         raise OptionError(f"--columns {columns} names those of a table; give one with --calibration FILE")
+    if metrics and gate is None:
+        raise OptionError(
+            f"--metric {', '.join(metrics)} is what --max-drop is in points of: add that, or leave it out"
+        )
     text = (
         None
         if source is None
-        else CalibrationConfig(source, data, calibration_rows, seed=config.seed, columns=columns, **reading)
+        else CalibrationConfig(source, data, calibration_rows, seed=config.seed, columns=text_columns, **reading)
     )
     shared: dict[str, Any] = {
         "calibration": text,
@@ -108,8 +113,9 @@ def optimize(
         write_json(report, json_path)
     for line in optimization_lines(report, out, verbose=verbose):
         console.print(line)
-    where = f"--task {task} --data {data}" if task else "--task NAME --data DIR"
-    console.print(f"Next: squeeze-onnx validate {model} {out} {where}", style="dim")
+    console.print(
+        f"Next: {next_validation(model, out, task=task, data=data, columns=columns, metrics=metrics)}", style="dim"
+    )
 
 
 def _with_target_latency(options: dict[str, Any], target: float | None) -> dict[str, Any]:

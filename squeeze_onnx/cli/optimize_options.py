@@ -6,6 +6,7 @@ import click
 
 from squeeze_onnx.cli.options import (
     COLUMNS,
+    METRIC,
     PATH,
     SCHEDULER,
     F,
@@ -50,6 +51,7 @@ SECTIONS = {
     "On which data": (
         "--task",
         "--data",
+        "--metric",
         "--calibration",
         "--columns",
         "--calibration-rows",
@@ -147,7 +149,12 @@ optimize_options: Callable[[F], F] = apply(
         metavar="NAME",
         help="Calibrate on the train split of this GLUE task in --data; the task of --max-drop.",
     ),
-    click.option("--data", metavar="DIR", help="GLUE splits: a folder, or a hub name."),
+    click.option(
+        "--data",
+        metavar="DIR|FILE",
+        help="With --task, GLUE splits: a folder, or a hub name. Without, rows of your own to calibrate on and for --max-drop.",
+    ),
+    METRIC,
     click.option(
         "--calibration-rows",
         type=int,

@@ -36,6 +36,15 @@ COLUMNS = click.option(
     help="Columns of a table: text=NAME, text2=NAME of a pair, label=NAME [default: found by common names].",
 )
 
+METRIC = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Of own data, once or several, the first one counts: accuracy, f1, f1_macro, f1_micro, matthews, pearson, spearman, "
+    "entity_f1, exact_match, span_f1, ndcg@10, mrr@10, recall@100, perplexity or pseudo_perplexity [default: as labels are].",
+)
+
 JUNIT = click.option(
     "--junit", "junit_path", type=PATH, metavar="FILE", help="Write the gates as JUnit XML, for a CI server."
 )

@@ -6,6 +6,7 @@ from typing import Any
 from squeeze_onnx.cli.console import readable_bytes
 from squeeze_onnx.compress.frontier import FrontierPoint
 from squeeze_onnx.evaluate.evaluator import Exam
+from squeeze_onnx.evaluate.metrics import change_of
 
 
 def grade_line(exam: Exam, point: FrontierPoint) -> str:
@@ -23,10 +24,9 @@ def search_verdict(search: Mapping[str, Any]) -> str:
     selection, gate = search["selection"], search["gate"]
     last = gate["points"][-1]
     low, high = last["drop_interval"]
-    verb = "rises" if last["drop_points"] < 0 else "drops"
     verdict = (
-        f"Passed: on {gate['rows']} rows of the {gate['split']} split {search['primary_metric']} {verb} by "
-        f"{abs(last['drop_points']):.2f} points (95 % interval of the drop {low:+.2f} … {high:+.2f}); "
+        f"Passed: on {gate['rows']} rows of the {gate['split']} split {search['primary_metric']} "
+        f"{change_of(search['primary_metric'], last['drop_points'])} (95 % interval of the drop {low:+.2f} … {high:+.2f}); "
         f"{search['max_drop']:g} allowed. "
     )
     if selection["split"] == gate["split"]:

@@ -5,13 +5,15 @@ from pathlib import Path
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
-from squeeze_onnx.cli.options import JUNIT, PATH, embedding_options, text_options
+from squeeze_onnx.cli.options import COLUMNS, JUNIT, METRIC, PATH, embedding_options, text_options
 from squeeze_onnx.cli.sections import SectionedCommand
 
 SECTIONS = {
     "What is asked": (
         "--task",
         "--data",
+        "--columns",
+        "--metric",
         "--limit",
         "--robustness",
         "--max-length",
@@ -31,9 +33,12 @@ SECTIONS = {
 @click.option("--task", metavar="NAME", help="sst2, mrpc, rte, cola, stsb, qnli, qqp, mnli or wnli.")
 @click.option(
     "--data",
-    metavar="DIR",
-    help="With --task: a folder of GLUE splits or a hub name; without: a file, a sentence a line.",
+    metavar="DIR|FILE",
+    help="With --task: a folder of GLUE splits or a hub name. Without: rows of your own (JSON Lines, JSON, CSV, TSV, Parquet, "
+    "or a sentence a line), or a folder in BEIR's layout.",
 )
+@COLUMNS
+@METRIC
 @click.option(
     "--provider",
     "providers",
@@ -67,6 +72,8 @@ def validate(
     candidate: Path,
     task: str | None,
     data: str | None,
+    columns: str | None,
+    metrics: tuple[str, ...],
     providers: tuple[str, ...],
     max_drop: float | None,
     json_path: Path | None,
@@ -88,11 +95,11 @@ def validate(
     """Score CANDIDATE against BASELINE with onnxruntime: task metrics, fidelity, latency, size.
 
     Both are .onnx files or folders with model.onnx, there or in a subfolder onnx. Without --task only the
-    likeness of their answers is measured. Exit status 1 says that the gate (--max-drop) failed.
+    likeness of their answers is measured, unless --data has labels. Exit status 1 says that the gate (--max-drop) failed.
     """
     from squeeze_onnx.cli.validation_tables import print_validation
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports, write_text
-    from squeeze_onnx.evaluate.validation import ValidateConfig
+    from squeeze_onnx.evaluate.validate_config import ValidateConfig
     from squeeze_onnx.evaluate.validation import validate as run
     from squeeze_onnx.report.html import render_validation
     from squeeze_onnx.report.junit import gates_of, junit_xml
@@ -101,6 +108,8 @@ def validate(
     config = ValidateConfig(
         task=task,
         data=data,
+        columns=columns,
+        metrics=metrics,
         providers=providers,
         max_drop=max_drop,
         batch_size=batch_size,

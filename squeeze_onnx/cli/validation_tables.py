@@ -1,6 +1,6 @@
 """The JSON of `validate` for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.text import Text
 from squeeze_onnx.cli.console import plain_table, readable_bytes
 from squeeze_onnx.cli.reading_lines import embedding_lines
 from squeeze_onnx.cli.robustness_tables import robustness_tables
+from squeeze_onnx.evaluate.metrics import change_of
 
 Report = Mapping[str, Any]
 
@@ -36,7 +37,25 @@ def print_validation(report: Report, console: Console, *, verbose: bool = False)
         data = report["data"]
         console.print(f"Tokens: {data['tokenizer']}, at most {data['max_tokens']} a sequence", style="dim")
         console.print(f"Head: {report['head']}", style="dim")
+    for line in remarks(report):
+        console.print(line)
     console.print(verdict(report))
+
+
+def remarks(report: Report) -> Iterator[str]:
+    """Say what own data was read as, and what there is to doubt of the baseline's score."""
+    data = report["data"]
+    if data["columns"] is not None:
+        named = ",".join(f"{key}={name}" for key, name in data["columns"].items() if name is not None)
+        how = "columns found by their names; --columns names others" if data["columns_guessed"] else "columns as named"
+        yield f"{data['source']} was read as {data['read_as']}: {named} ({how})"
+    if data["not_scored"] is not None:
+        yield f"Its labels are not scored: {data['not_scored']}"
+    for provider, entry in report["providers"].items():
+        if (sanity := entry["sanity"]) is not None and sanity["doubt"] is not None:
+            yield f"The baseline is to be doubted on {provider}: {sanity['doubt']}"
+            if sanity["adopted"]:
+                yield "The metrics are those of that order, for no name of its classes says which is right."
 
 
 def metrics_table(report: Report) -> Table:
@@ -101,15 +120,17 @@ def latency_table(report: Report) -> Table:
 def verdict(report: Report) -> Text:
     """Say whether the gate passed, or what the drop is if there was none."""
     if report["task"] is None:
-        return Text("No task was given, so nothing was scored: add --task NAME --data DIR.")
+        told = (
+            ": add --task NAME --data DIR, or --data FILE with labels" if report["data"]["not_scored"] is None else ""
+        )
+        return Text(f"Nothing was scored{told}.")
     drops = {provider: entry["drop_points"] for provider, entry in report["providers"].items()}
     worst = max(drops, key=lambda provider: drops[provider])
-    verb = "rises" if drops[worst] < 0 else "drops"
-    drop = f"{report['primary_metric']} {verb} by {abs(drops[worst]):.2f} points ({worst})"
+    drop = f"{report['primary_metric']} {change_of(report['primary_metric'], drops[worst])} ({worst})"
     if report["max_drop"] is None:
         return Text(f"* {drop}.")
     word = ("Passed", "green") if report["passed"] else ("Failed", "red")
-    return Text.assemble(word, f": {drop}; a drop of {report['max_drop']:g} is allowed.")
+    return Text.assemble(word, f": {drop}; {report['max_drop']:g} is allowed.")
 
 
 def _interval(bounds: tuple[float, float], form: str) -> str:

@@ -3,8 +3,7 @@
 Column names, label order and split names are those of the data set ``nyu-mll/glue``.
 """
 
-from dataclasses import dataclass
-
+from squeeze_onnx.data.tasks import Kind, Split, Task
 from squeeze_onnx.support.errors import OptionError
 
 LABEL_COLUMN = "label"
@@ -12,39 +11,8 @@ HIGHEST_SCORE = 5.0
 """STS-B scores run from 0 to 5."""
 
 
-@dataclass(frozen=True)
-class Split:
-    """A part of a data set.
-
-    ``name`` is what the hub calls it, ``stems`` the file names it goes by without ending, best first. ``suffix`` is put
-    behind the metrics scored on it. A task is not scored without its first split; the others may be missing.
-    """
-
-    name: str
-    stems: tuple[str, ...]
-    suffix: str = ""
-
-
-TRAIN = Split("train", ("train", "train_subset"))
-VALIDATION = Split("validation", ("dev", "validation"))
 MATCHED = Split("validation_matched", ("dev_matched", "validation_matched", "dev", "validation"))
 MISMATCHED = Split("validation_mismatched", ("dev_mismatched", "validation_mismatched"), "_mismatched")
-
-
-@dataclass(frozen=True)
-class Task:
-    """A GLUE task.
-
-    ``columns`` hold the texts of a row. ``labels`` are the class names in the data set's order, empty for scores.
-    ``metrics`` are names of `squeeze_onnx.evaluate.metrics.METRICS`, ``primary_metric`` is what gates and budgets look at.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    labels: tuple[str, ...]
-    metrics: tuple[str, ...]
-    primary_metric: str
-    splits: tuple[Split, ...] = (VALIDATION,)
 
 
 _SENTENCE = ("sentence",)
@@ -61,7 +29,7 @@ TASKS: dict[str, Task] = {
         Task("mrpc", _SENTENCES, ("not_equivalent", "equivalent"), _ACCURACY_F1, "accuracy"),
         Task("rte", _SENTENCES, ("entailment", "not_entailment"), _ACCURACY, "accuracy"),
         Task("cola", _SENTENCE, ("unacceptable", "acceptable"), ("matthews",), "matthews"),
-        Task("stsb", _SENTENCES, (), ("pearson", "spearman"), "spearman"),
+        Task("stsb", _SENTENCES, (), ("pearson", "spearman"), "spearman", kind=Kind.SCORES),
         Task("qnli", ("question", "sentence"), ("entailment", "not_entailment"), _ACCURACY, "accuracy"),
         Task("qqp", ("question1", "question2"), ("not_duplicate", "duplicate"), _ACCURACY_F1, "accuracy"),
         Task(

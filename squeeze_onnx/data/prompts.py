@@ -15,6 +15,25 @@ class Prompt:
     name: str | None = None
 
 
+_OF_QUERIES = ("query",)
+_OF_DOCUMENTS = ("document", "passage", "corpus")
+"""What sentence-transformers looks for, in this order, where it encodes queries and documents."""
+
+
+def retrieval_prompts(repository: Repository | None, asked: str | None = None) -> tuple[str, str]:
+    """Return what stands before queries and before documents; what is ``asked`` for, or the default one, before both."""
+    if repository is None:
+        return "", ""
+    usual = read_prompt(repository, asked).text
+    prompts = read_sentence_config(repository).prompts
+    if asked is not None:
+        return usual, usual
+    query, document = (
+        next((prompts[name] for name in names if name in prompts), usual) for names in (_OF_QUERIES, _OF_DOCUMENTS)
+    )
+    return query, document
+
+
 def read_prompt(repository: Repository, asked: str | None = None) -> Prompt:
     """Return the prompt that ``asked`` names or is; without it the default of ``repository``, which may be none.
 

@@ -3,14 +3,15 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from squeeze_onnx.data.glue import HIGHEST_SCORE, LABEL_COLUMN, TRAIN, Split, Task, plain
+from squeeze_onnx.data.glue import HIGHEST_SCORE, LABEL_COLUMN, plain
 from squeeze_onnx.data.records import Record, looks_like_hub_name, read_hub, read_lines, read_parquet, read_tsv
+from squeeze_onnx.data.tasks import TRAIN, Split, Task
 from squeeze_onnx.support.errors import DataError
 
 Texts = tuple[str, ...]
@@ -20,21 +21,43 @@ _READERS = {"tsv": read_tsv, "parquet": read_parquet}
 _SHARD = r"(-\d{5}-of-\d{5})?"
 
 
+@dataclass(frozen=True)
+class Documents:
+    """Documents that are ranked, by number: their names and texts."""
+
+    names: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+
+
+NO_DOCUMENTS = Documents()
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
-    """A split in the data set's order: ``labels`` has shape (rows,), class numbers (int64) or scores (float64)."""
+    """A split in the data set's order.
+
+    ``labels`` has shape (rows,): class numbers (int64), scores (float64), or objects: the tags of the words of a text (then
+    ``texts`` are words), the answers to a question, the grades of documents by number. Queries have ``names`` and ``documents``.
+    """
 
     split: Split
     texts: tuple[Texts, ...]
     labels: np.ndarray
+    names: tuple[str, ...] = ()
+    documents: Documents = NO_DOCUMENTS
 
     def first(self, rows: int) -> "LabelledRows":
         """Return the first ``rows`` rows, or all if there are fewer."""
-        return LabelledRows(self.split, self.texts[:rows], self.labels[:rows])
+        return self.pick(np.arange(min(rows, len(self.texts))))
 
     def pick(self, numbers: np.ndarray) -> "LabelledRows":
         """Return the rows of these numbers (int, any order)."""
-        return LabelledRows(self.split, tuple(self.texts[number] for number in numbers), self.labels[numbers])
+        return replace(
+            self,
+            texts=tuple(self.texts[number] for number in numbers),
+            labels=self.labels[numbers],
+            names=tuple(self.names[number] for number in numbers) if self.names else (),
+        )
 
 
 def read_validation(task: Task, data: str | Path) -> tuple[LabelledRows, ...]:

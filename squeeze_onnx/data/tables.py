@@ -57,10 +57,14 @@ class TableFormat:
 
 @dataclass(frozen=True)
 class TextTable:
-    """Rows of text, the labels beside them as the file has them, if there are any, and where each row stands."""
+    """Rows of text, the labels beside them as the file has them, if there are any, and where each row stands.
+
+    ``words`` are those of the first text of each row, as the file has them, or cut at blanks.
+    """
 
     format: TableFormat
     texts: tuple[Texts, ...]
+    words: tuple[Texts, ...]
     places: tuple[str, ...]
     labels: tuple[object, ...] | None = None
 
@@ -100,16 +104,19 @@ def open_table(path: Path, columns: Columns | None = None) -> tuple[TableFormat,
 def _table(form: TableFormat, rows: Iterator[Record]) -> TextTable:
     columns = form.columns or Columns("text")
     texts: list[Texts] = []
+    words: list[Texts] = []
     labels: list[object] = []
     places: list[str] = []
     for row in rows:
         texts.append(tuple(_text(row, column) for column in columns.texts))
+        first = row.values[columns.text]
+        words.append(tuple(first if isinstance(first, list) else str(first).split()))
         places.append(row.place)
         if columns.label is not None:
             labels.append(value_of(row, columns.label))
     if not texts:
         raise DataError(f"{form.path} has no rows")
-    return TextTable(form, tuple(texts), tuple(places), tuple(labels) if columns.label else None)
+    return TextTable(form, tuple(texts), tuple(words), tuple(places), tuple(labels) if columns.label else None)
 
 
 def _text(row: Record, column: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
 
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.tokenizer_files import TOKENIZER_FILE, content_of, load_tokenizer, lower_cased, read_settings
@@ -51,14 +51,32 @@ class TextEncoder:
     def encode(self, texts: Sequence[tuple[str, ...]]) -> tuple[TokenSequence, ...]:
         """Encode sentences (1-tuples) and pairs (2-tuples); the longer text of a pair is truncated first."""
         encodings = self.tokenizer.encode_batch([row if len(row) > 1 else row[0] for row in texts])
-        sequences = tuple(
-            TokenSequence(np.array(encoding.ids, dtype=np.int64), np.array(encoding.type_ids, dtype=np.int64))
-            for encoding in encodings
-        )
+        sequences = tuple(map(sequence_of, encodings))
         for row, sequence in zip(texts, sequences, strict=True):
             if not len(sequence):
                 raise TokenizerError(f"{self.path} makes no token of {' / '.join(row)!r}")
         return sequences
+
+    def encode_words(
+        self, rows: Sequence[tuple[str, ...]]
+    ) -> tuple[tuple[TokenSequence, ...], tuple[tuple[int | None, ...], ...]]:
+        """Encode texts that are cut into words already; also return the place of the first token of each word.
+
+        It is None for a word that makes no token, or that does not fit into ``max_tokens``.
+        """
+        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        if isinstance(tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel):
+            # Without the blank before it, a word in a text would be the end of the one before.
+            tokenizer.pre_tokenizer.add_prefix_space = True
+        encodings = tokenizer.encode_batch([list(row) for row in rows], is_pretokenized=True)
+        places = []
+        for row, encoding in zip(rows, encodings, strict=True):
+            first: dict[int, int] = {}
+            for place, word in enumerate(encoding.word_ids):
+                if word is not None:
+                    first.setdefault(word, place)
+            places.append(tuple(first.get(word) for word in range(len(row))))
+        return tuple(map(sequence_of, encodings)), tuple(places)
 
     def check_vocabulary(self, rows: int, model: Path) -> None:
         """Raise TokenizerError if the tokenizer knows an id that an embedding table of ``rows`` rows does not have."""
@@ -68,6 +86,11 @@ class TextEncoder:
                 f"{self.path} makes token ids up to {largest}, but {model} has {rows} tokens only; name the tokenizer "
                 "of this model with --tokenizer"
             )
+
+
+def sequence_of(encoding: Any) -> TokenSequence:
+    """Return the tokens of an encoding of `tokenizers`."""
+    return TokenSequence(np.array(encoding.ids, dtype=np.int64), np.array(encoding.type_ids, dtype=np.int64))
 
 
 def load_text_encoder(source: Path, config: ModelConfig, *, max_tokens: int | None = None) -> TextEncoder:

@@ -35,14 +35,14 @@ def drop_interval(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Return the interval of the drop ``metric(baseline) − metric(candidate)``, in points (hundredths of the metric).
+    """Return the interval of the drop from ``metric(baseline)`` to ``metric(candidate)``, in points (`Metric.drops`).
 
-    ``references`` and both predictions have shape (rows,).
+    ``references`` have shape (rows,), both predictions too, or (rows, counts).
     """
 
     def drops(drawn: np.ndarray) -> np.ndarray:
         truth = references[drawn]
-        return 100 * (metric(truth, baseline[drawn]) - metric(truth, candidate[drawn]))
+        return metric.drops(metric(truth, baseline[drawn]), metric(truth, candidate[drawn]))
 
     return bootstrap_interval(drops, len(references), seed=seed, resamples=resamples, level=level)
 

@@ -1,7 +1,7 @@
 """Ask two models the same questions on one execution provider and compare what they say."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 
 from squeeze_onnx.data.fixed_shape import ANY_SHAPE, FixedShape
-from squeeze_onnx.data.glue import Task
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import LabelledRows, Texts
+from squeeze_onnx.data.tasks import VALIDATION, Task
 from squeeze_onnx.data.tokenization import TextEncoder
+from squeeze_onnx.evaluate.asking import Asked, Way, ask
 from squeeze_onnx.evaluate.bootstrap import Interval, drop_interval, speedup_interval
 from squeeze_onnx.evaluate.embedding_entry import embedding_entry
 from squeeze_onnx.evaluate.fidelity import Fidelity
-from squeeze_onnx.evaluate.metrics import drop_points, metrics_of
+from squeeze_onnx.evaluate.head_choice import names_classes
+from squeeze_onnx.evaluate.heads import ClassLogits
+from squeeze_onnx.evaluate.metrics import metrics_of
 from squeeze_onnx.evaluate.open_model import OpenModel
+from squeeze_onnx.evaluate.own_data import OwnData
+from squeeze_onnx.evaluate.sanity import Sanity, read_in_order, sanity_of
 from squeeze_onnx.graph.io.size import ModelSize
 from squeeze_onnx.runtime.latency import Latency, measure_latency
 from squeeze_onnx.runtime.sessions import Session
@@ -38,11 +43,20 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """What both models are asked: plain ``texts``, or a task's labelled ``splits`` whose texts these are."""
+    """What both models are asked: plain ``texts``, or a task's labelled ``splits`` whose texts these are.
+
+    ``own`` is what own data was read as, if it was.
+    """
 
     texts: tuple[Texts, ...]
     task: Task | None = None
     splits: tuple[LabelledRows, ...] = ()
+    own: OwnData | None = None
+
+    @property
+    def asked_in_turn(self) -> tuple[LabelledRows, ...]:
+        """The rows of each split, or the texts without labels."""
+        return self.splits or (LabelledRows(VALIDATION, self.texts, np.zeros(len(self.texts))),)
 
 
 @dataclass(frozen=True)
@@ -63,22 +77,22 @@ class Evaluation:
 class Comparison:
     """Two models on one execution provider.
 
-    ``drops`` are the 95 % intervals of the drop of each metric in points, ``speedup`` that of the ratio of the median
-    latencies, measured on ``latency_batch`` sequences (one, unless a graph takes more only) of ``latency_tokens`` tokens.
+    ``drop_points`` say how far each metric drops in points (`Metric.drops`), negative if the candidate is better; ``drops`` are
+    the 95 % intervals of that, ``sanity`` is what there is to be said of the baseline's own metrics. ``speedup`` is the interval
+    of the ratio of the median latencies, measured on ``latency_batch`` sequences (one, unless a graph takes more only) of
+    ``latency_tokens`` tokens.
     """
 
     provider: str
     baseline: Evaluation
     candidate: Evaluation
+    drop_points: Mapping[str, float]
     drops: Mapping[str, Interval]
+    sanity: Sanity | None
     fidelity: Fidelity
     speedup: Interval
     latency_batch: int
     latency_tokens: int
-
-    def drop_points(self, metric: str) -> float:
-        """Return how far ``metric`` drops, in points (0.01 of the metric); negative if the candidate is better."""
-        return drop_points(self.baseline.metrics[metric], self.candidate.metrics[metric])
 
 
 def compare(
@@ -101,17 +115,18 @@ def compare(
         OpenModel.of(name, session, subject.config, questions.task)
         for name, session, subject in zip(("baseline", "candidate"), sessions, subjects, strict=True)
     ]
-    head = models[0].head
-    sequences = encoder.encode(_common_sequences(models, questions.texts))
-    answers = [
-        model.answers(sequences, padding=encoder.padding, batch_size=batch_size, track=track) for model in models
-    ]
+    _check_alike(models, questions.texts)
+    way = Way(encoder, batch_size, track)
+    asked = [[ask(questions.task, model, rows, way) for rows in questions.asked_in_turn] for model in models]
+    answers = [np.concatenate([part.answers for part in parts]) for parts in asked]
     if answers[0].shape != answers[1].shape:
         raise OptionError(
             f"{sessions[0].label} answers with {answers[0].shape[1]} numbers and {sessions[1].label} with "
             f"{answers[1].shape[1]}; these cannot be compared"
         )
-    metrics, drops = _score(questions, [model.head.predictions for model in models], answers, seed)
+    sanity, asked = _sane(questions, models, asked)
+    scores = _score(questions, asked, seed)
+    sequences = [sequence for part in asked[0] for sequence in part.sequences]
     median = sorted(sequences, key=len)[len(sequences) // 2]
     fixed = models[0].feeder.fixed.or_else(models[1].feeder.fixed)
     singles = [model.batches([median], padding=encoder.padding, batch_size=1, fixed=fixed)[0] for model in models]
@@ -123,23 +138,25 @@ def compare(
         rounds=latency_rounds,
     )
     baseline, candidate = (
-        Evaluation(model.head.kind, model.head.output, embedding_entry(model.head), scores, latency)
-        for model, scores, latency in zip(models, metrics, latencies, strict=True)
+        Evaluation(model.head.kind, model.head.output, embedding_entry(model.head), found, latency)
+        for model, found, latency in zip(models, scores.metrics, latencies, strict=True)
     )
     return Comparison(
         provider=sessions[0].provider,
         baseline=baseline,
         candidate=candidate,
-        drops=drops,
-        fidelity=head.fidelity(*answers),
+        drop_points=scores.drop_points,
+        drops=scores.drops,
+        sanity=sanity,
+        fidelity=(asked[0][0].fidelity or models[0].head.fidelity)(*answers),
         speedup=speedup_interval(latencies[0].runs_ms, latencies[1].runs_ms, seed=seed),
         latency_batch=singles[0].ids.shape[0],
         latency_tokens=singles[0].ids.shape[1],
     )
 
 
-def _common_sequences(models: Sequence[OpenModel], texts: Sequence[Texts]) -> list[Texts]:
-    """Return what the models read; raises OptionError if their heads are not of one kind.
+def _check_alike(models: Sequence[OpenModel], texts: Sequence[Texts]) -> None:
+    """Raise OptionError if the heads of ``models`` are not of one kind, or read something else before a text.
 
     Embeddings pooled in the graph and outside are one kind: the former type is the base of the latter.
     """
@@ -149,34 +166,52 @@ def _common_sequences(models: Sequence[OpenModel], texts: Sequence[Texts]) -> li
             f"{models[0].session.label} gives {first.kind} and {models[1].session.label} {second.kind}; "
             "these cannot be compared"
         )
-    sequences = first.sequences(texts)
-    if second.sequences(texts) != sequences:
+    if second.sequences(texts) != first.sequences(texts):
         raise OptionError(
             f"{models[0].session.label} and {models[1].session.label} read other prompts before a text, say their files: name "
             "one for both with --prompt"
         )
-    return sequences
 
 
-def _score(
-    questions: Questions,
-    predict: Sequence[Callable[[np.ndarray], np.ndarray]],
-    answers: Sequence[np.ndarray],
-    seed: int,
-) -> tuple[list[dict[str, float]], dict[str, Interval]]:
-    """Return each model's metrics and the intervals of the drops; empty without a task."""
-    scores: list[dict[str, float]] = [{} for _ in answers]
-    drops: dict[str, Interval] = {}
+@dataclass(frozen=True)
+class _Scores:
+    """The metrics of each model, how far each drops, and the intervals of that."""
+
+    metrics: tuple[dict[str, float], ...]
+    drop_points: dict[str, float]
+    drops: dict[str, Interval]
+
+
+def _sane(
+    questions: Questions, models: Sequence[OpenModel], asked: list[list[Asked]]
+) -> tuple[Sanity | None, list[list[Asked]]]:
+    """Look at the answers of the first model; where its classes look permuted and no name says otherwise, they are read anew."""
     if questions.task is None:
-        return scores, drops
-    predictions = [to_prediction(found) for to_prediction, found in zip(predict, answers, strict=True)]
-    start = 0
-    for rows in questions.splits:
-        own = slice(start, start + len(rows.texts))
-        start = own.stop
+        return None, asked
+    head, first = models[0].head, questions.splits[0].labels
+    order = head.order if isinstance(head, ClassLogits) else None
+    sanity = sanity_of(questions.task, first, asked[0][0].predictions, order)
+    named = any(names_classes(model.config) for model in models)
+    if order is None or sanity.classes is None or not sanity.classes.looks_permuted or named:
+        return sanity, asked
+    best = sanity.classes.order
+    read = [
+        [replace(part, predictions=read_in_order(part.predictions, order, best)) for part in parts] for parts in asked
+    ]
+    return replace(sanity, adopted=True), read
+
+
+def _score(questions: Questions, asked: Sequence[Sequence[Asked]], seed: int) -> _Scores:
+    """Return what the metrics of the task say; nothing without a task."""
+    scores = _Scores(tuple({} for _ in asked), {}, {})
+    if questions.task is None:
+        return scores
+    for number, rows in enumerate(questions.splits):
+        baseline, candidate = (parts[number].predictions for parts in asked)
         for name, metric in metrics_of(questions.task).items():
             key = name + rows.split.suffix
-            for model, predicted in enumerate(predictions):
-                scores[model][key] = float(metric(rows.labels, predicted[own]))
-            drops[key] = drop_interval(metric, rows.labels, predictions[0][own], predictions[1][own], seed=seed)
-    return scores, drops
+            for found, predicted in zip(scores.metrics, (baseline, candidate), strict=True):
+                found[key] = float(metric(rows.labels, predicted))
+            scores.drop_points[key] = metric.drop_points(*(found[key] for found in scores.metrics))
+            scores.drops[key] = drop_interval(metric, rows.labels, baseline, candidate, seed=seed)
+    return scores

@@ -6,13 +6,16 @@ from typing import Self
 
 import numpy as np
 
-from squeeze_onnx.data.glue import Task
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import LabelledRows
+from squeeze_onnx.data.tasks import Task
 from squeeze_onnx.data.tokenization import TextEncoder
+from squeeze_onnx.evaluate.asking import Way, ask
 from squeeze_onnx.evaluate.bootstrap import Interval, drop_interval
-from squeeze_onnx.evaluate.metrics import METRICS, drop_points
+from squeeze_onnx.evaluate.heads import ClassLogits
+from squeeze_onnx.evaluate.metrics import METRICS
 from squeeze_onnx.evaluate.open_model import OpenModel
+from squeeze_onnx.evaluate.sanity import Sanity, sanity_of
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.progress import Track, silent
 
@@ -37,10 +40,17 @@ class Examiner:
     batch_size: int = 32
     seed: int = 0
 
+    def open(self, model: Path, name: str) -> OpenModel:
+        """Open ``model``, an .onnx file."""
+        return OpenModel.of(name, open_session(model, self.provider), self.settings, self.task)
+
+    def ask(self, opened: OpenModel, rows: LabelledRows, track: Track = silent) -> np.ndarray:
+        """Return what the metrics take of an open model for each row; raises as `squeeze_onnx.evaluate.asking.ask` does."""
+        return ask(self.task, opened, rows, Way(self.encoder, self.batch_size, track)).predictions
+
     def predictions(self, model: Path, name: str, rows: LabelledRows, track: Track = silent) -> np.ndarray:
-        """Return the prediction of ``model``, an .onnx file, for each row; raises as `OpenModel` and `open_session` do."""
-        opened = OpenModel.of(name, open_session(model, self.provider), self.settings, self.task)
-        return opened.predictions(rows.texts, self.encoder, batch_size=self.batch_size, track=track)
+        """Return the same of ``model``, an .onnx file; raises as `open_session` does, too."""
+        return self.ask(self.open(model, name), rows, track)
 
     def score(self, predictions: np.ndarray, rows: LabelledRows) -> float:
         """Return the primary metric."""
@@ -49,16 +59,24 @@ class Examiner:
 
 @dataclass(frozen=True, eq=False)
 class Exam:
-    """Rows with what the baseline answers to them, shape (rows,)."""
+    """Rows with what the baseline answers to them, as metrics take it, and which of its classes are those of the data."""
 
     examiner: Examiner
     rows: LabelledRows
     baseline: np.ndarray
+    order: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, examiner: Examiner, rows: LabelledRows, baseline: Path, track: Track = silent) -> Self:
         """Ask ``baseline``, an .onnx file."""
-        return cls(examiner, rows, examiner.predictions(baseline, "baseline", rows, track))
+        opened = examiner.open(baseline, "baseline")
+        order = opened.head.order if isinstance(opened.head, ClassLogits) else None
+        return cls(examiner, rows, examiner.ask(opened, rows, track), order)
+
+    @property
+    def sanity(self) -> Sanity:
+        """What there is to be said of the baseline's own score."""
+        return sanity_of(self.examiner.task, self.rows.labels, self.baseline, self.order)
 
     @property
     def baseline_metric(self) -> float:
@@ -70,8 +88,9 @@ class Exam:
         examiner, labels = self.examiner, self.rows.labels
         answers = examiner.predictions(candidate, "candidate", self.rows, track)
         metric = examiner.score(answers, self.rows)
+        primary = METRICS[examiner.task.primary_metric]
         return Grade(
             metric,
-            drop_points(self.baseline_metric, metric),
-            drop_interval(METRICS[examiner.task.primary_metric], labels, self.baseline, answers, seed=examiner.seed),
+            primary.drop_points(self.baseline_metric, metric),
+            drop_interval(primary, labels, self.baseline, answers, seed=examiner.seed),
         )

@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 
 from squeeze_onnx.data.embedding import Activation
-from squeeze_onnx.data.glue import Task, plain
+from squeeze_onnx.data.glue import plain
 from squeeze_onnx.data.model_config import ModelConfig
+from squeeze_onnx.data.tasks import Kind, Task
 from squeeze_onnx.evaluate.heads import (
     ClassLogits,
     Head,
@@ -15,6 +16,7 @@ from squeeze_onnx.evaluate.heads import (
     TokenLogits,
     WordLogits,
 )
+from squeeze_onnx.evaluate.span_head import SpanLogits, span_head
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.support.errors import ModelError, OptionError, RepositoryError
 
@@ -53,6 +55,8 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     for files that say how an embedding is made and cannot be followed.
     """
     outputs = [value for value in session.outputs if value.type in _FLOATS]
+    if task is not None and task.kind is Kind.SPANS:
+        return _reading_head(session, outputs)
     logits = _logits(outputs, config)
     if logits is not None:
         if config.asked.pooling is not None:
@@ -62,10 +66,24 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
             )
         return _sequence_head(session, logits, config, task)
     head = _embedding_head(session, outputs, config)
-    if task is not None and (task.labels or len(task.columns) != 2):
+    if task is not None and task.kind is not Kind.RANKING and (task.kind is not Kind.SCORES or len(task.columns) != 2):
         raise OptionError(
-            f"--task {task.name} needs a model with a class head, but {session.label} gives embeddings "
-            f"({head.output}), which can be scored on stsb only"
+            f"{_called(task)} needs a model with a class head, but {session.label} gives embeddings "
+            f"({head.output}), which can be scored on {'pairs' if task.own else 'stsb'} only"
+        )
+    return head
+
+
+def _called(task: Task) -> str:
+    return f"--data {task.name}" if task.own else f"--task {task.name}"
+
+
+def _reading_head(session: Session, outputs: Sequence[ValueSpec]) -> SpanLogits:
+    head = span_head(outputs)
+    if head is None:
+        raise OptionError(
+            f"questions are answered by start_logits and end_logits, and {session.label} has the outputs "
+            + ", ".join(value.name for value in session.outputs)
         )
     return head
 
@@ -89,9 +107,11 @@ def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, tas
         raise ModelError(
             f"{session.label}: neither output {logits.name!r} nor a config.json says how many labels there are"
         )
+    if task is not None and task.kind not in (Kind.CLASSES, Kind.SCORES, Kind.RANKING):
+        raise OptionError(f"{_called(task)} asks about {task.kind}, but {session.label} answers about whole texts")
     if task is not None and classes != (expected := max(1, len(task.labels))):
         raise OptionError(
-            f"--task {task.name} has {_counted(task.labels, expected)}, but {session.label} has "
+            f"{_called(task)} has {_counted(task.labels, expected)}, but {session.label} has "
             f"{_counted(config.labels, classes)}"
         )
     if classes == 1:
@@ -101,26 +121,40 @@ def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, tas
 
 
 def _token_head(session: Session, logits: ValueSpec, task: Task | None) -> TokenLogits | WordLogits:
-    if task is not None:
+    if task is not None and task.kind not in (Kind.ENTITIES, Kind.WORDS):
         raise OptionError(
-            f"--task {task.name} asks about whole texts, but {session.label} answers for every token; leave out --task to "
+            f"{_called(task)} asks about whole texts, but {session.label} answers for every token; leave out --task to "
             "compare the answers to sentences"
         )
     classes = logits.shape[2]
+    if task is not None and task.kind is Kind.WORDS:
+        return WordLogits(logits.name)
+    if task is not None and isinstance(classes, int) and classes != len(task.labels):
+        raise OptionError(
+            f"{_called(task)} has {_counted(task.labels, len(task.labels))}, but {session.label} has {classes} tags"
+        )
     if isinstance(classes, int) and classes > _MOST_TOKEN_CLASSES:
         return WordLogits(logits.name)
     return TokenLogits(logits.name)
 
 
+def names_classes(config: ModelConfig) -> bool:
+    """Say whether config.json has names for the classes; LABEL_0, LABEL_1 … are none."""
+    return bool(config.labels) and not all(re.fullmatch(r"(label)?\d+", plain(name)) for name in config.labels)
+
+
 def _label_order(session: Session, config: ModelConfig, task: Task) -> tuple[int, ...]:
     """Find each label of the task among the model's; names such as LABEL_0 say nothing: then it is the task's order."""
-    if not config.labels or all(re.fullmatch(r"(label)?\d+", plain(name)) for name in config.labels):
+    if not names_classes(config):
         return tuple(range(len(task.labels)))
-    names = [_OTHER_NAMES.get(plain(name), plain(name)) for name in config.labels]
-    wanted = [plain(name) for name in task.labels]
+    if config.labels == task.labels:
+        return tuple(range(len(task.labels)))
+    names, wanted = (
+        [_OTHER_NAMES.get(plain(name), plain(name)) for name in side] for side in (config.labels, task.labels)
+    )
     if sorted(names) != sorted(wanted):
         raise OptionError(
-            f"--task {task.name} has the labels {', '.join(task.labels)}, but those of {session.label} are, says "
+            f"{_called(task)} has the labels {', '.join(task.labels)}, but those of {session.label} are, says "
             f"{config.path}, {', '.join(config.labels)}"
         )
     return tuple(names.index(name) for name in wanted)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
+from squeeze_onnx.data.tasks import Kind
 from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.evaluation import Questions
 from squeeze_onnx.evaluate.fidelity import cosine
@@ -14,6 +15,7 @@ from squeeze_onnx.evaluate.heads import ClassLogits, Head, Logits, Regression
 from squeeze_onnx.evaluate.metrics import METRICS, drop_points
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.perturbations import LEVELS, PERTURBATIONS, perturbed
+from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 
 GROUPS = 10
@@ -95,6 +97,10 @@ def measure_robustness(
 
     A task with several splits is perturbed, and its calibration looked at, on the first one.
     """
+    if questions.task is not None and questions.task.kind not in (Kind.CLASSES, Kind.SCORES):
+        raise OptionError(
+            f"--robustness perturbs texts with classes or scores; {questions.task.name} asks about {questions.task.kind}"
+        )
     head, texts = models[0].head, questions.splits[0].texts if questions.splits else questions.texts
     sequences = encoder.encode(head.sequences(texts))
     answers = [

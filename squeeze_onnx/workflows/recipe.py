@@ -20,7 +20,7 @@ from typing import Any, get_type_hints
 
 from squeeze_onnx.compress.calibration_source import TASK_PREFIX, CalibrationConfig
 from squeeze_onnx.compress.config import OptimizeConfig
-from squeeze_onnx.evaluate.validation import ValidateConfig
+from squeeze_onnx.evaluate.validate_config import ValidateConfig
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.field_names import field_of
 from squeeze_onnx.support.suggestions import did_you_mean

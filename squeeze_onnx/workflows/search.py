@@ -26,6 +26,7 @@ from squeeze_onnx.compress.survey_cache import check_cache, survey_of
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.evaluate.evaluator import Exam
+from squeeze_onnx.evaluate.metrics import change_of
 from squeeze_onnx.graph.io.model import OnnxModel, refuse_overwriting_input
 from squeeze_onnx.graph.io.size import ModelSize, measure_size
 from squeeze_onnx.graph.io.spilling import spill_file
@@ -138,7 +139,7 @@ def optimize_within(
         refuse_overwriting_input(model, out)
         refuse_unrunnable(model, config)
         before = measure_size(model)
-        rows = choose_rows(gate, calibration, config.seed)
+        rows = choose_rows(model, gate, calibration, config)
         batches = load_calibration(model, calibration, taken=rows.texts, asked=config.asked) if calibration else ()
     with staged_folder(out, force=force) as folder:
         with clock.stage("baseline"):
@@ -193,8 +194,8 @@ class _Search:
             shutil.rmtree(candidate.folder)
         metric = self._final.examiner.task.primary_metric
         raise GateError(
-            f"no model that is smaller passes --max-drop {self._gate.max_drop:g}: with --keep {grid[-1]} {metric} still drops "
-            f"by {point.grade.drop_points:.2f} points on the {self._final.rows.split.name} split; allow more"
+            f"no model that is smaller passes --max-drop {self._gate.max_drop:g}: with --keep {grid[-1]} {metric} still "
+            f"{change_of(metric, point.grade.drop_points)} on the {self._final.rows.split.name} split; allow more"
         )
 
     def _passes_selection(self, keep: float) -> bool:

@@ -257,7 +257,7 @@ class TestOption:
             (("--method", "whiten"), "--method whiten looks at activations"),
             (("--task", "sst2"), "--calibration glue:sst2 needs --data"),
             (("--task", "imdb", "--data", "."), "--task is one of sst2, mrpc"),
-            (("--data", "."), "--data . is read for a task only"),
+            (("--data", "."), "--data . is no file or folder of own rows"),
             (("--max-drop", "1"), "--max-drop is in points of a task's metric; name the task with --task"),
             (("--max-drop", "1", "--task", "stsb"), "--task stsb needs --data"),
             (

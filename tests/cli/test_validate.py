@@ -59,9 +59,9 @@ def test_a_gate_that_fails_is_status_1_and_the_report_is_written_all_the_same(ru
     ("drops", "max_drop", "passed", "text"),
     [
         ({"cpu": 0.5, "cuda": 1.25}, None, True, "* accuracy drops by 1.25 points (cuda)."),
-        ({"cpu": 0.5}, 1.0, True, "Passed: accuracy drops by 0.50 points (cpu); a drop of 1 is allowed."),
-        ({"cpu": -0.5}, 0.0, True, "Passed: accuracy rises by 0.50 points (cpu); a drop of 0 is allowed."),
-        ({"cpu": 2.0}, 1.5, False, "Failed: accuracy drops by 2.00 points (cpu); a drop of 1.5 is allowed."),
+        ({"cpu": 0.5}, 1.0, True, "Passed: accuracy drops by 0.50 points (cpu); 1 is allowed."),
+        ({"cpu": -0.5}, 0.0, True, "Passed: accuracy rises by 0.50 points (cpu); 0 is allowed."),
+        ({"cpu": 2.0}, 1.5, False, "Failed: accuracy drops by 2.00 points (cpu); 1.5 is allowed."),
     ],
     ids=["no gate, the worst provider", "passed", "a gain", "failed"],
 )

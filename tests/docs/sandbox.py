@@ -1,10 +1,13 @@
 """The small world in which the commands of the documentation run: the names that its pages use, each a tiny real thing.
 
 ``bert-sst2/`` is a classifier and ``minilm/`` an encoder, both with a tokenizer, ``minilm-int8/`` what `quantize_dynamic` makes
-of the encoder; ``glue/`` has splits of SST-2 and STS-B that they answer perfectly; ``sentences.txt`` has a sentence a line. The
-weights are of low rank but for a little noise, so that squeezing them costs little, as it does with trained ones.
+of the encoder; ``glue/`` has splits of SST-2 and STS-B that they answer perfectly, ``reviews.csv`` the rows of SST-2, ``search/``
+pairs of STS-B as queries and documents; ``sentences.txt`` has a sentence a line. The weights are of low rank but for a little
+noise, so that squeezing them costs little, as it does with trained ones.
 """
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ import onnx
 
 from squeeze_onnx.runtime.quantizers import quantize_int8
 from squeeze_onnx.runtime.sessions import open_session
-from tests.graded_pairs import graded_pairs, write_split
+from tests.graded_pairs import GradedPair, graded_pairs, write_split
 from tests.text_models import SPECIAL
 from tests.tiny_encoder import ELIGIBLE_SITES, WORDS, encoder_model, weights_of, with_weights, write_model_folder
 
@@ -33,12 +36,26 @@ def lay_out(folder: Path) -> Path:
     encoder = write_model_folder(folder / "minilm", nearly_low_rank(encoder_model(layers=LAYERS)))
     quantize_int8(encoder / "model.onnx", write_model_folder(folder / "minilm-int8") / "model.onnx")
     write_sst2(classifier, folder / "glue" / "SST-2")
+    tables = [(folder / "glue" / "SST-2" / f"{name}.tsv").read_text(encoding="utf-8").splitlines() for name in ROWS]
+    rows = [row.replace("\t", ",") for table in tables for row in table[1:]]
+    (folder / "reviews.csv").write_text("\n".join(["text,label", *rows, ""]), encoding="utf-8")
     pairs = graded_pairs(encoder, sum(ROWS.values()))
     pairs = [pairs[index] for index in np.random.default_rng(0).permutation(len(pairs))]
     for name, split in (("train", pairs[: ROWS["train"]]), ("dev", pairs[ROWS["train"] :])):
         write_split(folder / "glue", name, split)
+    write_search(folder / "search", pairs[:20])
     (folder / "sentences.txt").write_text("\n".join(pair.texts[0] for pair in pairs[:64]) + "\n", encoding="utf-8")
     return folder
+
+
+def write_search(folder: Path, pairs: Sequence[GradedPair]) -> None:
+    """Write the first sentences as queries and the second ones as documents, each the answer to its own."""
+    (folder / "qrels").mkdir(parents=True)
+    for file, letter, number in (("queries", "q", 0), ("corpus", "d", 1)):
+        rows = [json.dumps({"_id": f"{letter}{row}", "text": pair.texts[number]}) for row, pair in enumerate(pairs)]
+        (folder / f"{file}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    judged = ["query-id\tcorpus-id\tscore", *(f"q{row}\td{row}\t1" for row in range(len(pairs)))]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(judged) + "\n", encoding="utf-8")
 
 
 def nearly_low_rank(model: onnx.ModelProto) -> onnx.ModelProto:

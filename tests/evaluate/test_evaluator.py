@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from squeeze_onnx.data.glue import TASKS, VALIDATION
+from squeeze_onnx.data.glue import TASKS
 from squeeze_onnx.data.model_config import read_model_config
 from squeeze_onnx.data.readers import LabelledRows
+from squeeze_onnx.data.tasks import VALIDATION
 from squeeze_onnx.data.tokenization import load_text_encoder
 from squeeze_onnx.evaluate.evaluator import Exam, Examiner
 from squeeze_onnx.support.errors import ModelError

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from squeeze_onnx.evaluate.metrics import Metric, accuracy, f1, matthews, pearson, spearman
+from squeeze_onnx.evaluate.metrics import Values
+from squeeze_onnx.evaluate.metrics.classes import accuracy, f1, f1_macro, f1_micro, matthews
+from squeeze_onnx.evaluate.metrics.scores import pearson, spearman
 
 CLASSES = npst.arrays(np.int64, (2, 23), elements=st.integers(0, 1))
 # Few distinct values make ties, which is where rank correlations differ.
@@ -22,9 +24,16 @@ def test_class_metrics_agree_with_scikit_learn(classes: np.ndarray) -> None:
         assert matthews(truth, predicted) == pytest.approx(sklearn.metrics.matthews_corrcoef(truth, predicted))
 
 
+@settings(max_examples=30)
 @given(npst.arrays(np.int64, (2, 31), elements=st.integers(0, 2)))
-def test_accuracy_takes_any_number_of_classes(classes: np.ndarray) -> None:
-    assert accuracy(*classes) == pytest.approx(sklearn.metrics.accuracy_score(*classes))
+def test_metrics_of_several_classes_agree_with_scikit_learn(classes: np.ndarray) -> None:
+    truth, predicted = classes
+    assert accuracy(truth, predicted) == pytest.approx(sklearn.metrics.accuracy_score(truth, predicted))
+    for metric, average in ((f1_macro, "macro"), (f1_micro, "micro")):
+        found = sklearn.metrics.f1_score(truth, predicted, average=average, zero_division=0)
+        assert metric(truth, predicted) == pytest.approx(found)
+    if np.ptp(truth) and np.ptp(predicted):
+        assert matthews(truth, predicted) == pytest.approx(sklearn.metrics.matthews_corrcoef(truth, predicted))
 
 
 @given(SCORES)
@@ -35,8 +44,8 @@ def test_correlations_agree_with_scipy(scores: np.ndarray) -> None:
         assert spearman(truth, predicted) == pytest.approx(scipy.stats.spearmanr(truth, predicted).statistic)
 
 
-@pytest.mark.parametrize("metric", [accuracy, f1, matthews, pearson, spearman])
-def test_a_stack_of_resamples_scores_like_each_alone(metric: Metric) -> None:
+@pytest.mark.parametrize("metric", [accuracy, f1, f1_macro, f1_micro, matthews, pearson, spearman])
+def test_a_stack_of_resamples_scores_like_each_alone(metric: Values) -> None:
     truth, predicted = np.random.default_rng(0).integers(0, 2, size=(2, 6, 40))
     alone = [metric(t, p) for t, p in zip(truth, predicted, strict=True)]
     np.testing.assert_allclose(metric(truth, predicted), alone, rtol=1e-12)
@@ -44,7 +53,7 @@ def test_a_stack_of_resamples_scores_like_each_alone(metric: Metric) -> None:
 
 @pytest.mark.parametrize("metric", [matthews, pearson, spearman])
 @pytest.mark.parametrize("constant", [0, 1])
-def test_a_constant_prediction_correlates_with_nothing(metric: Metric, constant: int) -> None:
+def test_a_constant_prediction_correlates_with_nothing(metric: Values, constant: int) -> None:
     assert metric(np.array([0, 1, 1, 0, 1]), np.full(5, constant)) == 0
 
 

@@ -10,7 +10,8 @@ import pytest
 from squeeze_onnx.evaluate.heads import ClassLogits, Regression, SentenceEmbedding
 from squeeze_onnx.evaluate.perturbations import LEVELS, PERTURBATIONS
 from squeeze_onnx.evaluate.robustness import calibration_error, likeness, tenths
-from squeeze_onnx.evaluate.validation import ValidateConfig, validate
+from squeeze_onnx.evaluate.validate_config import ValidateConfig
+from squeeze_onnx.evaluate.validation import validate
 from tests.text_models import Vectors, write_classifier, write_encoder
 
 SENTIMENT: Vectors = {"good": (-1.0, 1.0), "bad": (1.0, -1.0), "film": (0.0, 0.0)}

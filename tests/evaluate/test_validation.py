@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from squeeze_onnx.evaluate.validation import ValidateConfig, Validation, validate
+from squeeze_onnx.evaluate.validate_config import ValidateConfig
+from squeeze_onnx.evaluate.validation import Validation, validate
 from squeeze_onnx.support.errors import DataError, ModelError, OptionError, ProviderError, TokenizerError
 from tests.reference import classifier, minilm_l6
 from tests.text_models import Vectors, write_classifier, write_encoder, write_tokenizer
@@ -266,7 +267,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
 
 class TestBadInput:
     def test_a_folder_without_a_task(self, baseline: Path, data: Path) -> None:
-        with pytest.raises(OptionError, match="is a folder; say with --task"):
+        with pytest.raises(DataError, match=r"without corpus\.jsonl; say with --task"):
             validate(baseline, baseline, quick(data=data))
 
     def test_an_unknown_provider(self, baseline: Path) -> None:

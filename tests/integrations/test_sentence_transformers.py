@@ -18,7 +18,8 @@ from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.tokenization import load_text_encoder
 from squeeze_onnx.data.tokenizer_files import tokenizer_place
 from squeeze_onnx.evaluate.open_model import OpenModel
-from squeeze_onnx.evaluate.validation import ValidateConfig, validate
+from squeeze_onnx.evaluate.validate_config import ValidateConfig
+from squeeze_onnx.evaluate.validation import validate
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.workflows.optimize import optimize
 from squeeze_onnx.workflows.packaging.bundle import package

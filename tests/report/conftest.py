@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from squeeze_onnx.compress.calibration_source import CalibrationConfig
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.evaluate.validation import ValidateConfig, validate
+from squeeze_onnx.evaluate.validate_config import ValidateConfig
+from squeeze_onnx.evaluate.validation import validate
 from squeeze_onnx.workflows.optimize import analyze, optimize
 from tests.text_models import write_classifier
 from tests.tiny_encoder import SENTENCES, encoder_model, write_model_folder

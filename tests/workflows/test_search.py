@@ -12,7 +12,8 @@ import pytest
 from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_rows
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.data.readers import Texts
-from squeeze_onnx.evaluate.validation import ValidateConfig, validate
+from squeeze_onnx.evaluate.validate_config import ValidateConfig
+from squeeze_onnx.evaluate.validation import validate
 from squeeze_onnx.support.errors import DataError, GateError, OptionError, OutputError
 from squeeze_onnx.workflows.gate import FEWEST_ROWS, GateConfig
 from squeeze_onnx.workflows.search import optimize_within
@@ -234,7 +235,7 @@ class TestBadInput:
 
     def test_a_gate_needs_a_task_and_its_data(self) -> None:
         with pytest.raises(OptionError, match="name the task with --task"):
-            GateConfig(1, None, ".")
+            GateConfig(1, None, None)
         with pytest.raises(OptionError, match="--task stsb needs --data"):
             GateConfig(1, "stsb", None)
         with pytest.raises(OptionError, match="--task is one of"):

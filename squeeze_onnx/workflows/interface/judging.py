@@ -7,7 +7,8 @@ from typing import Any
 from squeeze_onnx.evaluate import benchmark, validation
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import Benchmark
-from squeeze_onnx.evaluate.validation import ValidateConfig, Validation
+from squeeze_onnx.evaluate.validate_config import ValidateConfig
+from squeeze_onnx.evaluate.validation import Validation
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.workflows.interface.given import ModelLike, config_of, model_file, track_of

@@ -91,6 +91,7 @@ ELSEWHERE = {
     "--output": "in every row",
     "--help-all": "writes nothing",
     "--force-write": "tests/cli/test_last_look.py: nothing becomes of a model that is not broken",
+    "--metric": "tests/cli/test_own_data.py: of what --max-drop is in points",
     "--plan": "in rows that are run again by their plan",
     "--scheduler": "tests/integrations/dask: the result is the same bit for bit, whatever the options",
 }

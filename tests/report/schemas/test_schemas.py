@@ -20,7 +20,7 @@ from squeeze_onnx.workflows.recipe_run import run_recipe
 from tests.recipes import RECIPE
 from tests.tiny_encoder import SENTENCES, encoder_model, write_model_folder
 
-DEV = "sentence\tlabel\nthe film was good\t1\na very dull plot\t0\n"
+DEV = "sentence\tlabel\nthe film was good\t0\npoor and dull\t1\n"
 
 Documents = Mapping[SchemaName, dict[str, Any]]
 

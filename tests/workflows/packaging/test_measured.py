@@ -7,7 +7,8 @@ import pytest
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import bench
-from squeeze_onnx.evaluate.validation import ValidateConfig, validate
+from squeeze_onnx.evaluate.validate_config import ValidateConfig
+from squeeze_onnx.evaluate.validation import validate
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.workflows.optimize import optimize
 from squeeze_onnx.workflows.packaging.bundle import PackageConfig, package
