@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from tests.building import building
+
 REPOSITORY = Path(__file__).parents[1]
 # Count up when what is built changes, so that nobody tests against an old cache.
 FORMAT = 1
@@ -260,17 +262,18 @@ def exported_models(cache: Path) -> Path:
 def built_once(cache: Path, name: str, versions: str, module: str, *arguments: Path) -> Path:
     """Return the folder in ``cache`` that ``python -m module arguments FOLDER`` makes, on first use for these ``versions``."""
     folder = cache / f"{name}-{sha256(versions.encode()).hexdigest()[:12]}"
-    if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=cache) as unfinished:
-            staged = Path(unfinished) / "exports"
-            subprocess.run(
-                [sys.executable, "-m", module, *arguments, staged],
-                cwd=REPOSITORY,
-                check=True,
-                env={**os.environ, "PYTHONWARNINGS": "ignore"},
-                stdout=subprocess.DEVNULL,
-            )
-            staged.rename(folder)
+    with building(cache, name):
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as unfinished:
+                staged = Path(unfinished) / "exports"
+                subprocess.run(
+                    [sys.executable, "-m", module, *arguments, staged],
+                    cwd=REPOSITORY,
+                    check=True,
+                    env={**os.environ, "PYTHONWARNINGS": "ignore"},
+                    stdout=subprocess.DEVNULL,
+                )
+                staged.rename(folder)
     return folder
 
 

@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# A process for every core is enough: products of matrices in threads of their own would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 RunCli = Callable[..., subprocess.CompletedProcess[str]]
 
 # A test run draws the same examples each time, so that what passes once passes again; ``--hypothesis-profile explore``

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.building import building
+
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -36,13 +38,14 @@ def classifier(base: str, task: str, model_cache: Path) -> Path:
 
 def reference_model(name: str, model_cache: Path) -> Path:
     """The ONNX folder of a reference model, built if the cache lacks it."""
-    done = subprocess.run(
-        [sys.executable, REPOSITORY / "tools" / "reference_models.py", name],
-        env={**os.environ, "SQUEEZE_CACHE": str(model_cache)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with building(model_cache, name):
+        done = subprocess.run(
+            [sys.executable, REPOSITORY / "tools" / "reference_models.py", name],
+            env={**os.environ, "SQUEEZE_CACHE": str(model_cache)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode != 0:
         pytest.fail(f"The reference model {name} could not be built:\n{done.stderr}", pytrace=False)
     _, folder = done.stdout.splitlines()[-1].split("\t")

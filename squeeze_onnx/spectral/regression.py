@@ -23,20 +23,15 @@ RIDGE = 0.3
 
 @dataclass(frozen=True)
 class InputMoments:
-    """Means over tokens of X̂ and X, in float64: what a site reads in the squeezed and in the dense model.
-
-    gram: X̂ᵀX̂ (in, in). cross: X̂ᵀX (in, dense in). squeezed_mean: (in,). dense_mean: (dense in,).
-    """
+    """Means over tokens of what a site reads in the squeezed model, in float64: gram X̂ᵀX̂ (in, in), mean (in,)."""
 
     gram: np.ndarray
-    cross: np.ndarray
-    squeezed_mean: np.ndarray
-    dense_mean: np.ndarray
+    mean: np.ndarray
 
 
 @dataclass(frozen=True)
-class DriftMoments:
-    """Means over tokens of the drift D of the residual stream: cross X̂ᵀD (in, out), mean (out,)."""
+class CrossMoments:
+    """Means over tokens, in float64: cross X̂ᵀY (in, features of Y), mean (features of Y,). Y may be X, D, or X W + D."""
 
     cross: np.ndarray
     mean: np.ndarray
@@ -66,7 +61,7 @@ def normal_matrix(inputs: InputMoments, *, centred: bool, ridge: float = RIDGE) 
     """Factor the normal matrix of ``inputs``; ``centred`` where every weight to be solved for has a bias."""
     gram = inputs.gram.copy()
     if centred:
-        gram -= np.outer(inputs.squeezed_mean, inputs.squeezed_mean)
+        gram -= np.outer(inputs.mean, inputs.mean)
     strength = max(ridge * float(np.diagonal(gram).mean()), damping(inputs.gram))
     gram[np.diag_indices_from(gram)] += strength
     root = scipy.linalg.cho_factor(gram, check_finite=False)
@@ -87,19 +82,18 @@ class Regression:
         return shift
 
 
-def regress(
-    weight: np.ndarray, target_weight: np.ndarray, normal: NormalMatrix, drift: DriftMoments | None
-) -> Regression:
-    """Regress ``weight`` W₀ (in, out) on the squeezed inputs; ``target_weight`` W reads the dense ones. All float64.
+def target_of(dense: CrossMoments, weight: np.ndarray, drift: CrossMoments | None) -> CrossMoments:
+    """Return the moments of X W + D, given those of X, the ``weight`` W (dense in, out), and those of D."""
+    cross, mean = dense.cross @ weight, dense.mean @ weight
+    return CrossMoments(cross, mean) if drift is None else CrossMoments(cross + drift.cross, mean + drift.mean)
+
+
+def regress(weight: np.ndarray, target: CrossMoments, normal: NormalMatrix) -> Regression:
+    """Regress ``weight`` W₀ (in, out) on the squeezed inputs, to come near ``target``, X W + D. All float64.
 
     Without a bias to correct `Regression.bias_shift` means nothing.
     """
-    inputs = normal.inputs
-    target = inputs.cross @ target_weight
-    target_mean = inputs.dense_mean @ target_weight
-    if drift is not None:
-        target += drift.cross
-        target_mean = target_mean + drift.mean
+    inputs, right = normal.inputs, target.cross
     if normal.centred:
-        target -= np.outer(inputs.squeezed_mean, target_mean)
-    return Regression(normal.solve(target + normal.ridge * weight), target_mean, inputs.squeezed_mean)
+        right = right - np.outer(inputs.mean, target.mean)
+    return Regression(normal.solve(right + normal.ridge * weight), target.mean, inputs.mean)

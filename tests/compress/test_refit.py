@@ -9,6 +9,7 @@ from squeeze_onnx.compress.factoring import rewrite_sites
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.planning import planned_site
 from squeeze_onnx.compress.refit import refit_sites
+from squeeze_onnx.compress.refit_moments import StageSums
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.spectral.decompositions import Exact
@@ -133,3 +134,18 @@ def test_activations_that_are_not_finite_are_named_by_the_site_that_reads_them()
         refit_sites(
             model, model.clone(), [site], plan, data, weighting_of=METHODS["svd"].weighting_of({}), decomposer=Exact()
         )
+
+
+@pytest.mark.parametrize("ranks", [dict.fromkeys(ALL), {name: 6 for name in ALL}], ids=["dense", "low rank"])
+def test_summing_what_is_to_be_returned_is_summing_what_is_read_and_the_drift(
+    ranks: dict[str, int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for narrow in (True, False):
+        with monkeypatch.context() as patch:
+            patch.setattr(StageSums, "_narrow", narrow)
+            made.append(squeezed({**ranks, "layer.0/query": 3}, refit=True))
+    for name, value in made[0].graph.initializers.items():
+        other = made[1].graph.initializers[name].const_value
+        assert value.const_value is not None and other is not None
+        np.testing.assert_allclose(value.const_value.numpy(), other.numpy(), atol=2e-4, err_msg=name)

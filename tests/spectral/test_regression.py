@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeeze_onnx.spectral.regression import DriftMoments, InputMoments, Regression, normal_matrix, regress
+from squeeze_onnx.spectral.regression import CrossMoments, InputMoments, Regression, normal_matrix, regress, target_of
 
 TOKENS, IN, OUT = 200, 6, 4
 DAMPED = 1e-6
@@ -17,13 +17,16 @@ def rows(seed: int, columns: int = IN) -> np.ndarray:
     return generator.standard_normal((TOKENS, columns)) * (1 + np.arange(columns)) + generator.standard_normal(columns)
 
 
-def moments(squeezed: np.ndarray, dense: np.ndarray) -> InputMoments:
-    n = len(squeezed)
-    return InputMoments(squeezed.T @ squeezed / n, squeezed.T @ dense / n, squeezed.mean(axis=0), dense.mean(axis=0))
+def moments(squeezed: np.ndarray) -> InputMoments:
+    return InputMoments(squeezed.T @ squeezed / len(squeezed), squeezed.mean(axis=0))
 
 
-def drift_moments(squeezed: np.ndarray, drift: np.ndarray) -> DriftMoments:
-    return DriftMoments(squeezed.T @ drift / len(drift), drift.mean(axis=0))
+def cross(squeezed: np.ndarray, other: np.ndarray) -> CrossMoments:
+    return CrossMoments(squeezed.T @ other / len(other), other.mean(axis=0))
+
+
+def target(squeezed: np.ndarray, drift: np.ndarray | None = None) -> CrossMoments:
+    return target_of(cross(squeezed, DENSE), WEIGHT, None if drift is None else cross(squeezed, drift))
 
 
 DENSE = rows(0)
@@ -41,15 +44,13 @@ def objective(found: np.ndarray, shift: np.ndarray, ridge: float) -> float:
 
 
 def test_the_same_inputs_give_the_same_weight_and_bias() -> None:
-    found = regress(WEIGHT, WEIGHT, normal_matrix(moments(DENSE, DENSE), centred=True), None)
+    found = regress(WEIGHT, target(DENSE), normal_matrix(moments(DENSE), centred=True))
     np.testing.assert_allclose(found.weight, WEIGHT, atol=1e-12)
     np.testing.assert_allclose(found.bias_shift(found.weight), 0, atol=1e-12)
 
 
 def test_without_a_ridge_it_is_least_squares_on_the_rows() -> None:
-    found = regress(
-        WEIGHT, WEIGHT, normal_matrix(moments(SQUEEZED, DENSE), centred=True, ridge=0), drift_moments(SQUEEZED, DRIFT)
-    )
+    found = regress(WEIGHT, target(SQUEEZED, DRIFT), normal_matrix(moments(SQUEEZED), centred=True, ridge=0))
     with_ones = np.hstack([SQUEEZED, np.ones((TOKENS, 1))])
     expected, *_ = np.linalg.lstsq(with_ones, DENSE @ WEIGHT + DRIFT)
     np.testing.assert_allclose(found.weight, expected[:-1], atol=DAMPED)
@@ -57,7 +58,7 @@ def test_without_a_ridge_it_is_least_squares_on_the_rows() -> None:
 
 
 def test_without_a_bias_the_line_goes_through_the_origin() -> None:
-    found = regress(WEIGHT, WEIGHT, normal_matrix(moments(SQUEEZED, DENSE), centred=False, ridge=0), None)
+    found = regress(WEIGHT, target(SQUEEZED), normal_matrix(moments(SQUEEZED), centred=False, ridge=0))
     expected, *_ = np.linalg.lstsq(SQUEEZED, DENSE @ WEIGHT)
     np.testing.assert_allclose(found.weight, expected, atol=DAMPED)
 
@@ -65,20 +66,13 @@ def test_without_a_bias_the_line_goes_through_the_origin() -> None:
 def test_drift_that_is_linear_in_the_input_is_undone() -> None:
     undone = rows(4, OUT)[:IN] / 10
     drift = DENSE @ undone
-    found = regress(
-        WEIGHT, WEIGHT, normal_matrix(moments(DENSE, DENSE), centred=True, ridge=0), drift_moments(DENSE, drift)
-    )
+    found = regress(WEIGHT, target(DENSE, drift), normal_matrix(moments(DENSE), centred=True, ridge=0))
     np.testing.assert_allclose(found.weight, WEIGHT + undone, atol=DAMPED)
 
 
 @given(seed=st.integers(0, 999), ridge=st.sampled_from([1e-3, 0.1, 1.0]))
 def test_every_other_weight_and_bias_does_worse(seed: int, ridge: float) -> None:
-    found = regress(
-        WEIGHT,
-        WEIGHT,
-        normal_matrix(moments(SQUEEZED, DENSE), centred=True, ridge=ridge),
-        drift_moments(SQUEEZED, DRIFT),
-    )
+    found = regress(WEIGHT, target(SQUEEZED, DRIFT), normal_matrix(moments(SQUEEZED), centred=True, ridge=ridge))
     generator = np.random.default_rng(seed)
     shift = found.bias_shift(found.weight)
     moved = found.weight + 1e-3 * generator.standard_normal((IN, OUT))
@@ -88,8 +82,8 @@ def test_every_other_weight_and_bias_does_worse(seed: int, ridge: float) -> None
 
 def test_a_truncation_in_its_metric_loses_least() -> None:
     """Reduced-rank regression: no weight of the rank, and none of 200 near it, has a smaller objective."""
-    normal = normal_matrix(moments(SQUEEZED, DENSE), centred=True)
-    found = regress(WEIGHT, WEIGHT, normal, drift_moments(SQUEEZED, DRIFT))
+    normal = normal_matrix(moments(SQUEEZED), centred=True)
+    found = regress(WEIGHT, target(SQUEEZED, DRIFT), normal)
     right = np.linalg.svd(normal.metric.weigh(found.weight), full_matrices=False)[2][:2]
     left = found.weight @ right.T
     best = objective(left @ right, found.bias_shift(left @ right), 0.1)
@@ -105,6 +99,6 @@ def test_a_truncation_in_its_metric_loses_least() -> None:
 def test_inputs_that_are_always_zero_leave_the_weight_as_it_is(silent: slice) -> None:
     squeezed = SQUEEZED.copy()
     squeezed[:, silent] = 0
-    found: Regression = regress(WEIGHT, WEIGHT, normal_matrix(moments(squeezed, DENSE), centred=True), None)
+    found: Regression = regress(WEIGHT, target(squeezed), normal_matrix(moments(squeezed), centred=True))
     assert np.isfinite(found.weight).all()
     np.testing.assert_allclose(found.weight[silent], WEIGHT[silent], atol=DAMPED)
