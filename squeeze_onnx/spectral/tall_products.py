@@ -12,6 +12,9 @@ from scipy.linalg.blas import dsyrk, ssyrk
 BLOCK_TOKENS = 4096
 """So many rows are multiplied at once: a sum reads and writes the whole matrix."""
 
+_MIRRORED = 256
+"""So many rows of a lower triangle are written at once."""
+
 _SAFE = 1e15
 """Squares of what is between this and one over this are float32 numbers."""
 
@@ -31,8 +34,13 @@ class GramBlocks:
         self.total += rows.sum(axis=0, dtype=np.float64)
 
     def gram(self) -> np.ndarray:
-        """Return what was summed, both triangles of it."""
-        return self._upper + np.triu(self._upper, 1).T
+        """Return what was summed so far, both triangles of it: not a copy, it may be large."""
+        whole = self._upper
+        for start in range(0, len(whole), _MIRRORED):
+            rows = slice(start, start + _MIRRORED)
+            whole[rows, :start] = whole[:start, rows].T
+            whole[rows, rows] = np.triu(whole[rows, rows]) + np.triu(whole[rows, rows], 1).T
+        return whole
 
 
 class CrossBlocks:
