@@ -136,7 +136,7 @@ def test_activations_that_are_not_finite_are_named_by_the_site_that_reads_them()
         )
 
 
-@pytest.mark.parametrize("ranks", [dict.fromkeys(ALL), {name: 6 for name in ALL}], ids=["dense", "low rank"])
+@pytest.mark.parametrize("ranks", [dict.fromkeys(ALL), dict.fromkeys(ALL, 6)], ids=["dense", "low rank"])
 def test_summing_what_is_to_be_returned_is_summing_what_is_read_and_the_drift(
     ranks: dict[str, int | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
