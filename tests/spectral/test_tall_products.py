@@ -15,7 +15,8 @@ def rows(seed: int, *, outlier: float = 1.0, scale: float = 1.0) -> np.ndarray:
     values = generator.standard_normal((3 * BLOCK_TOKENS, FEATURES)) @ generator.standard_normal((FEATURES, FEATURES))
     values += generator.standard_normal(FEATURES)
     values[:, OUTLIERS] *= outlier
-    return (scale * values).astype(np.float32)
+    single: np.ndarray = (scale * values).astype(np.float32)
+    return single
 
 
 def blocks(values: np.ndarray) -> list[np.ndarray]:
@@ -23,7 +24,8 @@ def blocks(values: np.ndarray) -> list[np.ndarray]:
 
 
 def norms(values: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(values.astype(np.float64), axis=0)
+    found: np.ndarray = np.linalg.norm(values.astype(np.float64), axis=0)
+    return found
 
 
 @pytest.mark.parametrize("outlier", [1.0, 1e3, 1e6])
