@@ -178,7 +178,8 @@ def build(recipe: Recipe, cache: Path) -> Path:
     record = built / "build.json"
     if record.is_file() and json.loads(record.read_text())["inputs"] == recipe.inputs:
         return built
-    with staged_folder(built, force=True) as stage:
+    shutil.rmtree(built, ignore_errors=True)  # of another recipe
+    with staged_folder(built) as stage:
         with TemporaryDirectory(dir=stage) as base:
             BASES[recipe.base].unpack(cache, Path(base))
             save_torch_model(Path(base), recipe.lora, stage / "hf")

@@ -12,7 +12,7 @@ from squeeze_onnx.cli.options import PATH
 @click.option("--method", default="squeeze", show_default=True, metavar="NAME", help="squeeze or svd: no data needed.")
 @click.option("--keep", default=0.6, show_default=True, help="Fraction of the parameters of the FFN that stays.")
 @click.option("-o", "--output", "out", type=PATH, metavar="DIR", help="Folder to write; the default lies in the cache.")
-@click.option("--force", is_flag=True, help="Replace DIR if it exists.")
+@click.option("--force", is_flag=True, help="Replace DIR if it exists and holds no file of somebody else.")
 @verbosity_options
 def demo(method: str, keep: float, out: Path | None, force: bool, quiet: bool, verbose: bool) -> None:
     """Fetch a small trained BERT and real sentences, squeeze the model, and hold the result against it.

@@ -248,7 +248,7 @@ optimize_options: Callable[[F], F] = apply(
         help="Processors that products of integers are right and fastest on: any, avx2, avx512, vnni, arm64, or this one's "
         "[default: that of the plan, or any].",
     ),
-    click.option("--force", is_flag=True, help="Replace OUT if it exists."),
+    click.option("--force", is_flag=True, help="Replace OUT if it exists and holds no file of somebody else."),
     click.option("--force-write", is_flag=True, help="Write OUT even if it answers far from what was predicted."),
     click.option(
         "--json", "json_path", type=PATH, metavar="FILE", help="Write report.json there too; - is standard output."

@@ -34,7 +34,9 @@ SECTIONS = {
 )
 @click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one.")
 @embedding_options
-@click.option("--force", is_flag=True, help="Replace BUNDLE if it exists.")
+@click.option(
+    "--force", is_flag=True, help="Replace BUNDLE if it exists; a folder, if it holds no file of somebody else."
+)
 @verbosity_options
 def package(
     model: Path,

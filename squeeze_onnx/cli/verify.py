@@ -14,7 +14,7 @@ from squeeze_onnx.cli.options import PATH
     "--sha256", metavar="HEX", help="What `package` printed: vouches for the manifest, as that for the files."
 )
 @click.option("--unpack", "into", type=PATH, metavar="DIR", help="Folder to unpack an archive to, if all is well.")
-@click.option("--force", is_flag=True, help="Replace DIR if it exists.")
+@click.option("--force", is_flag=True, help="Replace DIR if it exists and holds no file of somebody else.")
 @verbosity_options
 def verify(bundle: Path, sha256: str | None, into: Path | None, force: bool, quiet: bool, verbose: bool) -> None:
     """Check every file of BUNDLE, a folder or a .zip, against its manifest, and ask its model once.

@@ -48,7 +48,11 @@ class SqueezeExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
             action="store_true",
             help="Of the export: run code that the model's repository holds.",
         )
-        add("--force", action="store_true", help="Replace the output folder if it exists.")
+        add(
+            "--force",
+            action="store_true",
+            help="Replace the output folder if it exists and holds no file of somebody else.",
+        )
         add(
             "--force-write", action="store_true", help="Write the model even if it answers far from what was predicted."
         )

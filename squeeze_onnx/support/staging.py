@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from squeeze_onnx.support.errors import OutputError
+from squeeze_onnx.support.ownership import somebody_elses
 from squeeze_onnx.support.reservation import hidden_sibling, remove, reserved, write_errors_explained
 
 
@@ -19,10 +20,11 @@ from squeeze_onnx.support.reservation import hidden_sibling, remove, reserved, w
 def staged_folder(out: str | Path, *, force: bool = False) -> Iterator[Path]:
     """Yield an empty folder to fill, which becomes ``out`` if the block succeeds and is removed if it does not.
 
-    ``out`` is `reserved` meanwhile. With ``force``, an existing folder is replaced as a whole, once the new one is complete.
+    ``out`` is `reserved` meanwhile. With ``force``, an existing folder is replaced as a whole, once the new one is complete; all
+    that lies in it must be empty folders and files that this program wrote.
 
-    Raises OutputError if ``out`` exists (without ``force``), is not a folder or cannot be replaced, if another run is writing
-    it, and for a full or read-only disk, in the block too.
+    Raises OutputError if ``out`` exists (without ``force``), is not a folder, holds files of somebody else or cannot be replaced,
+    if another run is writing it, and for a full or read-only disk, in the block too.
     """
     out = Path(out)
     with reserved(out) as target, _partial_of(target) as partial:
@@ -87,6 +89,11 @@ def _check_replaceable(out: Path, target: Path, *, force: bool) -> None:
     for place in (Path.cwd(), home):
         if place.is_relative_to(target):
             raise OutputError(f"{out} holds {place}, which would go with it: name a folder of its own")
+    if others := somebody_elses(target):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise OutputError(
+            f"{out} holds {others[0]}{more}, which squeeze-onnx did not write there: move that away, or name another folder"
+        )
 
 
 def _replace_folder(target: Path, partial: Path) -> None:

@@ -30,8 +30,11 @@ from squeeze_onnx.graph.io.model import OnnxModel, load_model, save_model
 from squeeze_onnx.graph.io.size import ModelSize, measure_files
 from squeeze_onnx.report.html import render_optimization
 from squeeze_onnx.report.json import optimization_report
+from squeeze_onnx.support.ownership import files_in
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.stopwatch import Stopwatch
+
+_REPORTS = ("report.json", "report.html")
 
 LARGE = 1 << 28
 """Bytes of a model that is left in its file to be run once, where nothing else was ever run."""
@@ -88,6 +91,7 @@ def write_folder(
         distillation=None if result.distillation is None else result.distillation.to_json(),
     )
     _write_json(folder / "plan.json", finished.plan.to_json())
+    report["written"] = sorted({*files_in(folder), *_REPORTS})
     return report
 
 
@@ -167,8 +171,9 @@ def _without_refit(looker: Looker, plan: Plan, survey: Survey, config: OptimizeC
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:
     """Write ``report`` into ``folder``, for machines and for people."""
-    _write_json(folder / "report.json", report)
-    (folder / "report.html").write_text(render_optimization(report), encoding="utf-8")
+    as_json, as_page = (folder / name for name in _REPORTS)
+    _write_json(as_json, report)
+    as_page.write_text(render_optimization(report), encoding="utf-8")
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

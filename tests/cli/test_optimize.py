@@ -90,12 +90,20 @@ class TestOutput:
     def test_replaces_another_by_force_and_is_quiet_if_asked(
         self, call_cli: RunCli, model: Path, tmp_path: Path
     ) -> None:
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "old.txt").touch()
-        done = call_cli("optimize", model / "model.onnx", "-o", tmp_path / "out", "--force", "--quiet")
+        asked = ("optimize", model / "model.onnx", "-o", tmp_path / "out", "--force", "--quiet")
+        assert call_cli(*asked, "--external-data").returncode == 0
+        done = call_cli(*asked)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        assert not (tmp_path / "out" / "old.txt").exists()
+        assert not (tmp_path / "out" / "model.onnx.data").exists()
+        report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+        assert report["written"] == sorted(path.name for path in (tmp_path / "out").iterdir())
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        (tmp_path / "out" / "notes.md").touch()
+        before = snapshot(tmp_path)
+        done = call_cli(*asked)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "out holds notes.md, which squeeze-onnx did not write there: move that away" in done.stderr
+        assert snapshot(tmp_path) == before
 
     def test_keeps_its_weights_beside_if_asked(
         self, optimize: Callable[..., Path], half: tuple[Path, str], model: Path

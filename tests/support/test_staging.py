@@ -1,6 +1,7 @@
 """Output appears whole or not at all, whatever happens while it is written."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,9 @@ import pytest
 
 from squeeze_onnx.support.errors import OutputError
 from squeeze_onnx.support.staging import staged_file, staged_folder
+
+RECORD = json.dumps({"format": "squeeze-onnx/report/1", "written": ["old.txt"]})
+OLD = {"out": None, "out/old.txt": "old", "out/report.json": RECORD}
 
 
 def tree(folder: Path) -> dict[str, str | None]:
@@ -102,26 +106,50 @@ class TestExistingFolder:
     def out(self, tmp_path: Path) -> Path:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "old.txt").write_text("old")
+        (tmp_path / "out" / "report.json").write_text(RECORD)
         return tmp_path / "out"
 
     def test_is_refused_before_any_work(self, tmp_path: Path, out: Path) -> None:
         with pytest.raises(OutputError, match=r"out exists already: .*--force"), staged_folder(out):
             pytest.fail("the block ran")
-        assert tree(tmp_path) == {"out": None, "out/old.txt": "old"}
+        assert tree(tmp_path) == OLD
 
     def test_is_replaced_as_a_whole_by_force(self, tmp_path: Path, out: Path) -> None:
         write_folder(out, force=True)
         assert tree(tmp_path) == {"out": None, "out/a.txt": "new"}
 
+    @pytest.mark.parametrize(
+        ("spoil", "named"),
+        [
+            (
+                lambda out: (out / "notes.txt").write_text("mine"),
+                "out holds notes.txt, which squeeze-onnx did not write",
+            ),
+            (lambda out: (out / "report.json").unlink(), "out holds old.txt, which"),
+            (lambda out: (out / "report.json").write_text("{"), "out holds old.txt and 1 more, which"),
+            (lambda out: (out / "report.json").write_text(json.dumps({"written": ["old.txt"]})), "old.txt and 1 more"),
+            (lambda out: (out / "link").symlink_to("."), "out holds link, which"),
+        ],
+        ids=["a file more", "no list", "no JSON", "of another program", "a link to a folder"],
+    )
+    def test_with_a_file_of_somebody_else_stays(
+        self, tmp_path: Path, out: Path, spoil: Callable[[Path], object], named: str
+    ) -> None:
+        spoil(out)
+        before = sorted(path.name for path in out.iterdir())
+        with pytest.raises(OutputError, match=named), staged_folder(out, force=True):
+            pytest.fail("the block ran")
+        assert sorted(path.name for path in out.iterdir()) == before
+
     def test_stays_until_the_new_one_is_complete(self, out: Path) -> None:
         with staged_folder(out, force=True):
-            assert tree(out) == {"old.txt": "old"}
+            assert tree(out) == {"old.txt": "old", "report.json": RECORD}
 
     def test_stays_when_the_block_fails(self, tmp_path: Path, out: Path) -> None:
         with pytest.raises(RuntimeError), staged_folder(out, force=True) as folder:
             (folder / "a.txt").write_text("half")
             raise RuntimeError
-        assert tree(tmp_path) == {"out": None, "out/old.txt": "old"}
+        assert tree(tmp_path) == OLD
 
     def test_comes_back_when_the_rename_fails(self, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         rename = Path.rename
@@ -134,7 +162,7 @@ class TestExistingFolder:
         monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
         with pytest.raises(OutputError, match="Permission denied"):
             write_folder(out, force=True)
-        assert tree(tmp_path) == {"out": None, "out/old.txt": "old"}
+        assert tree(tmp_path) == OLD
 
     def test_that_cannot_be_removed_is_pointed_at(
         self, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch

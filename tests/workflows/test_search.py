@@ -102,7 +102,9 @@ class TestOut:
 
     def test_replaces_nothing_without_force(self, search: Search, data: Path, tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "precious").touch()
+        (tmp_path / "out" / "model.onnx").touch()
+        record = {"format": "squeeze-onnx/report/1", "written": ["model.onnx"]}
+        (tmp_path / "out" / "report.json").write_text(json.dumps(record), encoding="utf-8")
         before = snapshot(tmp_path)
         with pytest.raises(OutputError, match="--force"):
             search(data, 20)
