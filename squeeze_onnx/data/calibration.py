@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.data.positions import counted, sequences_in
-from squeeze_onnx.graph.io.model import save_model
+from squeeze_onnx.graph.io.model import name_of, save_model
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.runtime.sessions import Session, open_session
@@ -175,4 +175,4 @@ def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> It
     with TemporaryDirectory() as folder:
         path = Path(folder) / "probe.onnx"
         save_model(probe, path)
-        yield open_session(path, provider)
+        yield replace(open_session(path, provider), label=name_of(model))

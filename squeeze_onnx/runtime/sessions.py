@@ -1,20 +1,22 @@
 """One way to open and run a model with ONNX Runtime, on every execution provider."""
 
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 
 from squeeze_onnx.runtime.providers import PROVIDERS, import_onnxruntime, resolve_provider
+from squeeze_onnx.runtime.reasons import reason_of, way_out
 from squeeze_onnx.support.errors import ModelError, OptionError, ProviderError
 
 OptimizationLevel = Literal["disabled", "basic", "extended", "all"]
 Feeds = Mapping[str, np.ndarray]
+NO_FEEDS: Feeds = MappingProxyType({})
 
 _LEVELS: dict[str, str] = {
     "disabled": "ORT_DISABLE_ALL",
@@ -24,7 +26,6 @@ _LEVELS: dict[str, str] = {
 }
 _LOG_FATAL = 4
 _LOG_ERROR = 3
-_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,24 @@ class Session:
 
     def run(self, output_names: Sequence[str] | None, feeds: Feeds) -> list[np.ndarray]:
         """Run once; ``None`` asks for every output. Raises ModelError with onnxruntime's reason in one line."""
-        with self.errors_told_in_one_line():
+        with self.errors_told_in_one_line(feeds):
             results: list[np.ndarray] = self.ort.run(output_names, dict(feeds))
         return results
 
-    def errors_told_in_one_line(self) -> AbstractContextManager[None]:
-        """Turn what onnxruntime raises in the block into a ModelError."""
-        return reported_errors(f"{self.label} does not run on {self.provider}")
+    def errors_told_in_one_line(self, feeds: Feeds = NO_FEEDS) -> AbstractContextManager[None]:
+        """Turn what onnxruntime raises in the block, in a run on ``feeds``, into a ModelError."""
+        return reported_errors(f"{self.label} does not run on {self.provider}", feeds)
 
 
 @contextmanager
-def reported_errors(what: str) -> Iterator[None]:
-    """Turn what onnxruntime raises in the block into a ModelError: ``what`` failed, and its reason in one line."""
+def reported_errors(what: str, feeds: Feeds = NO_FEEDS) -> Iterator[None]:
+    """Turn what onnxruntime raises in the block into a ModelError: ``what`` failed, its reason in one line, and what helps."""
     errors: tuple[type[Exception], ...] = (*_ort_errors(), RuntimeError, ValueError)
     try:
         yield
     except errors as error:
-        raise ModelError(f"{what}: {_reason(error)}") from error
+        reason = reason_of(error)
+        raise ModelError(f"{what}: {reason}{way_out(reason, feeds)}") from error
 
 
 def open_session(
@@ -123,9 +125,9 @@ def open_session(
             enable_fallback=0,
         )
     except _ort_errors() as error:
-        raise ModelError(f"onnxruntime cannot open {label} on {provider}: {_reason(error)}") from error
+        raise ModelError(f"onnxruntime cannot open {label} on {provider}: {reason_of(error)}") from error
     except (RuntimeError, ValueError) as error:
-        raise ProviderError(f"--provider {provider}: {PROVIDERS[provider]} cannot start: {_reason(error)}") from error
+        raise ProviderError(f"--provider {provider}: {PROVIDERS[provider]} cannot start: {reason_of(error)}") from error
     started = session.get_providers()
     if started[0] != PROVIDERS[provider]:
         raise ProviderError(
@@ -175,10 +177,3 @@ def _ort_errors() -> tuple[type[Exception], ...]:
     """Return every exception class of onnxruntime's binding: they share no base below Exception."""
     state = import_onnxruntime().capi.onnxruntime_pybind11_state
     return tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
-
-
-def _reason(error: Exception) -> str:
-    """Return onnxruntime's message in one line, without ``[ONNXRuntimeError] : 7 : INVALID_PROTOBUF :`` before it."""
-    line = " ".join(str(error).split())
-    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line)
-    return line if len(line) <= _LONGEST_REASON else line[:_LONGEST_REASON] + " …"

@@ -54,7 +54,7 @@ class TestOutput:
         assert all(f"\n{site} " in stdout for site in ELIGIBLE_SITES)
         assert "role pooler is not eligible here" in stdout
         assert f"{out}: 82.5 kB → " in stdout
-        assert f"Next: squeeze-onnx validate {model} {out} " in stdout
+        assert stdout.endswith(f"Next: squeeze-onnx validate {model} {out}\n")
 
     def test_report_has_the_keys_of_the_design(self, half: tuple[Path, str]) -> None:
         report = read_json(half[0] / "report.json")

@@ -9,12 +9,13 @@ import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 
-from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
+from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments, session_showing
+from squeeze_onnx.graph.io.model import load_model, name_of
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.spectral.moments import Moments, SecondMoment, TokenFrequency
 from squeeze_onnx.support.errors import ModelError
-from tests.tiny_encoder import VOCABULARY, batch, encoder_model, weights_of
+from tests.tiny_encoder import VOCABULARY, batch, encoder_model, weights_of, write_model_folder
 from tests.tiny_models import WEIGHT, matmul_model
 from tests.tracks import PostedTrack, RecordingTrack
 
@@ -150,3 +151,12 @@ def test_a_model_that_does_not_run_is_refused(tmp_path: Path) -> None:
     model = ir.from_proto(proto)
     with pytest.raises(ModelError, match="Mystery"):
         collect_moments(model, find_sites(model).sites, [CalibrationBatch({"x": rows(2)}, None)])
+
+
+def test_a_copy_that_does_not_run_is_called_by_the_file_of_the_model(tmp_path: Path) -> None:
+    model = load_model(write_model_folder(tmp_path / "model"))
+    with session_showing(model.ir, ["last_hidden_state"], "cpu") as session:
+        for name in (model.ir, model.ir.clone()):
+            assert name_of(name) == str(tmp_path / "model" / "model.onnx") == session.label
+        with pytest.raises(ModelError, match=r"^\S+/model/model\.onnx does not run on cpu: "):
+            session.run(None, {"input_ids": np.zeros((1, 2), np.int64)})

@@ -29,6 +29,9 @@ from squeeze_onnx.support.errors import ModelError, OutputError
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes of the largest message that protobuf reads and writes."""
 
+_PATH = "squeeze_onnx.path"
+"""Key of the file that a graph was loaded from, among what clones take along and files do not."""
+
 GIT_LFS_POINTER = b"version https://git-lfs.github.com/"
 
 
@@ -69,7 +72,13 @@ def load_model(path: str | Path) -> OnnxModel:
     except (ir.serde.SerdeError, ValueError) as error:
         raise ModelError(f"{path} holds a graph that cannot be used ({_root_cause(error)}): export it again") from error
     read_from_files(model, path)
+    model.graph.meta[_PATH] = path
     return OnnxModel(path, model)
+
+
+def name_of(model: ir.Model) -> str:
+    """Return how messages call ``model``: by the file that it, or what it is a clone of, was loaded from."""
+    return str(model.graph.meta.get(_PATH, "the model in memory"))
 
 
 def save_model(model: ir.Model, path: str | Path, *, external_data: bool = False) -> tuple[Path, ...]:
