@@ -36,13 +36,13 @@ VARIANTS: Mapping[str, str] = {
     "squeeze, all roles and embeddings, keep 0.9": "--method squeeze --keep 0.9 --include embedding",
     "whiten on 64 rows, all roles, keep 0.5": f"--keep 0.5 {TEXT}",
     "whiten on 64 rows, all roles, keep 0.5, int8": f"--keep 0.5 {TEXT} --precision int8",
-    "whiten on 64 rows, all roles and embeddings, keep 0.5, int8": f"--keep 0.5 {TEXT} --precision int8 --include embedding",
+    "whiten on 64 rows, all roles and embeddings, keep 0.75, int8": f"--keep 0.75 {TEXT} --precision int8 --include embedding",
 }
 """Label → what ``optimize`` is told."""
 
 IN_CI = (
     name_of(PLACE, "squeeze, FFN, keep 0.6 (the demo)"),
-    name_of(PLACE, "whiten on 64 rows, all roles and embeddings, keep 0.5, int8"),
+    name_of(PLACE, "whiten on 64 rows, all roles and embeddings, keep 0.75, int8"),
 )
 """One row without data and in float, and one that goes through text, tables and rounding."""
 

@@ -15,8 +15,6 @@ POINTS = Tolerance(
     absolute=0.003, why="0.3 points: ten times what another processor changes, a third of what a gate asks for"
 )
 LEARNED = Tolerance(absolute=0.005, why="0.5 points: hundreds of steps carry rounding on")
-COSINE = Tolerance(absolute=0.005, why="0.005 of cosine")
-LEARNED_COSINE = Tolerance(absolute=0.01, why="0.01 of cosine: hundreds of steps carry rounding on")
 DENSE = Tolerance(absolute=0.0005, why="the dense model is the same: rounding only")
 BYTES = Tolerance(relative=0.01, why="1 %: a plan may take a rank more or less")
 MOVEMENT = Tolerance(relative=0.05, why="5 % of a mean over 512 texts")
@@ -43,8 +41,17 @@ def of_score(metric: str, rows: int, *, learned: bool = False) -> dict[str, Tole
 def of_answers(values: Mapping[str, Any], rows: int, *, learned: bool = False) -> dict[str, Tolerance]:
     """Return the tolerances of a score with what `validate` says of the answers: cosine, and the same predictions."""
     found = of_score(values["metric"], rows, learned=learned)
-    found["cosine_similarity"] = LEARNED_COSINE if learned else COSINE
+    found["cosine_similarity"] = of_cosine(values["cosine_similarity"], learned=learned)
     if values.get("agreement") is not None:
         share = 0.02 if learned else 0.01
         found["agreement"] = Tolerance(absolute=share, why=f"{100 * share:.0f} % of the predictions")
     return found
+
+
+def of_cosine(cosine: float, *, learned: bool = False) -> Tolerance:
+    """Return how far the ``cosine`` to the dense outputs may drift: the further it is from 1, the more another rank moves it."""
+    least = 0.01 if learned else 0.005
+    why = f"{least} of cosine, or a twentieth of what it is below 1"
+    if learned:
+        why += ": hundreds of steps carry rounding on"
+    return Tolerance(absolute=max(least, (1 - cosine) / 20), why=why)
