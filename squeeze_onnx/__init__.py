@@ -3,7 +3,7 @@
 >>> import squeeze_onnx
 >>> report = squeeze_onnx.optimize("model/", "small/", keep=0.5, calibration="sentences.txt")  # doctest: +SKIP
 >>> report  # doctest: +SKIP
-Report(bytes 90,405,214 → 69,111,022 (76%), method whiten, weights 36 of 36 rewritten, precision fp32, measured on 256 texts)
+Report(size 90.4 MB → 69.1 MB (76%), method whiten, weights 36 of 36 rewritten, precision fp32, measured on 256 texts)
 
 Functions: analyze, optimize, optimize_within, validate, bench, package, verify; load_model, load_calibration, squeeze,
 save_model, read_plan. Configs hold what options are. Whatever is wrong with what is given is a SqueezeError.

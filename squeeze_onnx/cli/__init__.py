@@ -69,7 +69,7 @@ def cli(context: click.Context) -> None:
     \b
     squeeze-onnx demo                                     see it work, on a model it fetches
     squeeze-onnx analyze  model/                          look at your own model
-    squeeze-onnx optimize model/ -o small/ --keep 0.75    make it smaller
+    squeeze-onnx optimize model/ -o small/ --keep 0.75 --calibration sentences.txt
     squeeze-onnx validate model/ small/ --task sst2 --data glue/ --max-drop 1
     squeeze-onnx bench    model/ small/ --against int8    is it faster, and by how much?
     squeeze-onnx package  small/ -o small.zip             one file for a device
@@ -92,6 +92,10 @@ def main() -> None:
         _fail(str(error), 1)
     except SqueezeError as error:
         _fail(str(error), 2)
+    except click.NoSuchOption as error:
+        from squeeze_onnx.cli.unknown_options import advice
+
+        _fail(advice(error), 2)
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except click.Abort:

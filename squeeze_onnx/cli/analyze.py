@@ -70,4 +70,4 @@ def analyze(
         console.print(skipped_table(report))
     elif report["skipped"]:
         console.print(f"{len(report['skipped'])} not eligible by default (reasons with --verbose)", style="dim")
-    console.print(f"Next: squeeze-onnx optimize {model} -o OUT --keep 0.75", style="dim")
+    console.print(f"Next: squeeze-onnx optimize {model} -o OUT --keep 0.75 --calibration FILE", style="dim")

@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from squeeze_onnx.cli.console import plain_table, readable_bytes
+from squeeze_onnx.cli.console import plain_table
+from squeeze_onnx.support.readable import readable_bytes
 
 Report = Mapping[str, Any]
 

@@ -2,7 +2,8 @@
 
 from rich.table import Table
 
-from squeeze_onnx.cli.console import plain_table, readable_bytes
+from squeeze_onnx.cli.console import plain_table
+from squeeze_onnx.support.readable import readable_bytes
 from squeeze_onnx.workflows.packaging.verification import Bundle
 
 

@@ -1,5 +1,6 @@
 """What people see: tables on stdout, progress on stderr, nothing extra when nobody is watching."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -9,6 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from squeeze_onnx.support.progress import Status, Track, no_status, silent
+from squeeze_onnx.support.readable import readable_seconds
+
+PATIENCE = 30.0
+"""Seconds after which a run that nobody watches on a terminal says where it is."""
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,12 +36,36 @@ def output_console(*, quiet: bool = False) -> Console:
 
 
 def progress_track(*, quiet: bool = False) -> Track:
-    """Return progress bars on stderr when that is a terminal and not ``quiet``, else plain iteration."""
+    """Return progress bars on stderr when that is a terminal, else a line for each stage of a long run; nothing if ``quiet``."""
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if quiet:
         return silent
+    return ProgressBars(console) if console.is_terminal else StageLines()
 
-    return ProgressBars(console)
+
+class StageLines(Track):
+    """A line on stderr for each stage, once a run has taken some time: a pipe or a log is told that it goes on.
+
+    ``patience`` is in seconds, after which lines begin; ``clock`` returns seconds.
+    """
+
+    def __init__(self, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience = patience
+        self._clock = clock
+        self._start = clock()
+        self._told = ""
+
+    def __call__(self, items: Sequence[T], description: str, status: Status = no_status) -> Iterable[T]:
+        """Yield the items in order."""
+        for done, item in enumerate(items):
+            self._tell(f"{description}: {done} of {len(items)} done", description)
+            yield item
+
+    def _tell(self, line: str, stage: str) -> None:
+        passed = self._clock() - self._start
+        if stage != self._told and passed > self._patience:
+            self._told = stage
+            click.echo(f"{readable_seconds(passed)}: {line}", err=True)
 
 
 class ProgressBars(Track):
@@ -60,26 +89,6 @@ class ProgressBars(Track):
             for item in items:
                 yield item
                 progress.update(task, advance=1, status=status())
-
-
-def readable_bytes(count: float) -> str:
-    """Bytes as people read them, in decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            break
-        count /= 1000
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-
-
-def readable_seconds(seconds: float) -> str:
-    """Seconds as people read them: 0.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def plain_table(title: str, texts: list[str], numbers: list[str]) -> Table:

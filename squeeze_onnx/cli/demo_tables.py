@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from squeeze_onnx.cli.console import readable_bytes
 from squeeze_onnx.cli.tables import analysis_table, optimization_table, size_table
 from squeeze_onnx.cli.validation_tables import fidelity_table, latency_table
+from squeeze_onnx.support.readable import readable_bytes
 from squeeze_onnx.workflows.demo import DemoInputs, DemoReports
 
 Report = Mapping[str, Any]
@@ -34,7 +34,7 @@ def print_demo(inputs: DemoInputs, out: Path, reports: DemoReports, console: Con
         "\nNext, a milder cut:\n"
         "  squeeze-onnx demo --keep 0.9\n"
         "or a model of yours, as optimum exports it:\n"
-        "  squeeze-onnx optimize model/ -o small/ --keep 0.75\n"
+        "  squeeze-onnx optimize model/ -o small/ --keep 0.75 --calibration sentences.txt\n"
         "  squeeze-onnx validate model/ small/ --task sst2 --data glue/ --max-drop 1"
     )
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from rich.table import Table
 
-from squeeze_onnx.cli.console import readable_bytes, readable_seconds
 from squeeze_onnx.cli.reading_lines import embedding_lines
 from squeeze_onnx.cli.search_lines import search_verdict
 from squeeze_onnx.cli.tables import (
@@ -21,6 +20,7 @@ from squeeze_onnx.cli.tables import (
     size_table,
     skipped_table,
 )
+from squeeze_onnx.support.readable import readable_bytes, readable_seconds
 
 
 def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -> Iterator[str | Table]:
@@ -48,4 +48,5 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
         "certificate": certificate_line,
         "last_look": last_look_line,
     }
+    yield from (f"Note: {note}" for note in report["notes"])
     yield from (line(report[part]) for part, line in told.items() if report.get(part) is not None)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from squeeze_onnx.cli.console import output_console, readable_bytes, verbosity_options
+from squeeze_onnx.cli.console import output_console, verbosity_options
 from squeeze_onnx.cli.options import PATH, embedding_options
 from squeeze_onnx.cli.sections import SectionedCommand
+from squeeze_onnx.support.readable import readable_bytes
 
 SECTIONS = {
     "What is written": ("--output", "--force", "--target", "--form"),

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from squeeze_onnx.cli.console import output_console, progress_track, readable_bytes, verbosity_options
+from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
 from squeeze_onnx.cli.options import JUNIT, PATH, SCHEDULER
+from squeeze_onnx.support.readable import readable_bytes
 
 
 @click.command()
@@ -63,6 +64,8 @@ def run(
     console.print(
         f"{report['output']}: {readable_bytes(size['baseline_bytes'])} → {readable_bytes(size['optimized_bytes'])}"
     )
+    for note in (*report["optimization"]["precision"]["notes"], *report["optimization"]["notes"]):
+        console.print(f"Note: {note}")
     if validation is not None:
         print_validation(validation, console, verbose=verbose)
     if bundle is not None:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from squeeze_onnx.cli.console import readable_bytes
 from squeeze_onnx.compress.frontier import FrontierPoint
 from squeeze_onnx.evaluate.evaluator import Exam
 from squeeze_onnx.evaluate.metrics import change_of
+from squeeze_onnx.support.readable import readable_bytes
 
 
 def grade_line(exam: Exam, point: FrontierPoint) -> str:

@@ -133,6 +133,8 @@ def validate(
     console = output_console(quiet=quiet or str(json_path) == "-")
     print_validation(report, console, verbose=verbose)
     if not report["passed"]:
-        console.print("Next: squeeze-onnx optimize with a larger --keep, or with --max-drop", style="dim")
+        console.print(
+            "Next: squeeze-onnx optimize with a larger --keep, more text (--calibration), or --max-drop", style="dim"
+        )
         context.exit(1)
     console.print(f"Next: squeeze-onnx package {candidate} -o BUNDLE", style="dim")

@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from squeeze_onnx.cli.console import plain_table, readable_bytes
+from squeeze_onnx.cli.console import plain_table
 from squeeze_onnx.cli.reading_lines import embedding_lines
 from squeeze_onnx.cli.robustness_tables import robustness_tables
 from squeeze_onnx.evaluate.metrics import change_of
+from squeeze_onnx.support.readable import readable_bytes
 
 Report = Mapping[str, Any]
 

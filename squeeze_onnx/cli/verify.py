@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from squeeze_onnx.cli.console import output_console, readable_bytes, verbosity_options
+from squeeze_onnx.cli.console import output_console, verbosity_options
 from squeeze_onnx.cli.options import PATH
+from squeeze_onnx.support.readable import readable_bytes
 
 
 @click.command()

@@ -7,7 +7,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from squeeze_onnx.compress.held_back import FEWEST, Calibration, hold_back_samples, hold_back_texts
+from squeeze_onnx.compress.held_back import (
+    FEWEST,
+    Calibration,
+    held_back_of,
+    hold_back_samples,
+    hold_back_texts,
+    rows_of,
+)
 from squeeze_onnx.data.batches import FeedBuilder, make_batches
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.columns import Columns
@@ -199,8 +206,13 @@ def _drawn_rows(config: CalibrationConfig) -> list[Texts]:
     return [texts[index] for index in np.random.default_rng(config.seed).permutation(len(texts))]
 
 
-def calibration_entry(config: CalibrationConfig) -> dict[str, Any]:
-    """Return what reports say of where the text comes from, and what a file was read as; raises as `open_table` does."""
+def calibration_entry(config: CalibrationConfig, read: Sequence[CalibrationBatch]) -> dict[str, Any]:
+    """Return what reports say of the text that was ``read``: from where, as what, how much; raises as `open_table` does."""
+    rows = {"rows": rows_of(read), "held_back": rows_of(held_back_of(read)), "seed": config.seed}
+    return {**_read_as(config), **rows}
+
+
+def _read_as(config: CalibrationConfig) -> dict[str, Any]:
     if config.is_table:
         return open_table(Path(config.source), config.named_columns)[0].without_label().to_json()
     if isinstance(config, GivenTexts | GivenFeeds):

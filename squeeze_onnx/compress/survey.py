@@ -7,6 +7,7 @@ from squeeze_onnx.compress.allocators import Objective, Sharing, Uniform
 from squeeze_onnx.compress.automatic import resolve_method
 from squeeze_onnx.compress.config import DEFAULT_KEEP, OptimizeConfig
 from squeeze_onnx.compress.eligibility import choose_eligible
+from squeeze_onnx.compress.enough_text import refuse_too_little
 from squeeze_onnx.compress.floors import with_floors
 from squeeze_onnx.compress.methods import METHODS, WeightingOf
 from squeeze_onnx.compress.objectives import objective_of
@@ -92,6 +93,7 @@ def take_survey(
         method = plan.method if plan else resolve_method(model, sites, config, calibration)
     with clock.stage("calibration"):
         moments = _moments(method, model, sites, calibration, config=config, track=track)
+        refuse_too_little(sites, moments)
     with clock.stage("fisher"):
         fisher = _fisher(method, model, sites, calibration, config=config, track=track)
     weighting_of = METHODS[method].weighting_of(moments, fisher)

@@ -17,7 +17,7 @@ from squeeze_onnx.runtime.latency import Latency, measure_turns
 from squeeze_onnx.runtime.memory import measure_peak_memory
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.runtime.timing_process import TimingProcess
-from squeeze_onnx.support.environment import environment
+from squeeze_onnx.support.environment import created_now, environment
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.shown import Shown
@@ -51,6 +51,7 @@ class Benchmark(Shown):
         """Return plain values; the models of each entry are in the order of ``models``, the baseline first."""
         return {
             "format": FORMAT,
+            "created": created_now(),
             "models": [self._model_to_json(number) for number in range(len(self.models))],
             "left_out": [asdict(each) for each in self.left_out],
             "shapes": [

@@ -16,7 +16,7 @@ from squeeze_onnx.evaluate.robustness import Robustness, measure_robustness
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.runtime.sessions import open_session
-from squeeze_onnx.support.environment import environment
+from squeeze_onnx.support.environment import created_now, environment
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.shown import Shown
 
@@ -57,6 +57,7 @@ class Validation(Shown):
         first = self.comparisons[0]
         return {
             "format": FORMAT,
+            "created": created_now(),
             "baseline": str(self.baseline.path),
             "candidate": str(self.candidate.path),
             "task": None if task is None else task.name,

@@ -3,6 +3,7 @@
 optimum-cli imports this at every start, so whatever is heavy is imported when the command runs.
 """
 
+import json
 import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
@@ -77,10 +78,25 @@ class SqueezeExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
             calibration = CalibrationConfig(
                 self.args.calibration, self.args.data, self.args.calibration_rows, seed=config.seed
             )
+        out = self.args.output
         with tempfile.TemporaryDirectory(prefix="squeeze-onnx-") as folder:
             source = _exported(self.args, Path(folder))
             squeezer = ORTSqueezer.from_pretrained(source)
-            squeezer.squeeze(config, save_dir=self.args.output, calibration=calibration, force=self.args.force)
+            squeezer.squeeze(config, save_dir=out, calibration=calibration, force=self.args.force)
+        _tell(out)
+
+
+def _tell(out: Path) -> None:
+    """Print what became of the model in the folder ``out``, what to know of it, and the next step."""
+    from squeeze_onnx.report.result import Report  # noqa: PLC0415
+
+    report = Report(json.loads((out / "report.json").read_text(encoding="utf-8")))
+    print(f"{out}: {', '.join(f'{name} {value}' for name, value in report.summary().items())}")
+    for note in (*report["precision"]["notes"], *report["notes"]):
+        print(f"Note: {note}")
+    print(
+        f"Next: look at {out / 'report.html'}, and score it with squeeze-onnx validate MODEL {out} --task NAME --data DIR"
+    )
 
 
 def _exported(arguments: Any, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from squeeze_onnx.compress.factoring import TruncationErrors
 from squeeze_onnx.compress.plan import Plan, PlannedSite
 from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra
+from squeeze_onnx.data.repository import repository_of
 from squeeze_onnx.graph.fused.fusion import FusionCounts
 from squeeze_onnx.graph.io.size import ModelSize
 from squeeze_onnx.graph.match.sites import SkippedSite
 from squeeze_onnx.spectral.rmt.histogram import singular_value_histogram
 from squeeze_onnx.spectral.rmt.spectrum import Spectrum
-from squeeze_onnx.support.environment import environment
+from squeeze_onnx.support.environment import created_now, environment
 
 OPTIMIZATION_FORMAT = "squeeze-onnx/report/1"
 ANALYSIS_FORMAT = "squeeze-onnx/analysis/1"
@@ -28,6 +30,7 @@ _DIGITS = 5
 
 def optimization_report(
     *,
+    model: Path,
     config: AnalyzeConfig,
     plan: Plan,
     spectra: Sequence[SiteSpectra],
@@ -46,8 +49,11 @@ def optimization_report(
     """
     return {
         "format": OPTIMIZATION_FORMAT,
+        "created": created_now(),
+        "model": model_entry(model),
         "method": plan.method,
         "config": config.to_json(),
+        "settings": _settings(config, plan, precision),
         "budget": dict(plan.budget),
         "size": {
             "baseline_bytes": before.bytes,
@@ -72,8 +78,28 @@ def optimization_report(
     }
 
 
+def model_entry(path: Path) -> dict[str, str]:
+    """Say which model a report is about: its file, and the name that people know it by."""
+    root = repository_of(path).root.absolute()
+    return {"name": root.name, "path": str(path)}
+
+
+def _settings(config: AnalyzeConfig, plan: Plan, precision: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``config`` as it was carried out: what was left open, or to a plan, has the value that it came to."""
+    carried_out = {
+        "method": plan.method,
+        "keep": plan.budget.get("keep"),
+        "refit": plan.refit,
+        "precision": precision["name"],
+        "target_cpu": plan.precision.target_cpu,
+    }
+    asked = config.to_json()
+    return asked | {key: value for key, value in carried_out.items() if key in asked}
+
+
 def analysis_report(
     *,
+    model: Path,
     config: AnalyzeConfig,
     spectra: Sequence[SiteSpectra],
     eligible: Collection[str],
@@ -84,6 +110,8 @@ def analysis_report(
     """Put together the JSON of `analyze`."""
     return {
         "format": ANALYSIS_FORMAT,
+        "created": created_now(),
+        "model": model_entry(model),
         "config": config.to_json(),
         "size": {
             "baseline_bytes": size.bytes,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from squeeze_onnx.support.readable import readable_bytes
 from squeeze_onnx.support.shown import Shown
 
 
@@ -13,10 +14,13 @@ class Report(Shown, dict[str, Any]):
         size = self["size"]
         before, after = size["baseline_bytes"], size.get("optimized_bytes")
         if after is None:
-            return {"bytes": f"{before:,}", "weights": f"{len(self['sites'])} looked at, {len(self['skipped'])} not"}
+            return {
+                "size": readable_bytes(before),
+                "weights": f"{len(self['sites'])} looked at, {len(self['skipped'])} not",
+            }
         rewritten = sum(site["treatment"] != "dense" for site in self["sites"])
         told = {
-            "bytes": f"{before:,} → {after:,} ({after / before:.0%})",
+            "size": f"{readable_bytes(before)} → {readable_bytes(after)} ({after / before:.0%})",
             "method": self["method"],
             "weights": f"{rewritten} of {len(self['sites'])} rewritten",
             "precision": self["precision"]["name"],

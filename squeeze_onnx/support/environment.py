@@ -2,6 +2,7 @@
 
 import os
 import platform
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
@@ -11,6 +12,11 @@ PACKAGES = (
     *("squeeze-onnx", "numpy", "scipy", "onnx", "onnx-ir", "tokenizers"),
     *("onnxruntime", "onnxruntime-gpu", "openvino", "nncf"),
 )
+
+
+def created_now() -> str:
+    """Return the time in UTC, to the second, as reports have it: 2026-01-31T12:00:00+00:00."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def environment() -> dict[str, Any]:

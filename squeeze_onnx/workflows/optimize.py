@@ -56,6 +56,7 @@ def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track 
         looked_at = [site for site in found.sites if not is_excluded(site, config.exclude)]
         spectra = measure_spectra(looked_at, METHODS["squeeze"].weighting_of({}), config, track)
     return analysis_report(
+        model=model.path,
         config=config,
         spectra=spectra,
         eligible={site.name for site in eligibility.sites},
@@ -117,7 +118,8 @@ def optimize(
             folder, report, watch, survey, config, calibration=batches, plan=plan, clock=clock, track=track
         )
         report |= {
-            "calibration": None if calibration is None else calibration_entry(calibration),
+            "calibration": None if calibration is None else calibration_entry(calibration, batches),
+            "score": None,
             "frontier": frontier,
             "timing": {**report["timing"], **clock.seconds},
         }

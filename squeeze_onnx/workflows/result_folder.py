@@ -33,6 +33,7 @@ from squeeze_onnx.report.json import optimization_report
 from squeeze_onnx.support.ownership import files_in
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.stopwatch import Stopwatch
+from squeeze_onnx.workflows.notes import notes_of
 
 _REPORTS = ("report.json", "report.html")
 
@@ -78,6 +79,7 @@ def write_folder(
         copy_companions(repository, folder)
         after = measure_files(files, finished.model.ir)
     report = optimization_report(
+        model=result.model.path,
         config=config,
         plan=finished.plan,
         spectra=result.spectra,
@@ -132,7 +134,8 @@ def examine_written(
         if look.broken is not None and look.broken.name == "squeezing" and written.refit and not config.force_write:
             finding = _without_refit(looker, written, survey, config, track)
         refuse_broken(look, watch.steps, force=config.force_write, finding=finding)
-    found: dict[str, Any] = {"last_look": look.to_json(), "certificate": None, "embedding": None}
+    notes = notes_of(report, survey)
+    found: dict[str, Any] = {"last_look": look.to_json(), "certificate": None, "embedding": None, "notes": notes}
     if looker.text and not isinstance(seen, str):
         found["certificate"] = looker.certificate(seen).to_json()
     if looker.text:

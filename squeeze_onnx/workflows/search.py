@@ -120,7 +120,10 @@ def optimize_within(
     config = config or OptimizeConfig()
     out = Path(out)
     if any(given is not None for given in (config.keep, config.preset, config.rank_rule)):
-        raise OptionError("--max-drop finds the budget itself; leave out --keep, --preset and --rank-rule")
+        raise OptionError(
+            "--max-drop finds the budget itself; leave out --keep, --preset and --rank-rule, or hold one budget "
+            "against the gate with validate --max-drop"
+        )
     if config.distill is not None:
         raise OptionError(
             "--max-drop does not distill every model it looks at; leave out --distill, then give it with --plan and the "
@@ -158,11 +161,12 @@ def optimize_within(
         )
         # What the chosen candidate took is a part of the search.
         timing = {**survey.timing, **clock.seconds}
-        entry = None if calibration is None else calibration_entry(calibration)
+        entry = None if calibration is None else calibration_entry(calibration, batches)
         report = {
             **chosen.report,
             "calibration": entry,
             "search": search,
+            "score": _score(search),
             "frontier": None,
             **found,
             "timing": timing,
@@ -234,6 +238,14 @@ class _Search:
                 for stage, exam in stages.items()
             },
         }
+
+
+def _score(search: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the model that was written scores on the rows that the gate stands on."""
+    gate, last = search["gate"], search["gate"]["points"][-1]
+    named = {name: search[name] for name in ("task", "primary_metric")}
+    rows = {name: gate[name] for name in ("split", "rows", "baseline")}
+    return {**named, **rows, "candidate": last["metric"], "drop_points": last["drop_points"]}
 
 
 def _budgets(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> tuple[float, ...]:

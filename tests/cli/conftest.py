@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from squeeze_onnx.cli import main
-from tests.conftest import RunCli
+from tests.conftest import RunCli, without_stage_lines
 from tests.folders import snapshot
 from tests.tiny_encoder import SENTENCES, encoder_model, write_model_folder
 
@@ -21,7 +21,8 @@ def call_cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
             main()
         status = caught.value.code or 0
         assert isinstance(status, int)
-        return subprocess.CompletedProcess(sys.argv, status, *capfd.readouterr())
+        stdout, stderr = capfd.readouterr()
+        return subprocess.CompletedProcess(sys.argv, status, stdout, without_stage_lines(stderr))
 
     return call
 

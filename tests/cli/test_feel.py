@@ -13,10 +13,11 @@ from pathlib import Path
 import click
 import pytest
 
-from squeeze_onnx.cli.console import readable_bytes, readable_seconds
+from squeeze_onnx.cli.console import StageLines
 from squeeze_onnx.cli.sections import HELP_ALL, SectionedCommand
 from squeeze_onnx.compress.method_names import METHOD_NAMES
 from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.support.readable import readable_bytes, readable_seconds
 from tests.conftest import RunCli
 
 COLOUR = re.compile(r"\x1b\[[\d;]*\b(3[0-7]|4[0-7]|9[0-7]|38|48)[;m]")
@@ -115,6 +116,15 @@ def test_a_pipe_has_none(run_cli: RunCli, model: Path) -> None:
     done = run_cli("validate", model, model, TERM="xterm-256color")
     assert done.returncode == 0
     assert not ESCAPE.search(done.stdout + done.stderr)
+
+
+def test_a_pipe_has_a_line_for_each_stage_of_a_long_run(capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = iter([0.0, 10, 31, 40, 50, 60, 70])
+    track = StageLines(30, lambda: next(seconds))
+    for stage in ("Calibration", "Spectra", "Spectra"):
+        assert list(track([1, 2], stage)) == [1, 2]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["31 s: Calibration: 1 of 2 done", "40 s: Spectra: 0 of 2 done"]
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> str:

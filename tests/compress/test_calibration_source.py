@@ -73,12 +73,16 @@ class TestText:
         rows = f'{{"premise": "{first}", "hypothesis": "{second}", "label": 1}}\n'
         (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
         config = CalibrationConfig(str(tmp_path / "rows.jsonl"))
-        assert texts_of(load_calibration(classifier, config)) == [f"[CLS] {first} [SEP] {second} [SEP]"]
-        assert calibration_entry(config) == {
+        read = load_calibration(classifier, config)
+        assert texts_of(read) == [f"[CLS] {first} [SEP] {second} [SEP]"]
+        assert calibration_entry(config, read) == {
             "source": config.source,
             "read_as": "JSON Lines",
             "columns": {"text": "premise", "text2": "hypothesis", "label": None},
             "columns_guessed": True,
+            "rows": 1,
+            "held_back": 0,
+            "seed": 0,
         }
 
     def test_of_a_table_is_in_the_columns_that_are_named(self, classifier: OnnxModel, tmp_path: Path) -> None:

@@ -67,6 +67,9 @@ def test_a_checkpoint_is_exported_and_squeezed_in_one_go(facts: dict[str, Any], 
     report = json.loads((work / "small" / "report.json").read_text(encoding="utf-8"))
     assert (report["method"], report["config"]["keep"]) == ("svd", 0.5)
     assert {"config.json", "tokenizer.json", "model.onnx"} <= set(snapshot(work / "small"))
+    assert re.search(rf"{work / 'small'}: size .* → .* method svd", facts["stderr"])
+    assert all(f"Note: {note}" in facts["stderr"] for note in report["notes"])
+    assert "Next: " in facts["stderr"]
 
 
 def test_an_export_is_squeezed_as_it_is(facts: dict[str, Any], work: Path) -> None:

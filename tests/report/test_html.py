@@ -100,6 +100,12 @@ def test_the_page_says_what_stays(optimization: Report) -> None:
     assert "12 of 12 eligible weights" in page
     assert "50.5 % of their parameters stay" in page
     assert "2.0 MB" in page
+    assert (
+        f"<title>model, squeezed by {optimization['method']}, {optimization['created'][:10]} · squeeze_onnx</title>"
+        in page
+    )
+    assert "No score was measured" in page
+    assert all(note in page for note in optimization["notes"])
 
 
 def test_the_page_shows_what_a_search_tried(optimization: Report, search: Report) -> None:

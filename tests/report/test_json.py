@@ -1,6 +1,7 @@
 """report.json: what the design promises, and plain values only."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> SqueezeResult:
 @pytest.fixture(scope="module")
 def report(before: ModelSize, result: SqueezeResult) -> dict[str, Any]:
     return optimization_report(
+        model=Path("models/bert/model.onnx"),
         config=CONFIG,
         plan=result.plan,
         spectra=result.spectra,
@@ -64,6 +66,13 @@ class TestOptimization:
     def test_says_what_was_asked_for_and_what_was_left_out(self, report: dict[str, Any]) -> None:
         assert (report["format"], report["method"], report["budget"]) == ("squeeze-onnx/report/1", "svd", {"keep": 0.5})
         assert OptimizeConfig.from_json(report["config"]) == CONFIG
+
+    def test_says_what_it_is_about_and_what_was_carried_out(self, report: dict[str, Any]) -> None:
+        assert report["model"] == {"name": "bert", "path": "models/bert/model.onnx"}
+        assert datetime.fromisoformat(report["created"]).tzinfo is UTC
+        asked, settings = report["config"], report["settings"]
+        changed = {"refit": (None, False), "precision": (None, "fp32"), "target_cpu": (None, "any")}
+        assert {key: (asked[key], settings[key]) for key in asked if asked[key] != settings[key]} == changed
         assert report["timing"] == {"load": 0.25}
         assert {"name": "layer.0/key", "reason": "role key is excluded"} in report["skipped"]
 
@@ -95,6 +104,7 @@ class TestOptimization:
 
     def test_a_site_left_dense_loses_nothing(self, before: ModelSize, result: SqueezeResult) -> None:
         report = optimization_report(
+            model=Path("models/bert/model.onnx"),
             config=CONFIG,
             plan=result.plan,
             spectra=result.spectra,
@@ -115,6 +125,7 @@ class TestOptimization:
 def test_an_analysis_says_which_sites_are_eligible(tmp_path: Path, before: ModelSize, result: SqueezeResult) -> None:
     config = AnalyzeConfig(simulations=1)
     report = analysis_report(
+        model=Path("models/bert/model.onnx"),
         config=config,
         spectra=result.spectra,
         eligible={"layer.0/query"},

@@ -1,0 +1,45 @@
+"""What to know of a result without reading further: that the choice was weak, text short, a budget not one of the file."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from squeeze_onnx.compress.enough_text import short_of_text
+from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.compress.survey import Survey
+
+_FAR = 0.1
+"""How much more of a file than of the eligible parameters has to stay to be worth a word."""
+
+
+def notes_of(report: Mapping[str, Any], survey: Survey) -> list[str]:
+    """Return sentences about the model of ``report``, the content of report.json so far, that ``survey`` was taken of."""
+    return [*_on_the_method(report), *_on_the_text(survey), *_on_the_file(report)]
+
+
+def _on_the_method(report: Mapping[str, Any]) -> Iterator[str]:
+    if not METHODS[report["method"]].needs_calibration:
+        yield (
+            f"Weak choice: {report['method']} looks at no text, only at the entries of each weight, and loses far more than "
+            "methods that read some; give sentences of the kind that the model reads in use with --calibration FILE."
+        )
+
+
+def _on_the_text(survey: Survey) -> Iterator[str]:
+    short = short_of_text(survey.sites, survey.moments)
+    if short is not None:
+        yield short
+
+
+def _on_the_file(report: Mapping[str, Any]) -> Iterator[str]:
+    """Say why the file is larger than a budget of the eligible parameters sounds."""
+    size, budget = report["size"], report["budget"]
+    eligible, whole = size["eligible_parameters"], size["baseline_parameters"]
+    file, kept = size["optimized_bytes"] / size["baseline_bytes"], size["kept_eligible_parameters"] / eligible
+    if "objective" in budget or file < kept + _FAR:
+        return
+    rest = f"{(whole - eligible) / 1e6:.1f} M parameters, {1 - eligible / whole:.0%} of the model"
+    yield (
+        f"The file is {file:.0%} of what it was though {kept:.0%} of the eligible parameters stay: embedding tables and what "
+        f"else is not eligible ({rest}) stay whole. --precision int8 makes these smaller too, --include embedding squeezes "
+        "tables, and --objective size makes --keep a fraction of the file."
+    )
