@@ -25,7 +25,7 @@ from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, mixes, op_of, r
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.graph.rewrite.segments import ancestors, cut
-from squeeze_onnx.runtime.part_run import PartRun, Values, only
+from squeeze_onnx.runtime.part_run import PairRun, Values, only
 from squeeze_onnx.spectral.decompositions import Decomposer
 from squeeze_onnx.spectral.fisher_moments import Fisher
 from squeeze_onnx.spectral.regression import RIDGE, Regression, normal_matrix, regress
@@ -75,10 +75,11 @@ def refit_sites(
     for stage, (dense_part, part) in track(list(zip(stages, parts, strict=True)), "Refitting"):
         sums = StageSums(stage)
         with TemporaryDirectory() as folder:
-            run_dense = PartRun(dense, dense_part, before[0], Path(folder) / "dense.onnx", provider)
-            run_squeezed = PartRun(model, part, after[0], Path(folder) / "squeezed.onnx", provider)
+            run = PairRun(
+                (dense, model), (dense_part, part), (before[0], after[0]), Path(folder) / "parts.onnx", provider
+            )
             for index, batch in enumerate(batches):
-                expected, found = run_dense(before[index]), run_squeezed(after[index])
+                expected, found = run(before[index], after[index])
                 sums.add(expected, found, batch.counted)
                 before[index], after[index] = only(dense_part.kept, expected), only(part.kept, found)
         inputs = sums.inputs()

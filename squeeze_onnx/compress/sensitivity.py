@@ -24,7 +24,7 @@ from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
 from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.graph.match.operators import rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
-from squeeze_onnx.graph.rewrite.perturbation import perturbable
+from squeeze_onnx.graph.rewrite.perturbation import open_to_perturbation
 from squeeze_onnx.graph.rewrite.segments import Part, cut, extract
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.spectral.decompositions import Decomposer
@@ -84,14 +84,15 @@ class Prober:
         self._model = model
         self._provider = provider
         self._folder = folder
-        self._starts = {name: start for start in _starts(model, sites) for name in start.sites}
+        self._starts = {site.name: start for start in _starts(model, sites) for site in start.sites}
         self._batches = _run_to(self._starts.values(), model, batches, provider)
         self._rest: _Rest | None = None
 
     @property
     def layers(self) -> tuple[tuple[str, ...], ...]:
         """The names of the sites that are disturbed in the same opened part, part by part."""
-        return tuple(dict.fromkeys(start.sites for start in self._starts.values()))
+        starts = dict.fromkeys(self._starts.values())
+        return tuple(tuple(site.name for site in start.sites) for start in starts)
 
     def damage(self, site: str, change: np.ndarray) -> float:
         """Return the damage (see `DamageMeter`) if ``change`` (in, out) is added to the weight of ``site``."""
@@ -104,11 +105,11 @@ class Prober:
         return self._rest.damage(site, change)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Start:
     """Where a run can start: the sites behind it that are disturbed from here, and the part of the graph that is left to run."""
 
-    sites: tuple[str, ...]
+    sites: tuple[MatMulSite, ...]
     part: Part
 
 
@@ -124,7 +125,7 @@ def _starts(model: ir.Model, sites: Sequence[MatMulSite]) -> Iterator[_Start]:
         group = tuple(layer)
         node = min(group[0].nodes, key=order.__getitem__)
         _, rest = cut(model.graph, [[str(rows_of(node).name)], outputs])
-        yield _Start(tuple(site.name for site in group), rest)
+        yield _Start(group, rest)
 
 
 def _run_to(
@@ -157,11 +158,11 @@ class _Rest:
         *,
         head: Head | None,
     ) -> None:
-        opened = perturbable(model, start.sites)
         types = {name: ir.DataType.from_numpy(batches[0].feeds[name].dtype) for name in start.part.inputs}
-        types |= {opened.inputs[site]: dtype for site, dtype in opened.dtypes.items()}
+        rest = extract(model, start.part, types)
+        opened = open_to_perturbation(rest, start.sites)
         path = folder / "rest.onnx"
-        save_model(extract(opened.model, replace(start.part, inputs=tuple(types)), types), path)
+        save_model(rest, path)
         self.start = start
         self._opened = opened
         read = [

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.data.positions import counted, sequences_in
+from squeeze_onnx.graph.io.declarations import outputs_replaced
 from squeeze_onnx.graph.io.model import name_of, save_model
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
@@ -167,12 +168,9 @@ def _hear_part(
 
 @contextmanager
 def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> Iterator[Session]:
-    """Open a session on a copy of ``model`` whose outputs are ``values``."""
-    probe = model.clone()
-    computed = (value for node in probe.graph for value in node.outputs)
-    known = {value.name: value for value in (*probe.graph.inputs, *probe.graph.initializers.values(), *computed)}
-    probe.graph.outputs[:] = [known[name] for name in values]
+    """Open a session on ``model``, which stays as it is, with ``values`` for outputs."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "probe.onnx"
-        save_model(probe, path)
+        with outputs_replaced(model, values):
+            save_model(model, path)
         yield replace(open_session(path, provider), label=name_of(model))

@@ -49,7 +49,8 @@ def differentiate(
     Raises ModelError for an operator between the parameters and the loss that has no rule, OptionError for a parameter that is
     no float32 initializer or that the loss does not depend on.
     """
-    copy = _simplified(model)
+    copy = model.clone()
+    _simplify(copy)
     values = {name: _open_parameter(copy.graph, name) for name in parameters}
     shapes = _write_out(copy, parameters, {**feeds, **values})
     inputs = {str(value.name): value for value in copy.graph.inputs}
@@ -65,31 +66,29 @@ def differentiate(
 def differentiate_by_values(
     model: ir.Model, values: Sequence[str], loss: str, feeds: Mapping[str, np.ndarray]
 ) -> GradientGraph:
-    """Return a copy of ``model`` that also computes the gradient of its scalar output ``loss`` by ``values`` inside it.
+    """Make ``model``, which changes in place, compute the gradient of its scalar output ``loss`` by ``values`` inside it too.
 
     A value is what a node returns, and its gradient has its shape; one that the loss does not depend on has none. ``feeds`` and
     the errors are those of `differentiate`.
     """
-    copy = _simplified(model)
-    shapes = _write_out(copy, values, feeds)
-    known = {str(output.name): output for node in copy.graph for output in node.outputs}
+    _simplify(model)
+    shapes = _write_out(model, values, feeds)
+    known = {str(output.name): output for node in model.graph for output in node.outputs}
     sources = {name: known[name] for name in values if name in known}  # what no output depends on is gone
-    found = _Differentiation(copy, sources, Emitter(copy, "gradient", shapes)).run(loss)
+    found = _Differentiation(model, sources, Emitter(model, "gradient", shapes)).run(loss)
     for name, gradient in found.items():
-        _return(copy.graph, gradient, [None] * len(shapes[name]))
-    return GradientGraph(copy, {}, {name: str(gradient.name) for name, gradient in found.items()})
+        _return(model.graph, gradient, [None] * len(shapes[name]))
+    return GradientGraph(model, {}, {name: str(gradient.name) for name, gradient in found.items()})
 
 
-def _simplified(model: ir.Model) -> ir.Model:
-    copy = model.clone()
-    opset = copy.graph.opset_imports.get("", 0)
+def _simplify(model: ir.Model) -> None:
+    opset = model.graph.opset_imports.get("", 0)
     if opset < OLDEST_OPSET:
         raise ModelError(f"learning needs opset {OLDEST_OPSET} or later, the model has {opset}: export it again")
-    inline_functions(copy)
+    inline_functions(model)
     # Spelled out, a Gelu takes five passes over the widest values and ten backwards; as one operator it takes one and nine.
-    fuse_exact_gelu(Inserter(copy))
-    RemoveUnusedNodesPass()(copy)
-    return copy
+    fuse_exact_gelu(Inserter(model))
+    RemoveUnusedNodesPass()(model)
 
 
 def _write_out(model: ir.Model, sources: Collection[str], feeds: Mapping[str, np.ndarray]) -> Shapes:

@@ -1,4 +1,4 @@
-"""One part of a cut graph, open, and run on what earlier parts left."""
+"""Parts of cut graphs, open, and run on what earlier parts left."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.graph.rewrite.segments import Part, extract
+from squeeze_onnx.graph.rewrite.side_by_side import side_by_side
 from squeeze_onnx.runtime.sessions import Session, open_session
 
 Values = dict[str, np.ndarray]
@@ -41,6 +42,49 @@ class PartRun:
             return values
         results = self._session.run(self._part.outputs, only(self._part.inputs, values))
         return values | dict(zip(self._part.outputs, results, strict=True))
+
+
+class PairRun:
+    """The parts of two models that belong together, in one session; ``examples`` are as that of `PartRun`, one of each."""
+
+    def __init__(
+        self,
+        models: tuple[ir.Model, ir.Model],
+        parts: tuple[Part, Part],
+        examples: tuple[Values, Values],
+        path: Path,
+        provider: str = "cpu",
+    ) -> None:
+        self._parts = parts
+        self._called: dict[str, str] = {}
+        self._session: Session | None = None
+        opened = [
+            alone(model, part, example)
+            for model, part, example in zip(models, parts, examples, strict=True)
+            if part.outputs
+        ]
+        if len(opened) == 2:
+            together, self._called = side_by_side(opened[0], opened[1], "first/")
+            opened = [together]
+        if opened:
+            save_model(opened[0], path)
+            self._session = open_session(path, provider)
+
+    def __call__(self, first: Values, second: Values) -> tuple[Values, Values]:
+        """Return the values of both and what the parts add to them."""
+        if self._session is None:
+            return first, second
+        names = [name for part in self._parts for name in part.outputs]
+        called = [self._called.get(name, name) for name in self._parts[0].outputs]
+        feeds = only(self._parts[1].inputs, second) if self._parts[1].outputs else {}
+        if self._parts[0].outputs:
+            feeds |= {self._called.get(name, name): first[name] for name in self._parts[0].inputs}
+        results = self._session.run([*called, *self._parts[1].outputs], feeds)
+        of_first = len(called)
+        return (
+            first | dict(zip(names[:of_first], results[:of_first], strict=True)),
+            second | dict(zip(names[of_first:], results[of_first:], strict=True)),
+        )
 
 
 def alone(model: ir.Model, part: Part, example: Mapping[str, np.ndarray]) -> ir.Model:

@@ -1,6 +1,6 @@
-"""Types that are declared beside the values of a graph."""
+"""What a graph declares: the types beside its values, and which of them are its outputs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import onnx_ir as ir
@@ -27,3 +27,17 @@ def initializers_undeclared(model: ir.Model) -> Iterator[None]:
     finally:
         for value, kind, shape in declared:
             value.type, value.shape = kind, shape
+
+
+@contextmanager
+def outputs_replaced(model: ir.Model, names: Sequence[str]) -> Iterator[None]:
+    """Within the context, the outputs of ``model`` are its values of these ``names``: what is saved then, shows them."""
+    graph = model.graph
+    computed = (value for node in graph for value in node.outputs)
+    known = {value.name: value for value in (*graph.inputs, *graph.initializers.values(), *computed)}
+    outputs = list(graph.outputs)
+    try:
+        graph.outputs[:] = [known[name] for name in names]
+        yield
+    finally:
+        graph.outputs[:] = outputs

@@ -1,44 +1,47 @@
-"""A copy of a graph whose weights can be disturbed from outside: each site's weight becomes weight + an input."""
+"""A graph whose weights can be disturbed from outside: each site's weight becomes weight + an input."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from squeeze_onnx.graph.match.names import free_name, names_in
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of
-from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
+from squeeze_onnx.graph.match.sites import MatMulSite
 
 
 @dataclass(frozen=True)
-class PerturbableModel:
-    """The copy, and for each open site by name the graph input that is added to its weight (in, out), and its type.
+class Perturbations:
+    """For each open site by name the graph input that is added to its weight (in, out), and its type.
 
     An input of shape (1, 1) that is zero leaves the weight as it is.
     """
 
-    model: ir.Model
     inputs: Mapping[str, str]
     dtypes: Mapping[str, ir.DataType]
 
 
-def perturbable(model: ir.Model, sites: Collection[str]) -> PerturbableModel:
-    """Copy ``model`` (weights are shared, not copied) and open the weights of ``sites``, by name, to a perturbation."""
-    copy = model.clone()
-    taken = names_in(copy)
+def open_to_perturbation(model: ir.Model, sites: Sequence[MatMulSite]) -> Perturbations:
+    """Open the weights of ``sites`` in ``model``, which changes in place: the model that has them, or a part that was cut from it.
+
+    What a part does not have of a site is not disturbed.
+    """
+    taken = names_in(model)
+    producers = {str(value.name): node for node in model.graph for value in node.outputs}
     inputs, dtypes = {}, {}
-    for site in (site for site in find_sites(copy).sites if site.name in sites):
+    for site in sites:
         name = free_name(f"{site.name}/perturbation", taken)
         taken.add(name)
-        _open(copy.graph, site, name)
+        products = (str(node.outputs[0].name) for node in site.nodes)
+        _open(model.graph, [producers[product] for product in products if product in producers], name, site.weight.dtype)
         inputs[site.name], dtypes[site.name] = name, site.weight.dtype
-    return PerturbableModel(copy, inputs, dtypes)
+    return Perturbations(inputs, dtypes)
 
 
-def _open(graph: ir.Graph, site: MatMulSite, name: str) -> None:
-    perturbation = ir.Value(name=name, type=ir.TensorType(site.weight.dtype), shape=ir.Shape([None, None]))
+def _open(graph: ir.Graph, nodes: Iterable[ir.Node], name: str, dtype: ir.DataType) -> None:
+    perturbation = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape([None, None]))
     graph.inputs.append(perturbation)
-    for index, node in enumerate(site.nodes):
+    for index, node in enumerate(nodes):
         operator = WEIGHT_OPERATORS[op_of(node)]
         added = perturbation
         if operator.transposes_weight(node):
