@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from squeeze_onnx import OptimizeConfig, Plan, squeeze
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.plan import PlannedPrecision, PlannedSite, break_even_rank, read_plan
 from squeeze_onnx.compress.squeezing import plan_for
 from squeeze_onnx.compress.survey import take_survey
@@ -94,8 +95,8 @@ def test_names_order_and_what_nobody_reads_do_not_matter(
 def test_a_larger_budget_takes_no_rank_away(method: str, graph: GraphPlan, keeps: list[float]) -> None:
     model = as_model(graph)
     assume(affordable(model, keeps[0]))
-    survey = take_survey(model, config(method, keeps[0]), ())
-    small, large = (plan_for(model, survey, config(method, keep)) for keep in keeps)
+    survey = take_survey(Context(model, config(method, keeps[0]), ()))
+    small, large = (plan_for(Context(model, config(method, keep)), survey) for keep in keeps)
     assert small.kept_parameters <= large.kept_parameters
     for less, more in zip(small.sites, large.sites, strict=True):
         assert more.rank is None or (less.rank is not None and less.rank <= more.rank)

@@ -16,6 +16,7 @@ import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
 from squeeze_onnx.compress.allocators import Allocator, Alternative, GlobalBudget, Uniform
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.planning import make_plan
 from squeeze_onnx.compress.slicing import slicings_of
 from squeeze_onnx.compress.slicing.heads import Contexts, Scores
@@ -131,23 +132,27 @@ class Bench:
         """Take the survey of ``method``, unless there is one; say what it took."""
         if method not in self._surveys:
             clock = Clock()
-            survey = take_survey(load_model(self._path), OptimizeConfig(method=method, simulations=1), self._text)
+            survey = take_survey(
+                Context(load_model(self._path), OptimizeConfig(method=method, simulations=1), self._text)
+            )
             self._surveys[method] = survey, Shared(f"survey: {method}", clock.lap())
         return self._surveys[method][1]
 
     def measure(self, step: Step, keep: float) -> dict[str, Any]:
         """Return the score of ``step`` at the budget ``keep``."""
         survey = step.survey(self._surveys[step.method][0])
-        plan = make_plan(
-            survey.spectra,
-            step.allocator(survey, keep),
-            method=step.method,
-            budget={"keep": keep},
-            above_break_even="leave",
-            skipped=survey.skipped,
+        plan = replace(
+            make_plan(
+                survey.spectra,
+                step.allocator(survey, keep),
+                method=step.method,
+                budget={"keep": keep},
+                above_break_even="leave",
+                skipped=survey.skipped,
+            ),
             refit=step.refit,
         )
-        result = carry_out(load_model(self._path), plan, survey, self._text)
+        result = carry_out(Context(load_model(self._path), batches=self._text), plan, survey)
         return score(self._path, result, self._task, self._glue)
 
 

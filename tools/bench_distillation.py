@@ -25,6 +25,7 @@ from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.learning.distill import distill
 from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig
 from squeeze_onnx.runtime import open_session
 from squeeze_onnx.support.progress import Status, Track, no_status
@@ -110,7 +111,10 @@ def learn(dense: Path, squeezed: Path) -> None:
     clock = StepClock()
     config = DistillConfig(steps=STEPS, evaluations=1)
     distill(
-        student.ir, teacher.ir, imitation_losses(teacher.ir, head_of(teacher)), batches, config, threads=1, track=clock
+        student.ir,
+        teacher.ir,
+        Teaching(imitation_losses(teacher.ir, head_of(teacher)), batches, threads=1, track=clock),
+        config,
     )
     click.echo(json.dumps({"peak": memory_of(os.getpid())["VmHWM"], "seconds": float(np.median(clock.seconds))}))
 

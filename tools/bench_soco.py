@@ -16,14 +16,16 @@ from typing import Any
 import click
 
 from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, load_model
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.soco.learn import HIDDEN_WEIGHT, SocoConfig, learn_spectra
+from squeeze_onnx.compress.soco.learn import SOCO_HIDDEN_WEIGHT, SocoConfig, learn_spectra
 from squeeze_onnx.compress.soco.stages import STAGES, StageName
 from squeeze_onnx.compress.squeezing import carry_out, distilled, plan_for
 from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.teaching import Teaching
 from tools.measuring import (
     DEV_ROWS,
     TASKS,
@@ -122,21 +124,21 @@ class Bench:
         self._path, self._task, self._glue, self._most_steps = path, task, glue, most_steps
         self._dense = load_model(path)
         self._text = load_calibration(self._dense, CalibrationConfig(f"glue:{task}", glue, rows))
-        self._base = take_survey(self._dense, _config(slice_neurons=False, thin_heads=False), self._text)
+        self._base = take_survey(Context(self._dense, _config(slice_neurons=False, thin_heads=False), self._text))
         self._learned: dict[tuple[object, ...], Survey] = {}
 
     def measure(self, label: str) -> dict[str, Any]:
         """Squeeze and score one row."""
         if label == WHOLE:
-            survey, config = take_survey(self._dense, _config(), self._text), _config(keep=KEEP)
+            survey, config = take_survey(Context(self._dense, _config(), self._text)), _config(keep=KEEP)
         else:
             row = ROWS[label]
             survey = self._learned.get(row.learning) or self._learned.setdefault(row.learning, self._learn(row))
             config = OptimizeConfig(method="soco", keep=row.keep, refit=row.refit, distill=row.distill)
         model = load_model(self._path)
-        result = carry_out(model, plan_for(model, survey, config), survey, self._text)
+        result = carry_out(Context(model, batches=self._text), plan_for(Context(model, config), survey), survey)
         if config.distill:
-            result = distilled(result, self._dense.ir, config, self._text)
+            result = distilled(Context(self._dense, config, self._text), result)
         return {
             **score(self._path, result, self._task, self._glue),
             "seconds": survey.timing.get("learning", 0.0),
@@ -153,8 +155,10 @@ class Bench:
             self._dense.ir,
             base.spectra,
             METHODS["svd" if row.plain else "whiten"].weighting_of(base.moments),
-            text_to_learn_on(self._text, OptimizeConfig(distill=row.distill)),
-            losses=imitation_losses(self._dense.ir, head_of(self._dense), hidden_weight=HIDDEN_WEIGHT),
+            Teaching(
+                imitation_losses(self._dense.ir, head_of(self._dense), hidden_weight=SOCO_HIDDEN_WEIGHT),
+                text_to_learn_on(self._text, OptimizeConfig(distill=row.distill)),
+            ),
             keep=row.learned_for,
             config=replace(row.learned, most_steps=self._most_steps),
         )

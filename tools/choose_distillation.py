@@ -20,11 +20,13 @@ import click
 import onnx_ir as ir
 
 from squeeze_onnx import OptimizeConfig, load_model
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.survey import take_survey
 from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.learning.distill import distill
 from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig, batches_to_learn_on
 from tools.held_out import Setting, Trial
 from tools.held_out import keep as keep_rows
@@ -83,10 +85,10 @@ class Classroom:
     def squeezed(self) -> ir.Model:
         """The model before it learns."""
         fitted = batches_to_learn_on(self.trial.calibration, DistillConfig())
-        survey = take_survey(self.trial.dense, OptimizeConfig(simulations=1), fitted)
+        survey = take_survey(Context(self.trial.dense, OptimizeConfig(simulations=1), fitted))
         model = load_model(self.trial.dense.path)
-        plan = plan_for(model, survey, OptimizeConfig(keep=self.budget))
-        return carry_out(model, plan, survey, fitted).model.ir
+        plan = plan_for(Context(model, OptimizeConfig(keep=self.budget)), survey)
+        return carry_out(Context(model, batches=fitted), plan, survey).model.ir
 
     def before(self) -> dict[str, Any]:
         """Return how far the answers of the squeezed model are."""
@@ -99,10 +101,12 @@ class Classroom:
         outcome = distill(
             student,
             dense.ir,
-            imitation_losses(dense.ir, head_of(dense), hidden_weight=lesson.hidden),
-            self.trial.calibration,
+            Teaching(
+                imitation_losses(dense.ir, head_of(dense), hidden_weight=lesson.hidden),
+                self.trial.calibration,
+                threads=1,
+            ),
             DistillConfig(steps=lesson.steps, rate=lesson.rate, block_share=lesson.share),
-            threads=1,
         )
         return {
             "keep": self.budget,

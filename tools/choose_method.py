@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from squeeze_onnx import OptimizeConfig, load_model
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.survey import Survey, take_survey
@@ -48,12 +49,12 @@ def settings_of(trial: Trial, methods: Sequence[str], keeps: Sequence[float]) ->
 
     @cache
     def surveyed(method: str) -> Survey:
-        return take_survey(trial.dense, OptimizeConfig(method=method, simulations=1), trial.calibration)
+        return take_survey(Context(trial.dense, OptimizeConfig(method=method, simulations=1), trial.calibration))
 
     def measure(method: str, budget: float) -> dict[str, Any]:
         model, survey = load_model(trial.dense.path), surveyed(method)
-        plan = plan_for(model, survey, OptimizeConfig(method=method, keep=budget))
-        squeezed = carry_out(model, plan, survey, trial.calibration).model.ir
+        plan = plan_for(Context(model, OptimizeConfig(method=method, keep=budget)), survey)
+        squeezed = carry_out(Context(model, batches=trial.calibration), plan, survey).model.ir
         return {"method": method, "keep": budget, **trial.movement(squeezed)}
 
     for method, budget in product(methods, keeps):

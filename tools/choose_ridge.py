@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from squeeze_onnx import OptimizeConfig, load_model
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.survey import Survey, take_survey
 from tools.held_out import Setting, Trial, keep
@@ -47,12 +48,12 @@ def settings_of(trial: Trial, keeps: Sequence[float], ridges: Sequence[float]) -
 
     @cache
     def surveyed() -> Survey:
-        return take_survey(trial.dense, OptimizeConfig(method="whiten", simulations=1), trial.calibration)
+        return take_survey(Context(trial.dense, OptimizeConfig(method="whiten", simulations=1), trial.calibration))
 
     def measure(budget: float, ridge: float) -> dict[str, Any]:
         model, survey = load_model(trial.dense.path), surveyed()
-        plan = plan_for(model, survey, OptimizeConfig(method="whiten", keep=budget))
-        squeezed = carry_out(model, plan, survey, trial.calibration, ridge=ridge).model.ir
+        plan = plan_for(Context(model, OptimizeConfig(method="whiten", keep=budget)), survey)
+        squeezed = carry_out(Context(model, batches=trial.calibration), plan, survey, ridge=ridge).model.ir
         return {"keep": budget, "ridge": ridge, **trial.movement(squeezed)}
 
     for budget, ridge in product(keeps, ridges):

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from squeeze_onnx import OptimizeConfig, load_calibration, load_model
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.squeezing import squeeze_surveyed
 from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.data.calibration import CalibrationBatch
@@ -48,12 +49,12 @@ def settings_of(trial: Trial, rows: Sequence[int], budgets: Sequence[float]) -> 
     @cache
     def surveyed(count: int) -> tuple[Sequence[CalibrationBatch], Survey]:
         text = load_calibration(trial.dense, replace(trial.drawn, rows=count))
-        return text, take_survey(trial.dense, OptimizeConfig(simulations=1), text)
+        return text, take_survey(Context(trial.dense, OptimizeConfig(simulations=1), text))
 
     def measure(count: int, config: OptimizeConfig) -> dict[str, Any]:
         text, survey = surveyed(count)
         began = time.perf_counter()
-        squeezed = squeeze_surveyed(load_model(trial.dense.path), survey, config, text)
+        squeezed = squeeze_surveyed(Context(load_model(trial.dense.path), config, text), survey)
         learned = squeezed.distillation
         return {
             "rows": count,

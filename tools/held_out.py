@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from squeeze_onnx import CalibrationConfig, load_calibration, load_model
 from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, calibration_rows, text_batches
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.last_look import certificate_of
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import OnnxModel
@@ -39,7 +40,7 @@ class Trial:
 
     def movement(self, squeezed: ir.Model) -> dict[str, Any]:
         """Return how far the answers to held-out text move: what was measured, its mean and its worst."""
-        certificate = certificate_of(self.dense, squeezed, self.held_out).to_json()
+        certificate = certificate_of(Context(self.dense, batches=self.held_out), squeezed).to_json()
         return {"measure": certificate["measure"], **certificate["measured"]}
 
 

@@ -4,27 +4,23 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from squeeze_onnx.compress.config import DEFAULT_OBJECTIVE, OptimizeConfig
+from squeeze_onnx.compress.config import DEFAULT_OBJECTIVE
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, TokenLogits
-from squeeze_onnx.evaluate.model_head import head_of, known_head_of
-from squeeze_onnx.graph.io.model import OnnxModel
-from squeeze_onnx.graph.match.sites import MatMulSite
-from squeeze_onnx.learning.fisher import fisher_graph
+from squeeze_onnx.evaluate.heads import ClassLogits, Regression, TokenLogits
 from squeeze_onnx.support.errors import ModelError, OptionError
 
 
-def resolve_method(
-    model: OnnxModel, sites: Sequence[MatMulSite], config: OptimizeConfig, calibration: Sequence[CalibrationBatch]
-) -> str:
-    """Return the method that ``config`` names, or the best that ``sites`` of ``model`` and the data allow for ``auto``.
+def resolve_method(context: Context) -> str:
+    """Return the method that is asked for, or the best that the sites of the model and the data allow for ``auto``.
 
     Raises OptionError if it does not heed the floors or the objective that were asked for.
     """
-    method = _resolved(model, sites, config, calibration)
-    if config.method != "auto" and METHODS[method].fisher is not None and calibration:
-        check_gradients(model.ir, sites, calibration, head_of(model, config.asked))  # told before anything is measured
+    config = context.config
+    method = _resolved(context)
+    if config.method != "auto" and METHODS[method].fisher is not None and context.batches:
+        check_gradients(context)  # told before anything is measured
     asked = {"floor": bool(config.floor), f"objective {config.objective}": config.objective != DEFAULT_OBJECTIVE}
     for option in (option for option, given in asked.items() if given and not METHODS[method].heeds_floors):
         heeding = ", ".join(name for name, known in METHODS.items() if known.heeds_floors)
@@ -34,16 +30,15 @@ def resolve_method(
     return method
 
 
-def _resolved(
-    model: OnnxModel, sites: Sequence[MatMulSite], config: OptimizeConfig, calibration: Sequence[CalibrationBatch]
-) -> str:
+def _resolved(context: Context) -> str:
+    config, calibration = context.config, context.batches
     if config.method != "auto":
         return config.method
     if config.preset or config.rank_rule is not None:  # rules look at one spectrum, for which `squeeze` needs no data
         return "squeeze"
     if not calibration:
         return "svd"
-    return "fisher" if _several(calibration) and _decides(model, sites, config, calibration) else "whiten"
+    return "fisher" if _several(calibration) and _decides(context) else "whiten"
 
 
 def _several(calibration: Sequence[CalibrationBatch]) -> bool:
@@ -51,34 +46,29 @@ def _several(calibration: Sequence[CalibrationBatch]) -> bool:
     return sum(batch.sequences for batch in calibration) > 1
 
 
-def _decides(
-    model: OnnxModel, sites: Sequence[MatMulSite], config: OptimizeConfig, calibration: Sequence[CalibrationBatch]
-) -> bool:
-    """Whether the answer is a class, of the text or of each token, or a score, and what ``sites`` return can be followed to it.
+def _decides(context: Context) -> bool:
+    """Whether the answer is a class, of the text or of each token, or a score, and what the sites return can be followed to it.
 
     Few directions of each output move such an answer, and gradients know which. The text of an embedding is in all of them, and
     `whiten` does nearly as well there in two thirds of the time (models/*/results/method.json).
 
     Whatever keeps gradients from being taken is no error: `whiten` takes none.
     """
-    head = known_head_of(model, config.asked)
-    if not isinstance(head, ClassLogits | TokenLogits | Regression):
+    if not isinstance(context.known_head, ClassLogits | TokenLogits | Regression):
         return False
     try:
-        check_gradients(model.ir, sites, calibration, head)
+        check_gradients(context)
     except (ModelError, OptionError):
         return False
     return True
 
 
-def check_gradients(
-    model: ir.Model, sites: Sequence[MatMulSite], calibration: Sequence[CalibrationBatch], head: Head
-) -> None:
-    """Raise ModelError, which names the operator and the node, if what ``sites`` return cannot be followed to the answer."""
-    for site in sites:
+def check_gradients(context: Context) -> None:
+    """Raise ModelError, which names the operator and the node, if what the sites return cannot be followed to the answer."""
+    for site in context.sites:
         if site.weight.dtype != ir.DataType.FLOAT:
             raise ModelError(
                 f"{site.name} has a weight of type {site.weight.dtype.name}, and gradients are taken of FLOAT only: convert the "
                 "model first, or take --method whiten"
             )
-    fisher_graph(model, sites, calibration, head)
+    _ = context.fisher_graph

@@ -88,9 +88,10 @@ class CalibrationConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, CalibrationConfig)
-        for option, value in (("calibration-rows", self.rows), ("batch-size", self.batch_size)):
-            if value is not None and value < 1:
-                raise OptionError(f"--{option} is a positive integer; got {value}")
+        if self.rows is not None and self.rows < 1:
+            raise OptionError(f"--calibration-rows is a positive integer; got {self.rows}")
+        if self.batch_size < 1:
+            raise OptionError(f"batch_size of the calibration data is a positive integer; got {self.batch_size}")
         if self.source.startswith(TASK_PREFIX):
             find_task(self.source.removeprefix(TASK_PREFIX))
             if self.data is None:
@@ -159,19 +160,21 @@ def load_calibration(
     *,
     taken: Collection[str] = (),
     asked: EmbeddingOptions = NOTHING_ASKED,
+    session: Session | None = None,
 ) -> Calibration:
     """Read ``config.source``, ``usual`` of it unless ``config.rows`` says it, and make batches for ``model``, shortest first.
 
     Beside them lie the batches that are held back (see `squeeze_onnx.compress.held_back`), without the texts that are ``taken``
-    by something else that judges. Raises DataError for a source that cannot be read, TokenizerError if ``model`` has no tokenizer
-    for text.
+    by something else that judges; what weights learn on beyond `TO_CALIBRATE` has none of them either. ``session`` is one of
+    ``model`` that is open. Raises DataError for a source that cannot be read, TokenizerError if it has no tokenizer for text.
     """
     if isinstance(config, GivenFeeds):
-        return config.checked(open_session(model.path))
+        return config.checked(session or open_session(model.path))
     if _is_archive(config):
-        return _saved_batches(Path(config.source), open_session(model.path), config.batch_size)
-    rows, amount = _drawn_rows(config), config.amount(usual)
-    reader = _Reader.of(model, config, asked)
+        return _saved_batches(Path(config.source), session or open_session(model.path), config.batch_size)
+    amount = config.amount(usual)
+    rows = _without_taken(_drawn_rows(config), config.amount(TO_CALIBRATE).rows, taken)
+    reader = _Reader.of(model, config, asked, session)
     sequences = reader.sequences(rows[: amount.rows])[: amount.rows]
     encoded = reader.encoder.encode(sequences)
     room = len(amount.within_tokens(encoded))
@@ -194,6 +197,11 @@ def calibration_rows(config: CalibrationConfig, usual: Amount = TO_CALIBRATE) ->
         if _is_archive(config) or isinstance(config, GivenFeeds)
         else _drawn_rows(config)[: config.amount(usual).rows]
     )
+
+
+def _without_taken(rows: list[Texts], first: int, taken: Collection[str]) -> list[Texts]:
+    """Return the ``first`` rows, and those after them that have no text that is ``taken``."""
+    return rows[:first] + [texts for texts in rows[first:] if not any(text in taken for text in texts)]
 
 
 def _drawn_rows(config: CalibrationConfig) -> list[Texts]:
@@ -251,9 +259,11 @@ class _Reader:
     batch_size: int
 
     @classmethod
-    def of(cls, model: OnnxModel, config: CalibrationConfig, asked: EmbeddingOptions) -> Self:
-        """Open ``model`` and its tokenizer."""
-        session = open_session(model.path)
+    def of(
+        cls, model: OnnxModel, config: CalibrationConfig, asked: EmbeddingOptions, session: Session | None = None
+    ) -> Self:
+        """Open ``model``, unless ``session`` is one of it, and its tokenizer."""
+        session = session or open_session(model.path)
         settings = read_settings(model.path, asked)
         feeder = FeedBuilder.for_session(session, first_position=settings.first_position)
         encoder = encoder_of(model, settings, config.tokenizer, max_tokens=config.max_tokens)

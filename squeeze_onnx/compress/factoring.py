@@ -73,28 +73,34 @@ class _Group:
     weighting: Weighting
 
 
+@dataclass(frozen=True, eq=False)
+class Truncating:
+    """How weights are truncated: the weighting through which each is seen, who decomposes it, and where what is new goes."""
+
+    weighting_of: WeightingOf
+    decomposer: Decomposer
+    store: Store = in_memory
+    track: Track = silent
+
+
 def rewrite_sites(
-    model: ir.Model,
-    sites: Sequence[MatMulSite],
-    plan: Sequence[PlannedSite],
-    weighting_of: WeightingOf,
-    *,
-    decomposer: Decomposer,
-    store: Store = in_memory,
-    track: Track = silent,
+    model: ir.Model, sites: Sequence[MatMulSite], plan: Sequence[PlannedSite], truncating: Truncating
 ) -> dict[str, TruncationErrors]:
-    """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place; new weights go to ``store``.
+    """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place.
 
     Returns the errors of the sites that changed, by name.
     """
     todo = [job for job in zip(sites, plan, strict=True) if job[1].rank is not None]
     groups = [
-        _Group(tuple(site for site, _ in jobs), tuple(planned for _, planned in jobs), weighting_of(jobs[0][0]))
+        _Group(
+            tuple(site for site, _ in jobs), tuple(planned for _, planned in jobs), truncating.weighting_of(jobs[0][0])
+        )
         for jobs in by_left(todo, lambda job: job[1])
     ]
     errors: dict[str, TruncationErrors] = {}
-    rewriter = Rewriter(model, store)
-    truncated = track.map(partial(_truncate_group, decomposer=decomposer), groups, "Rewriting")
+    rewriter = Rewriter(model, truncating.store)
+    truncate_each = partial(_truncate_group, decomposer=truncating.decomposer)
+    truncated = truncating.track.map(truncate_each, groups, "Rewriting")
     for group, (factors, lost) in zip(groups, truncated, strict=True):
         put_factors(rewriter, group.sites, group.planned, factors)
         errors |= {site.name: each for site, each in zip(group.sites, lost, strict=True)}

@@ -11,16 +11,15 @@ from functools import cached_property
 
 import onnx_ir as ir
 
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.held_back import IN_SAMPLE, held_back_of, rows_of
 from squeeze_onnx.data.calibration import CalibrationBatch, run_over, run_session, session_showing
-from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
 from squeeze_onnx.data.made_up_inputs import made_up_batches
 from squeeze_onnx.evaluate.answers import AnswerListener, Answers
 from squeeze_onnx.evaluate.certificate import Certificate
 from squeeze_onnx.evaluate.certifying import certify
 from squeeze_onnx.evaluate.counted_outputs import counted_outputs
 from squeeze_onnx.evaluate.heads import Head
-from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.evaluate.output_rows import (
     OutputRows,
     Rows,
@@ -29,10 +28,8 @@ from squeeze_onnx.evaluate.output_rows import (
     output_rows,
     share_moved,
 )
-from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.runtime.sessions import Session, ValueSpec, open_session
 from squeeze_onnx.support.errors import MissingPackageError, ModelError, ProviderError
-from squeeze_onnx.support.progress import Track, silent
 
 LABEL = "Last look"
 MADE_UP = "There is no text to measure on: it was run on inputs that were made up."
@@ -48,30 +45,22 @@ class Seen:
 
 
 class Looker:
-    """Runs the ``dense`` model and what becomes of it on the same inputs; text is what is held back beside ``calibration``."""
+    """Runs the dense model and what becomes of it on the same inputs; text is what is held back beside that of calibration."""
 
-    def __init__(
-        self,
-        dense: OnnxModel,
-        calibration: Sequence[CalibrationBatch],
-        *,
-        asked: EmbeddingOptions = NOTHING_ASKED,
-        provider: str = "cpu",
-        track: Track = silent,
-    ) -> None:
-        self.held_back = bool(held_back_of(calibration))
-        self.text = held_back_of(calibration) or tuple(calibration)
-        self.model = dense
+    def __init__(self, context: Context) -> None:
+        self.held_back = bool(held_back_of(context.batches))
+        self.text = held_back_of(context.batches) or tuple(context.batches)
+        self.model = context.dense
         self._made_up: CalibrationBatch | None = None
-        self._asked = asked
-        self.provider = provider
-        self._track = track
+        self._context = context
+        self.provider = context.config.provider
+        self._track = context.track
 
     @cached_property
     def head(self) -> Head | str:
         """How the model answers, or why that is not known: any model can be squeezed."""
         try:
-            return head_of(self.model, self._asked)
+            return self._context.head
         except ModelError as error:
             return f"Nothing was measured: {error}."
 
@@ -80,7 +69,9 @@ class Looker:
         """The dense model on the text; raises ModelError if an answer is NaN or infinite."""
         outputs = self._listener(declared_outputs(self.model.ir))
         answers = [] if isinstance(self.head, str) else [AnswerListener(self.model.ir, self.head)]
-        self._run_over(self.model.ir, [outputs, *answers])
+        run = self._context.outputs_run
+        run.over(self.text, [outputs, *answers], track=self._track, label=LABEL)
+        run.close()
         return Seen(outputs.rows(), next((each.answers() for each in answers), None))
 
     @cached_property
@@ -182,21 +173,18 @@ def _comparable(rows: Rows, reference: Rows) -> bool:
     return share_moved(rows, reference, dict.fromkeys(reference, 1.0)) < float("inf")
 
 
-def certificate_of(
-    dense: OnnxModel,
-    squeezed: ir.Model,
-    calibration: Sequence[CalibrationBatch],
-    *,
-    asked: EmbeddingOptions = NOTHING_ASKED,
-    provider: str = "cpu",
-    track: Track = silent,
-) -> Certificate:
-    """Measure how far the answers of ``squeezed`` are from those of ``dense``, on what is held back beside ``calibration``.
+def looker_of(context: Context) -> Looker:
+    """Return what looks at finished models of this run, whatever their budget: the dense model is run for that once."""
+    return context.once("looker", lambda: Looker(context))
 
-    If nothing is, it is measured on ``calibration`` itself, and the certificate says so. Raises ModelError if an answer of
-    ``dense`` is NaN or infinite.
+
+def certificate_of(context: Context, squeezed: ir.Model) -> Certificate:
+    """Measure how far the answers of ``squeezed`` are from those of the dense model, on the text that is held back.
+
+    If none is, it is measured on that of calibration itself, and the certificate says so. Raises ModelError if an answer of the
+    dense model is NaN or infinite.
     """
-    looker = Looker(dense, calibration, asked=asked, provider=provider, track=track)
+    looker = looker_of(context)
     seen = looker.seen(squeezed)
     assert seen is not None, "there is text"
     return looker.certificate(seen)

@@ -1,12 +1,12 @@
 """The last stage before the model is written: fused operators, then the precision of its weights."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx_ir as ir
 
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.precision import (
     EIGHT_BITS,
@@ -20,10 +20,7 @@ from squeeze_onnx.compress.precision import (
     target_of,
 )
 from squeeze_onnx.compress.precision.measured import lower_measured
-from squeeze_onnx.compress.preparing import open_model
-from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.last_look import Witness, unwatched
-from squeeze_onnx.evaluate.model_head import known_head_of
 from squeeze_onnx.graph.fused.fusion import FusionCounts, fuse_squeezed
 from squeeze_onnx.graph.io.model import OnnxModel, serialized_size
 from squeeze_onnx.graph.match.sites import find_sites
@@ -31,7 +28,6 @@ from squeeze_onnx.graph.quantized.saturation import saturating_products
 from squeeze_onnx.graph.rewrite.half_types import half_type_of, store_in_half, widen
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.processor import int8_products_saturate
-from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.stopwatch import Stopwatch
 
 _WIDENED = "The model computed in {}: around its integers it computes in float32 now, which is what processors have kernels for."
@@ -48,20 +44,14 @@ class Finished:
 
 
 def finish(
-    model: OnnxModel,
-    plan: Plan,
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch],
-    *,
-    clock: Stopwatch,
-    witness: Witness = unwatched,
-    track: Track = silent,
+    context: Context, model: OnnxModel, plan: Plan, *, clock: Stopwatch, witness: Witness = unwatched
 ) -> Finished:
     """Fuse and lower the squeezed ``model``, whose graph changes in place; ``clock`` is told how long each step takes.
 
-    The ``witness`` sees it fused. The precision is that of ``config``, or else that of ``plan``, with what it keeps in a higher
-    one.
+    The ``witness`` sees it fused. The precision is the one that is asked for, or else that of ``plan``, with what it keeps in a
+    higher one.
     """
+    config, calibration = context.config, context.batches
     planned = planned_precision(plan, config)
     precision = _class_of(planned)()
     target = target_of(planned.target_cpu)
@@ -69,14 +59,14 @@ def finish(
     if config.fuse is not None:
         with clock.stage("fuse"):
             fused = fuse_squeezed(
-                model.ir, open_model(model.path, config).ir, config.fuse, weights_apart=precision.weights_apart
+                model.ir, context.dense.ir.clone(), config.fuse, weights_apart=precision.weights_apart
             )
         witness("fusing", model.ir)
     before = serialized_size(model.ir)
     with clock.stage("precision"):
         decomposer = config.decomposing.decomposer()
-        head = known_head_of(model, config.asked) if calibration else None
-        evidence = Evidence(calibration, planned.kept, config.provider, track, decomposer, target, head)
+        head = context.known_head if calibration else None
+        evidence = Evidence(calibration, planned.kept, config.provider, context.track, decomposer, target, head)
         lowered = _lower(precision, model, evidence)
     plan = replace(plan, precision=replace(planned, kept=tuple(site.name for site in lowered.kept)))
     size = {"before": before, "after": serialized_size(lowered.model)}

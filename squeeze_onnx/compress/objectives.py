@@ -1,8 +1,8 @@
 """What ``--objective`` names: what a budget is spent on, measured for one model on this machine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.allocators import PARAMETERS, Cost, Objective
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.lowering import finish
 from squeeze_onnx.compress.plan import Plan, PlannedSite
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence
@@ -21,42 +22,23 @@ from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.graph.io.model import OnnxModel, save_model
-from squeeze_onnx.graph.io.size import measure_size
-from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.runtime.matmul_latency import STEP, Lower, Setting, measure_matmuls
 from squeeze_onnx.runtime.sessions import Feeds
 from squeeze_onnx.support.downloads import cache_folder
-from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.stopwatch import Stopwatch
 
 
-@dataclass(frozen=True)
-class _Request:
-    """Whose objective is asked for: that of ``sites`` of ``model``, as ``config`` has them squeezed and written."""
-
-    model: OnnxModel
-    sites: Sequence[MatMulSite]
-    config: OptimizeConfig
-    calibration: Sequence[CalibrationBatch]
-    track: Track
+def objective_of(context: Context) -> Objective:
+    """Return what the objective means for the sites of the model; raises what opening and timing it raises."""
+    return OBJECTIVES[context.config.objective](context)
 
 
-def objective_of(
-    model: OnnxModel,
-    sites: Sequence[MatMulSite],
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch] = (),
-    track: Track = silent,
-) -> Objective:
-    """Return what ``config.objective`` means for ``sites`` of ``model``; raises what opening and timing it raises."""
-    return OBJECTIVES[config.objective](_Request(model, sites, config, calibration, track))
-
-
-def setting_of(model: OnnxModel, config: OptimizeConfig) -> Setting:
-    """Return what latency is measured on: the shape that ``model`` was exported for, or where that is free what is asked for.
+def setting_of(context: Context) -> Setting:
+    """Return what latency is measured on: the shape that the model was exported for, or where that is free what is asked for.
 
     Raises OptionError for a batch size or length that is neither the usual one nor that of the export.
     """
+    model, config = context.dense, context.config
     fixed, usual = FixedShape.of_graph(model.ir), OptimizeConfig()
     batch = [config.batch_size] if config.batch_size != usual.batch_size else []
     tokens = [config.sequence_length] if config.sequence_length != usual.sequence_length else []
@@ -72,34 +54,27 @@ def setting_of(model: OnnxModel, config: OptimizeConfig) -> Setting:
 
 
 @contextmanager
-def written_alike(model: OnnxModel, config: OptimizeConfig, calibration: Sequence[CalibrationBatch]) -> Iterator[Path]:
-    """Give the path of the dense ``model``, fused and in the precision in which ``config`` has the squeezed one written."""
+def written_alike(context: Context) -> Iterator[Path]:
+    """Give the path of the dense model, fused and in the precision in which the squeezed one is written."""
+    model, config = context.dense, context.config
     if config.fuse is None and config.precision in (None, "fp32"):
         yield model.path
         return
     with TemporaryDirectory() as folder:
         dense = OnnxModel(model.path, model.ir.clone())
-        finished = finish(dense, Plan("", {}, ()), config, calibration, clock=Stopwatch())
+        finished = finish(context, dense, Plan("", {}, ()), clock=Stopwatch())
         path = Path(folder) / "dense.onnx"
         save_model(finished.model.ir, path)
         yield path
 
 
-def latency_report(
-    model: OnnxModel,
-    squeezed: Path,
-    plan: Plan,
-    objective: Objective,
-    config: OptimizeConfig,
-    *,
-    calibration: Sequence[CalibrationBatch] = (),
-) -> dict[str, Any]:
-    """Time ``model`` and what is in the file ``squeezed`` in turns, and put what was predicted for ``plan`` beside it.
+def latency_report(context: Context, squeezed: Path, plan: Plan, objective: Objective) -> dict[str, Any]:
+    """Time the dense model and what is in the file ``squeezed`` in turns, and put what was predicted for ``plan`` beside it.
 
     A ratio is the time of the squeezed model over that of the dense one, `written_alike`.
     """
-    setting = setting_of(model, config)
-    with written_alike(model, config, calibration) as path:
+    setting = setting_of(context)
+    with written_alike(context) as path:
         measured = bench([path, squeezed], _bench_config(setting))
     speedup = measured.speedup(1, 0)
     dense, small = (latency.p50_ms for latency in measured.latencies[0])
@@ -138,25 +113,25 @@ def _kept_cost(site: PlannedSite, cost: Cost) -> float:
     return _dense_cost(site, cost)
 
 
-def _parameters(asked: _Request) -> Objective:
+def _parameters(context: Context) -> Objective:
     return PARAMETERS
 
 
-def _size(asked: _Request) -> Objective:
+def _size(context: Context) -> Objective:
     """Bytes, in units of those of an eligible parameter: the rest of the model is fixed."""
-    eligible = sum(site.weight.stored_bytes for site in asked.sites)
-    entries = sum(site.parameters for site in asked.sites)
-    rest = max(measure_size(asked.model).bytes - eligible, 0)
+    eligible = sum(site.weight.stored_bytes for site in context.sites)
+    entries = sum(site.parameters for site in context.sites)
+    rest = max(context.size.bytes - eligible, 0)
     return Objective("the bytes of the model", fixed=rest * entries / eligible)
 
 
-def _latency(asked: _Request) -> Objective:
+def _latency(context: Context) -> Objective:
     """Nanoseconds of one run; what is not spent on the weights of the sites is fixed."""
-    setting = setting_of(asked.model, asked.config)
-    shapes = [(site.in_features, site.out_features) for site in asked.sites]
-    cost = measure_matmuls(shapes, setting, _lowering(setting), cache_folder() / "latency", track=asked.track)
+    setting = setting_of(context)
+    shapes = [(site.in_features, site.out_features) for site in context.sites]
+    cost = measure_matmuls(shapes, setting, _lowering(setting), cache_folder() / "latency", track=context.track)
     weights = sum(float(cost.into(rows, np.array([columns]))[0]) for rows, columns in shapes)
-    with written_alike(asked.model, asked.config, asked.calibration) as path:
+    with written_alike(context) as path:
         [[whole]] = bench([path], _bench_config(setting)).latencies
     return Objective("the latency of the model", cost, max(whole.p50_ms * 1e6 - weights, 0.0), STEP)
 
@@ -182,4 +157,4 @@ def _bench_config(setting: Setting) -> BenchConfig:
     )
 
 
-OBJECTIVES: dict[str, Callable[[_Request], Objective]] = {"parameters": _parameters, "size": _size, "latency": _latency}
+OBJECTIVES: dict[str, Callable[[Context], Objective]] = {"parameters": _parameters, "size": _size, "latency": _latency}

@@ -24,7 +24,6 @@ def make_plan(
     budget: Mapping[str, Any],
     above_break_even: AboveBreakEven,
     skipped: Sequence[SkippedSite],
-    refit: bool = False,
 ) -> Plan:
     """Let ``allocator`` choose the ranks and write down what follows for each site, in graph order.
 
@@ -40,7 +39,7 @@ def make_plan(
         for measured in spectra
     )
     left_alone = tuple({"name": site.name, "reason": site.reason} for site in skipped)
-    return Plan(method, budget, sites, left_alone, refit)
+    return Plan(method, budget, sites, left_alone)
 
 
 def _check_budget(sites: Sequence[MatMulSite], budget: Mapping[str, Any]) -> None:

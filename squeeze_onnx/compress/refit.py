@@ -7,18 +7,24 @@ others lost.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
-from squeeze_onnx.compress.factoring import TruncationErrors, put_factors, rewrite_sites, truncate_planned
-from squeeze_onnx.compress.methods import NO_FISHER, WeightingOf, refit_weighting
+from squeeze_onnx.compress.factoring import (
+    Truncating,
+    TruncationErrors,
+    put_factors,
+    rewrite_sites,
+    truncate_planned,
+)
+from squeeze_onnx.compress.methods import NO_FISHER, refit_weighting
 from squeeze_onnx.compress.plan import PlannedSite
 from squeeze_onnx.compress.refit_moments import Job, Stage, StageSums
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.graph.io.spilling import Store, in_memory
 from squeeze_onnx.graph.match.consumers import find_bias, find_residual
 from squeeze_onnx.graph.match.dataflow import joins
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, mixes, op_of, rows_of
@@ -30,53 +36,60 @@ from squeeze_onnx.spectral.decompositions import Decomposer
 from squeeze_onnx.spectral.fisher_moments import Fisher
 from squeeze_onnx.spectral.regression import RIDGE, Regression, normal_matrix, regress
 from squeeze_onnx.spectral.weightings import Weighting
-from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.progress import silent
+
+
+@dataclass(frozen=True, eq=False)
+class Refitting:
+    """What weights are regressed on: the ``dense`` model to come close to, and the text that both are run on.
+
+    ``fisher`` by site name weighs the outputs of what is truncated, where it is known.
+    """
+
+    dense: ir.Model
+    batches: Sequence[CalibrationBatch]
+    fisher: Mapping[str, Fisher] = field(default_factory=lambda: NO_FISHER)
+    ridge: float = RIDGE
+    provider: str = "cpu"
 
 
 def refit_sites(
     model: ir.Model,
-    dense: ir.Model,
     sites: Sequence[MatMulSite],
     plan: Sequence[PlannedSite],
-    batches: Sequence[CalibrationBatch],
-    *,
-    weighting_of: WeightingOf,
-    decomposer: Decomposer,
-    ridge: float = RIDGE,
-    fisher: Mapping[str, Fisher] = NO_FISHER,
-    provider: str = "cpu",
-    store: Store = in_memory,
-    track: Track = silent,
+    truncating: Truncating,
+    refitting: Refitting,
 ) -> dict[str, TruncationErrors]:
     """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place, with regressed weights.
 
-    These go to ``store``. ``dense`` is the model to come close to; in ``model`` it may have lost columns already. ``fisher`` by
-    site name weighs the outputs of what is truncated, where it is known. Lookups, tied weights and quantized weights that stay
-    are not regressed. Returns the errors of the sites whose rank changed, by name: for a regressed one
-    those of its truncation, not of the regression.
+    It may have lost columns already. Lookups, tied weights and quantized weights that stay are not regressed. Returns the errors
+    of the sites whose rank changed, by name: for a regressed one those of its truncation, not of the regression.
     """
+    dense, batches = refitting.dense, refitting.batches
     pairs = list(zip(sites, plan, strict=True))
     at_once = [pair for pair in pairs if not _can_regress(*pair)]
     errors = rewrite_sites(
         model,
         [site for site, _ in at_once],
         [planned for _, planned in at_once],
-        weighting_of,
-        decomposer=decomposer,
-        store=store,
+        replace(truncating, track=silent),
     )
     whole = {site.name: site for site in find_sites(dense).sites}
     stages = _stages(model, [pair for pair in pairs if _can_regress(*pair)], whole)
     wanted = [stage.wanted for stage in stages]
     parts = list(zip(cut(dense.graph, wanted), cut(model.graph, wanted), strict=True))
-    rewriter = Rewriter(model, store)
+    rewriter = Rewriter(model, truncating.store)
     before: list[Values] = [dict(batch.feeds) for batch in batches]
     after: list[Values] = [dict(batch.feeds) for batch in batches]
-    for stage, (dense_part, part) in track(list(zip(stages, parts, strict=True)), "Refitting"):
+    for stage, (dense_part, part) in truncating.track(list(zip(stages, parts, strict=True)), "Refitting"):
         sums = StageSums(stage)
         with TemporaryDirectory() as folder:
             run = PairRun(
-                (dense, model), (dense_part, part), (before[0], after[0]), Path(folder) / "parts.onnx", provider
+                (dense, model),
+                (dense_part, part),
+                (before[0], after[0]),
+                Path(folder) / "parts.onnx",
+                refitting.provider,
             )
             for index, batch in enumerate(batches):
                 expected, found = run(before[index], after[index])
@@ -84,16 +97,16 @@ def refit_sites(
                 before[index], after[index] = only(dense_part.kept, expected), only(part.kept, found)
         inputs = sums.inputs()
         normals = {
-            centred: normal_matrix(inputs, centred=centred, ridge=ridge)
+            centred: normal_matrix(inputs, centred=centred, ridge=refitting.ridge)
             for centred in {*map(_is_centred, stage.groups)}
         }
         for jobs in stage.groups:
             normal = normals[_is_centred(jobs)]
             # Sites that share a left factor are never weighed by their outputs (`squeeze_onnx.compress.sharing`): one asks for
             # all.
-            weighting = refit_weighting(normal.metric, fisher.get(jobs[0].site.name))
+            weighting = refit_weighting(normal.metric, refitting.fisher.get(jobs[0].site.name))
             regressions = [regress(read_weight(job.site), sums.target(job), normal) for job in jobs]
-            errors |= _refit(rewriter, jobs, regressions, weighting, decomposer)
+            errors |= _refit(rewriter, jobs, regressions, weighting, truncating.decomposer)
     return errors
 
 

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from squeeze_onnx.compress.allocators import Uniform
 from squeeze_onnx.compress.factoring import truncate_weighted
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView
-from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
+from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.counted_outputs import counted_outputs
 from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
@@ -26,7 +26,7 @@ from squeeze_onnx.graph.match.operators import rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.perturbation import open_to_perturbation
 from squeeze_onnx.graph.rewrite.segments import Part, cut, extract
-from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.runtime.sessions import Session, open_session
 from squeeze_onnx.spectral.decompositions import Decomposer
 
 PROBE_KEEP = 0.5
@@ -51,17 +51,17 @@ def probe_sensitivity(
 @contextmanager
 def open_prober(
     model: ir.Model,
-    sites: Sequence[MatMulSite],
+    starts: Sequence["Start"],
     batches: Sequence[CalibrationBatch],
     provider: str = "cpu",
     head: Head | None = None,
 ) -> Iterator["Prober"]:
-    """Make ready to disturb ``sites`` of ``model``, which stays as it is; a few of ``batches`` are enough.
+    """Make ready to disturb the sites behind ``starts`` of ``model``, which stays as it is.
 
-    ``head`` says how the outputs are read, if it is known.
+    ``batches`` are those of `run_to_starts`; ``head`` says how the outputs are read, if it is known.
     """
     with TemporaryDirectory() as folder:
-        yield Prober(model, sites, probe_batches(batches), provider, Path(folder), head=head)
+        yield Prober(model, starts, batches, provider, Path(folder), head=head)
 
 
 class Prober:
@@ -73,7 +73,7 @@ class Prober:
     def __init__(
         self,
         model: ir.Model,
-        sites: Sequence[MatMulSite],
+        starts: Sequence["Start"],
         batches: Sequence[CalibrationBatch],
         provider: str,
         folder: Path,
@@ -84,8 +84,8 @@ class Prober:
         self._model = model
         self._provider = provider
         self._folder = folder
-        self._starts = {site.name: start for start in _starts(model, sites) for site in start.sites}
-        self._batches = _run_to(self._starts.values(), model, batches, provider)
+        self._starts = {site.name: start for start in starts for site in start.sites}
+        self._batches = batches
         self._rest: _Rest | None = None
 
     @property
@@ -106,43 +106,49 @@ class Prober:
 
 
 @dataclass(frozen=True, eq=False)
-class _Start:
+class Start:
     """Where a run can start: the sites behind it that are disturbed from here, and the part of the graph that is left to run."""
 
     sites: tuple[MatMulSite, ...]
     part: Part
 
 
-def _starts(model: ir.Model, sites: Sequence[MatMulSite]) -> Iterator[_Start]:
-    """Yield a start a layer, before the first node that one of its sites has in the graph."""
+def find_starts(model: ir.Model, sites: Sequence[MatMulSite]) -> tuple[Start, ...]:
+    """Return a start a layer, before the first node that one of its sites has in the graph."""
     order = {node: index for index, node in enumerate(model.graph)}
 
     def first(site: MatMulSite) -> int:
         return min(order[node] for node in site.nodes)
 
     outputs = counted_outputs(model.graph)
+    starts = []
     for _, layer in groupby(sorted(sites, key=first), key=lambda site: site.layer):
         group = tuple(layer)
         node = min(group[0].nodes, key=order.__getitem__)
         _, rest = cut(model.graph, [[str(rows_of(node).name)], outputs])
-        yield _Start(group, rest)
+        starts.append(Start(group, rest))
+    return tuple(starts)
 
 
-def _run_to(
-    starts: Iterable[_Start], model: ir.Model, batches: Sequence[CalibrationBatch], provider: str
-) -> list[CalibrationBatch]:
-    """Return ``batches`` with the values from which ``starts`` go on beside the inputs of the model."""
+def values_of_starts(model: ir.Model, starts: Iterable[Start]) -> tuple[str, ...]:
+    """Return the names of the values from which ``starts`` go on, beside the inputs of ``model``."""
     inputs = {str(value.name) for value in model.graph.inputs}
-    names = sorted({name for start in starts for name in start.part.inputs} - inputs)
-    if not names:
-        return list(batches)
-    with session_showing(model, names, provider) as session:
-        return [
-            CalibrationBatch(
-                {**batch.feeds, **dict(zip(names, session.run(names, batch.feeds), strict=True))}, batch.mask
-            )
-            for batch in batches
-        ]
+    return tuple(sorted({name for start in starts for name in start.part.inputs} - inputs))
+
+
+def run_to_starts(
+    session: Session, values: Sequence[str], batches: Sequence[CalibrationBatch]
+) -> list[CalibrationBatch]:
+    """Return a few of ``batches`` with these ``values``, which ``session`` shows: from there probes go on."""
+    chosen = probe_batches(batches)
+    if not values:
+        return chosen
+    return [
+        CalibrationBatch(
+            {**batch.feeds, **dict(zip(values, session.run(values, batch.feeds), strict=True))}, batch.mask
+        )
+        for batch in chosen
+    ]
 
 
 class _Rest:
@@ -151,7 +157,7 @@ class _Rest:
     def __init__(
         self,
         model: ir.Model,
-        start: _Start,
+        start: Start,
         batches: Sequence[CalibrationBatch],
         provider: str,
         folder: Path,

@@ -6,35 +6,32 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import onnx_ir as ir
-
 from squeeze_onnx.compress.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
-from squeeze_onnx.compress.factoring import rewrite_sites
+from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.factoring import Truncating, rewrite_sites
 from squeeze_onnx.compress.floors import with_floors
 from squeeze_onnx.compress.forecast import allocator_for, predicted_damage
-from squeeze_onnx.compress.last_look import Looker
+from squeeze_onnx.compress.last_look import looker_of
 from squeeze_onnx.compress.lowering import finish, planned_precision
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
 from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.planning import make_plan, planned_sites_of
 from squeeze_onnx.compress.preparing import prepare
-from squeeze_onnx.compress.refit import refit_sites
+from squeeze_onnx.compress.refit import Refitting, refit_sites
 from squeeze_onnx.compress.slicing import slice_sites
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey, take_survey
-from squeeze_onnx.compress.validation_text import distillation_of, text_to_learn_on
+from squeeze_onnx.compress.validation_text import distillation_of
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.last_look import StepName, Witness, unwatched
-from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.graph.io.model import OnnxModel, save_model
-from squeeze_onnx.graph.io.spilling import Store, in_memory
-from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import distill
 from squeeze_onnx.learning.objectives import imitation_losses, learning_rate
-from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
+from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.spectral.regression import RIDGE
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
@@ -71,33 +68,17 @@ def squeeze(
     config = config or OptimizeConfig()
     prepare(model.ir, config)
     dense = OnnxModel(model.path, model.ir.clone())
-    looker = Looker(dense, calibration, asked=config.asked, provider=config.provider, track=track)
+    context = Context(dense, config, calibration, plan, checkpoint, track=track, looked_at=bool(calibration))
     precision = planned_precision(plan, config).name
-    watch = Watch(looker, steps_of(config, precision))
-    survey = take_survey(model, config, calibration, plan=plan, track=track)
-    predicted = predicted_damage(model, survey, config) if plan is None else None
-    result = squeeze_surveyed(
-        model,
-        survey,
-        config,
-        calibration,
-        plan=plan,
-        checkpoint=checkpoint,
-        witness=watch if calibration else unwatched,
-        track=track,
-    )
+    watch = Watch(looker_of(context), steps_of(config, precision))
+    witness = watch if calibration else unwatched
+    survey = take_survey(context)
+    predicted = predicted_damage(context, survey)
+    result = squeeze_surveyed(context, survey, witness, into=model)
     clock = Stopwatch()
     damage: Mapping[StepName, float | None] = {"squeezing": predicted}
     if config.fuse is not None or precision != PlannedPrecision.name:
-        finished = finish(
-            result.model,
-            result.plan,
-            config,
-            calibration,
-            clock=clock,
-            witness=watch if calibration else unwatched,
-            track=track,
-        )
+        finished = finish(context, result.model, result.plan, clock=clock, witness=witness)
         result = replace(
             result, model=finished.model, plan=finished.plan, fused=finished.fused, precision=finished.precision
         )
@@ -107,134 +88,86 @@ def squeeze(
             seen = watch.file(save_model(result.model.ir, Path(folder) / "model.onnx")[0])
             look = watch.conclude(seen, damage)
             refuse_broken(look, watch.steps, force=config.force_write)
-            certificate = None if isinstance(seen, str) else looker.certificate(seen)
+            certificate = None if isinstance(seen, str) else watch.looker.certificate(seen)
         result = replace(result, last_look=look, certificate=certificate)
     return replace(result, timing={**result.timing, **clock.seconds})
 
 
 def squeeze_surveyed(
-    model: OnnxModel,
-    survey: Survey,
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch] = (),
-    *,
-    plan: Plan | None = None,
-    checkpoint: CheckpointConfig | None = None,
-    store: Store = in_memory,
-    witness: Witness = unwatched,
-    track: Track = silent,
+    context: Context, survey: Survey, witness: Witness = unwatched, *, into: OnnxModel | None = None
 ) -> SqueezeResult:
-    """Squeeze ``model``, whose graph changes in place, by what ``survey`` found in it; no last look, else see `squeeze`.
+    """Squeeze a copy of the dense model by what ``survey`` found in it; no last look, else see `squeeze`.
 
-    New weights go to ``store``; the ``witness`` sees the model after each step.
+    The ``witness`` sees the model after each step. The graph of ``into``, another copy, changes in place if it is given.
     """
-    if config.distill and not calibration:
+    config = context.config
+    if config.distill and not context.batches:
         raise OptionError(
             "--distill learns from text; give --calibration a text file, glue:TASK (with --data) or an .npz"
         )
-    dense = model.ir.clone()
-    plan = plan or plan_for(model, survey, config)
-    fitted = text_to_learn_on(calibration, config)
-    result = carry_out(
-        model,
-        plan,
-        survey,
-        fitted,
-        decomposer=config.decomposing.decomposer(),
-        provider=config.provider,
-        store=store,
-        track=track,
-    )
-    witness("squeezing", model.ir)
+    result = carry_out(context, context.plan or plan_for(context, survey), survey, into=into)
+    witness("squeezing", result.model.ir)
     if config.distill:
-        result = distilled(result, dense, config, calibration, checkpoint=checkpoint, track=track)
-        witness("distillation", model.ir)
+        result = distilled(context, result)
+        witness("distillation", result.model.ir)
     return result
 
 
-def plan_for(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> Plan:
-    """Spend the budget of ``config`` on what ``survey`` found in ``model``; the survey may serve several budgets."""
-    return make_plan(
+def plan_for(context: Context, survey: Survey) -> Plan:
+    """Spend the budget on what ``survey`` found in the model; the survey may serve several budgets."""
+    config = context.config
+    plan = make_plan(
         with_floors(survey.spectra, config.floor),
-        allocator_for(config, survey, model),
+        allocator_for(context, survey),
         method=survey.method,
         budget=_budget(config, survey.method),
         above_break_even=config.above_break_even,
         skipped=survey.skipped,
-        refit=METHODS[survey.method].refits if config.refit is None else config.refit,
     )
+    return replace(plan, refit=METHODS[survey.method].refits if config.refit is None else config.refit)
 
 
 def carry_out(
-    model: OnnxModel,
-    plan: Plan,
-    survey: Survey,
-    calibration: Sequence[CalibrationBatch] = (),
-    *,
-    ridge: float = RIDGE,
-    decomposer: Decomposer | None = None,
-    provider: str = "cpu",
-    store: Store = in_memory,
-    track: Track = silent,
+    context: Context, plan: Plan, survey: Survey, *, into: OnnxModel | None = None, ridge: float = RIDGE
 ) -> SqueezeResult:
-    """Rewrite ``model``, which changes in place, as ``plan`` says; ``survey`` may be that of another copy of it.
+    """Rewrite a copy of the dense model as ``plan`` says; the graph of ``into``, another copy, changes in place if it is given.
 
-    New weights go to ``store``, and can be read as long as it is open.
-    A plan with ``refit`` runs the model on ``calibration``. Raises OptionError if there is none.
+    ``survey`` may be that of a copy, too. New weights go to the store of ``context``, and can be read as long as it is open.
+    A plan with ``refit`` runs the model on calibration data. Raises OptionError if there is none.
     """
     clock = Stopwatch()
     with clock.stage("rewrite"):
-        sites = planned_sites_of(plan, find_sites(model.ir).sites)
-        dense = model.ir.clone()
-        errors = slice_sites(model.ir, sites, plan.sites, survey.blocks, shift_biases=not plan.refit, store=store)
-        left = {site.name: site for site in find_sites(model.ir).sites}
-        sites = tuple(left[planned.name] for planned in plan.sites)
-        weighting_of, decomposer = survey.weighting_of, decomposer or Automatic()
+        planned_sites_of(plan, context.found.sites)
+        model = into or OnnxModel(context.dense.path, context.dense.ir.clone())
+        shift_biases, store = not plan.refit, context.store
+        sites = _sites_of(plan, model)
+        errors = slice_sites(model.ir, sites, plan.sites, survey.blocks, shift_biases=shift_biases, store=store)
+        sites = _sites_of(plan, model)
+        decomposer = context.config.decomposing.decomposer()
+        truncating = Truncating(survey.weighting_of, decomposer, store, context.track)
         if plan.refit:
-            errors |= refit_sites(
-                model.ir,
-                dense,
-                sites,
-                plan.sites,
-                _required(calibration),
-                weighting_of=weighting_of,
-                decomposer=decomposer,
-                ridge=ridge,
-                fisher=survey.fisher,
-                provider=provider,
-                store=store,
-                track=track,
-            )
+            batches, provider = _required(context.fitted), context.config.provider
+            refitting = Refitting(context.dense.ir, batches, survey.fisher, ridge, provider)
+            errors |= refit_sites(model.ir, sites, plan.sites, truncating, refitting)
         else:
-            errors |= rewrite_sites(
-                model.ir, sites, plan.sites, weighting_of, decomposer=decomposer, store=store, track=track
-            )
+            errors |= rewrite_sites(model.ir, sites, plan.sites, truncating)
     return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds}, survey.stages)
 
 
-def distilled(
-    result: SqueezeResult,
-    dense: ir.Model,
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch],
-    *,
-    checkpoint: CheckpointConfig | None = None,
-    track: Track = silent,
-) -> SqueezeResult:
-    """Let the squeezed model, whose weights change in place, learn to imitate the ``dense`` one for ``config.distill`` steps."""
-    clock = Stopwatch()
-    head = head_of(result.model, config.asked)
+def _sites_of(plan: Plan, model: OnnxModel) -> tuple[MatMulSite, ...]:
+    """Return the sites of ``plan`` as ``model`` has them now."""
+    found = {site.name: site for site in find_sites(model.ir).sites}
+    return tuple(found[planned.name] for planned in plan.sites)
+
+
+def distilled(context: Context, result: SqueezeResult) -> SqueezeResult:
+    """Let the squeezed model, whose weights change in place, learn to imitate the dense one for as long as is asked for."""
+    clock, config = Stopwatch(), context.config
+    dense, head = context.dense.ir, context.head
+    losses = imitation_losses(dense, head)
+    teaching = Teaching(losses, context.batches, config.provider, checkpoint=context.checkpoint, track=context.track)
     with clock.stage("distillation"):
-        outcome = distill(
-            result.model.ir,
-            dense,
-            imitation_losses(dense, head),
-            calibration,
-            replace(distillation_of(config), rate=learning_rate(head)),
-            provider=config.provider,
-            checkpoint=checkpoint,
-            track=track,
-        )
+        outcome = distill(result.model.ir, dense, teaching, replace(distillation_of(config), rate=learning_rate(head)))
     return replace(result, distillation=outcome, timing={**result.timing, **clock.seconds})
 
 

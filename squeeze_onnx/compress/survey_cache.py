@@ -20,21 +20,16 @@ from numpy.lib.npyio import NpzFile
 
 from squeeze_onnx.compress.allocators import Candidate, Sharing
 from squeeze_onnx.compress.automatic import resolve_method
-from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.objectives import objective_of
-from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.slicing.heads import Contexts, Scores
 from squeeze_onnx.compress.slicing.neurons import Neurons
 from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra
-from squeeze_onnx.compress.survey import Survey, choose_sites, take_survey
-from squeeze_onnx.compress.validation_text import text_to_learn_on
+from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.embedding_entry import embedding_entry
-from squeeze_onnx.evaluate.model_head import known_head_of
-from squeeze_onnx.graph.io.model import OnnxModel
-from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.spectral.elimination import Elimination
 from squeeze_onnx.spectral.fisher_moments import ElementFisher, OutputFisher, RowFisher
 from squeeze_onnx.spectral.head_bases import ScoreBases
@@ -43,7 +38,6 @@ from squeeze_onnx.spectral.rmt.spectrum import Spectrum
 from squeeze_onnx.spectral.rmt.summary import NoiseCut, SpectrumSummary
 from squeeze_onnx.spectral.weightings import LearnedSpectrum
 from squeeze_onnx.support.errors import DataError, InputError, OptionError
-from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.reservation import reserved
 from squeeze_onnx.support.staging import staged_file
 from squeeze_onnx.support.stopwatch import Stopwatch
@@ -79,15 +73,8 @@ _KINDS = {
 """What a file may hold besides plain values and arrays."""
 
 
-def cached_survey(
-    cache: Path,
-    model: OnnxModel,
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch] = (),
-    *,
-    track: Track = silent,
-) -> Survey:
-    """Return the survey of ``model`` that lies in the folder ``cache``; if there is none, take it and put it there.
+def cached_survey(context: Context, cache: Path) -> Survey:
+    """Return the survey of the dense model that lies in the folder ``cache``; if there is none, take it and put it there.
 
     The survey is the same bit for bit either way, but for its ``timing``.
 
@@ -96,33 +83,20 @@ def cached_survey(
     """
     clock = Stopwatch()
     with clock.stage("cache"):
-        key = survey_key(model, config, calibration)
+        key = survey_key(context)
         path = cache / f"survey-{key[:16]}.npz"
         if path.exists():
-            fields = _read(path, key, model, config)
-            sites = [measured.site for measured in fields["spectra"]]
-            objective = objective_of(model, sites, config, calibration, track)
-            return Survey(**fields, objective=objective, timing=clock.seconds)
+            return Survey(**_read(path, key, context), objective=objective_of(context), timing=clock.seconds)
     with reserved(path):
-        survey = take_survey(model, config, calibration, track=track)
+        survey = take_survey(context)
         with clock.stage("cache"):
             _write(path, key, survey)
     return Survey(**{**_shallow(survey), "timing": {**survey.timing, **clock.seconds}})
 
 
-def survey_of(
-    model: OnnxModel,
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch] = (),
-    *,
-    cache: Path | None,
-    plan: Plan | None = None,
-    track: Track = silent,
-) -> Survey:
-    """Return the survey of ``model``: that in ``cache`` if there is one, see `cached_survey`, or one taken for ``plan``."""
-    if cache is not None:
-        return cached_survey(cache, model, config, calibration, track=track)
-    return take_survey(model, config, calibration, plan=plan, track=track)
+def survey_of(context: Context, cache: Path | None) -> Survey:
+    """Return the survey of the dense model: that in ``cache`` if a folder is given, see `cached_survey`, or one that is taken."""
+    return take_survey(context) if cache is None else cached_survey(context, cache)
 
 
 def check_cache(cache: Path, out: Path) -> None:
@@ -133,20 +107,19 @@ def check_cache(cache: Path, out: Path) -> None:
         raise OptionError(f"--cache {cache} lies in the output, which is replaced as a whole; name another folder")
 
 
-def survey_key(model: OnnxModel, config: OptimizeConfig, calibration: Sequence[CalibrationBatch]) -> str:
+def survey_key(context: Context) -> str:
     """Return the SHA-256, in hexadecimal, of all that a survey is made from."""
-    sites, _ = choose_sites(model, config)
-    method = resolve_method(model, sites, config, calibration)
+    method, config = resolve_method(context), context.config
     learns, runs = METHODS[method].learns, METHODS[method].needs_calibration
     left_out = OF_THE_BUDGET - LEARNED_FOR if learns else OF_THE_BUDGET
     ingredients = {
         "format": FORMAT,
         "version": __version__,
-        "model": dict(measure_size(model).sha256),
+        "model": dict(context.size.sha256),
         "method": method,
-        "calibration": _digest(calibration if runs else ()),
-        "embedding": embedding_entry(known_head_of(model, config.asked)) if runs else None,
-        "learned on": _digest(text_to_learn_on(calibration, config)) if learns else None,
+        "calibration": _digest(context.batches if runs else ()),
+        "embedding": embedding_entry(context.known_head) if runs else None,
+        "learned on": _digest(context.fitted) if learns else None,
         "options": {name: value for name, value in config.to_json().items() if name not in left_out},
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
@@ -180,22 +153,23 @@ def _write(path: Path, key: str, survey: Survey) -> None:
         np.savez(file, **encoder.arrays)
 
 
-def _read(path: Path, key: str, model: OnnxModel, config: OptimizeConfig) -> dict[str, Any]:
+def _read(path: Path, key: str, context: Context) -> dict[str, Any]:
     """Return the fields of the survey, but for its objective and timing."""
-    sites, skipped = choose_sites(model, config)
     try:
         with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
             document = json.loads(archive[_DOCUMENT].tobytes())
             if document["key"] != key:
                 raise DataError(f"{path} is the survey of another model, data or options: delete it")
             decoder = _Decoder(archive)
-            spectra = tuple(SiteSpectra(site, **decoder.fields(document["spectra"][site.name])) for site in sites)
+            spectra = tuple(
+                SiteSpectra(site, **decoder.fields(document["spectra"][site.name])) for site in context.sites
+            )
             measured = decoder.fields(document["survey"])
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, BadZipFile, zlib.error) as error:
         raise _damaged(path, error) from error
     except InputError as error:
         raise error if isinstance(error, DataError) else _damaged(path, error) from error
-    return {**measured, "spectra": spectra, "skipped": skipped}
+    return {**measured, "spectra": spectra, "skipped": context.skipped}
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

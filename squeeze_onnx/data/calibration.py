@@ -62,14 +62,9 @@ def run_over(
     provider: str = "cpu",
     track: Track = silent,
     label: str,
-    shown: Sequence[str] = (),
 ) -> None:
-    """Run ``model`` once over ``batches``, and let all ``listeners`` hear; ``label`` is what the user reads meanwhile.
-
-    What else is ``shown`` nobody hears, but ONNX Runtime leaves the values of its fusions unshown: the same graph is run, to the
-    last bit, whoever listens to which part of the same values.
-    """
-    with session_showing(model, tuple(shown) or _names_of(listeners), provider) as session:
+    """Run ``model`` once over ``batches``, and let all ``listeners`` hear; ``label`` is what the user reads meanwhile."""
+    with session_showing(model, _names_of(listeners), provider) as session:
         run_session(session, batches, listeners, track=track, label=label)
 
 
@@ -127,23 +122,42 @@ def collect_moments(
     *,
     provider: str = "cpu",
     track: Track = silent,
+    shown: Sequence[str] = (),
 ) -> dict[str, Moments]:
     """Return the second moments of what ``sites`` meet on ``batches``, by site name.
 
     Here that is one pass over the data. A ``track`` with several hands cuts it by values, not by batches: each runs the whole
     model and sums up its part of the values, in the order of the data. So the sums are the same to the last bit, and no machine
     holds more than its part of them; but no number of hands is faster than the model alone.
+
+    What else is ``shown`` nobody hears, but ONNX Runtime leaves the values of its fusions unshown: the same graph is run, to the
+    last bit, whoever listens to which part of the same values.
     """
     inputs = _Inputs(sites)
+    shown = tuple(shown) or tuple(inputs.kinds)
     if track.hands() == 1:
-        sums = ValueSums(inputs.kinds)
-        run_over(model, batches, [sums], provider=provider, track=track, label="Calibration")
-        return inputs.moments(sums.heard())
-    hear = partial(_hear_part, model=model, batches=batches, shown=tuple(inputs.kinds), provider=provider)
+        with session_showing(model, shown, provider) as session:
+            return hear_moments(session, sites, batches, track)
+    hear = partial(_hear_part, model=model, batches=batches, shown=shown, provider=provider)
     heard: Heard = {}
     for of_part in track.map(hear, _parts(inputs.kinds, track.hands()), "Calibration"):
         heard |= of_part
     return inputs.moments(heard)
+
+
+def hear_moments(
+    session: Session, sites: Sequence[MatMulSite], batches: Sequence[CalibrationBatch], track: Track = silent
+) -> dict[str, Moments]:
+    """Return what `collect_moments` does, of a ``session`` that shows the values that ``sites`` meet."""
+    inputs = _Inputs(sites)
+    sums = ValueSums(inputs.kinds)
+    run_session(session, batches, [sums], track=track, label="Calibration")
+    return inputs.moments(sums.heard())
+
+
+def values_met(sites: Sequence[MatMulSite]) -> tuple[str, ...]:
+    """Return the names of the values that ``sites`` read."""
+    return tuple(_Inputs(sites).kinds)
 
 
 def _parts(kinds: Mapping[str, Kind], count: int) -> list[dict[str, Kind]]:
@@ -162,14 +176,15 @@ def _hear_part(
     provider: str,
 ) -> Heard:
     sums = ValueSums(kinds)
-    run_over(model, batches, [sums], provider=provider, label="Calibration", shown=shown)
+    with session_showing(model, shown, provider) as session:
+        run_session(session, batches, [sums], label="Calibration")
     return sums.heard()
 
 
 @contextmanager
 def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> Iterator[Session]:
-    """Open a session on ``model``, which stays as it is, with ``values`` for outputs."""
-    with TemporaryDirectory() as folder:
+    """Open a session on ``model``, which stays as it is, with ``values`` for outputs; it may be used beyond the context."""
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # where files that are mapped cannot be deleted
         path = Path(folder) / "probe.onnx"
         with outputs_replaced(model, values):
             save_model(model, path)

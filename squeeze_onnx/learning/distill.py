@@ -19,16 +19,16 @@ import onnx_ir as ir
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.batch_learner import Lessons, open_learner
 from squeeze_onnx.learning.blocks import Block, BlockLessons, BlockSearch, Prefix, block_graph, find_blocks
-from squeeze_onnx.learning.checkpoints import Checkpoint, CheckpointConfig
+from squeeze_onnx.learning.checkpoints import Checkpoint
 from squeeze_onnx.learning.losses import HiddenStateError, LossGraph, LossHead, attach_losses
 from squeeze_onnx.learning.parameters import learnable_parameters, read_entries
 from squeeze_onnx.learning.parts import PartedText, in_parts, tokens_measured
 from squeeze_onnx.learning.stages import Saving, Stage, learn_in_stages
 from squeeze_onnx.learning.teacher import TaughtBatches, teach
+from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig, Imitation, batches_to_learn_on
 from squeeze_onnx.learning.vectors import as_vector
 from squeeze_onnx.support.errors import ModelError
-from squeeze_onnx.support.progress import Track, silent
 
 AUTO_EPOCHS = 20
 AUTO_STEPS = (200, 2000)
@@ -70,25 +70,19 @@ class Distillation:
 def distill(
     student: ir.Model,
     teacher: ir.Model,
-    losses: Sequence[LossHead],
-    batches: Sequence[CalibrationBatch],
+    teaching: Teaching,
     config: DistillConfig | None = None,
-    *,
-    provider: str = "cpu",
-    threads: int | None = None,
-    checkpoint: CheckpointConfig | None = None,
-    track: Track = silent,
 ) -> Distillation:
-    """Let ``student``, whose weights change in place, imitate ``teacher`` on ``batches``.
+    """Let ``student``, whose weights change in place, imitate ``teacher``.
 
-    The first of ``losses`` is that of the answer; it judges on held-out text. Those of hidden states say where layers end that
-    learn alone. With a ``checkpoint`` the state is saved now and then and at the end, and a run that finds the file goes on from
-    there to the same result; whoever has the result deletes it.
+    The first loss of ``teaching``, that of the answer, judges on held-out text. With a checkpoint the state is saved now and then
+    and at the end, and a run that finds the file goes on from there to the same result; whoever has the result deletes it.
 
     Raises OptionError if there is too little text or the checkpoint is another run's, ModelError if the graph cannot be
     differentiated or a gradient is not finite.
     """
     config = config or DistillConfig()
+    losses, batches, provider, threads = teaching.losses, teaching.batches, teaching.provider, teaching.threads
     graph = attach_losses(student, losses)
     parameters = learnable_parameters(student, _taught_values(losses))
     if not parameters:
@@ -96,13 +90,13 @@ def distill(
             "--distill finds no float32 weight that the answer depends on: convert the model to FLOAT first"
         )
     saving = None
-    if checkpoint is not None:
+    if teaching.checkpoint is not None:
         fingerprint = _fingerprint(config, losses, as_vector(read_entries(student, parameters)), batches)
-        saving = Saving(Checkpoint(checkpoint.path, fingerprint), checkpoint.minutes)
+        saving = Saving(Checkpoint(teaching.checkpoint.path, fingerprint), teaching.checkpoint.minutes)
     search, pace = _share_steps(student, losses, len(batches), config)
     text = in_parts(batches, student, tokens_measured(teacher, losses[-1].value, batches, provider))
     with TemporaryDirectory() as folder:
-        taught = teach(teacher, graph, text.parts, Path(folder) / "teacher", provider=provider, track=track)
+        taught = teach(teacher, graph, text.parts, Path(folder) / "teacher", provider=provider, track=teaching.track)
         school = _School(student, text, taught, config, pace, provider, threads)
         prefix = Prefix(
             student, search.blocks, text.parts, Path(folder) / "student", provider=provider, threads=threads
@@ -114,7 +108,7 @@ def distill(
         ]
         earlier = [as_vector(read_entries(student, parameters))] if stages else []
         stages.append(Stage("Distillation", partial(school.teach_whole, losses, parameters, earlier)))
-        *alone, whole = learn_in_stages(student, parameters, stages, saving, track)
+        *alone, whole = learn_in_stages(student, parameters, stages, saving, teaching.track)
     blocks = [
         LearnedBlock(block.layer, history.before, history.best[1], history.steps)
         for (_, block), history in zip(learning, alone, strict=True)

@@ -20,6 +20,7 @@ from squeeze_onnx.learning.draws import DrawnLoss, drawn_loss
 from squeeze_onnx.learning.fisher_sums import SUMS
 from squeeze_onnx.learning.gradients import GradientGraph, differentiate_by_values
 from squeeze_onnx.learning.losses import LOSS, LossGraph, attach_losses, counted_or_all
+from squeeze_onnx.runtime.sessions import Session
 from squeeze_onnx.spectral.fisher_moments import Fisher
 from squeeze_onnx.support.errors import ModelError
 from squeeze_onnx.support.progress import Track, silent
@@ -37,13 +38,19 @@ class _Use:
 
 @dataclass(frozen=True)
 class FisherGraph:
-    """A model and its adjoint, ready to run: the ``losses`` of a drawn answer, and who uses which site (``uses``)."""
+    """A model and its adjoint, ready to run on ``batches``.
 
+    Its ``losses`` are those of an answer that is drawn with ``seed``; ``uses`` says who uses which of ``sites``.
+    """
+
+    sites: Sequence[MatMulSite]
+    batches: Sequence[CalibrationBatch]
     losses: LossGraph
     loss: DrawnLoss
     adjoint: GradientGraph
     uses: Mapping[str, Sequence[_Use]]
     shape_of: ShapeOf
+    seed: int
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -61,44 +68,37 @@ def fisher_graph(
     sites: Sequence[MatMulSite],
     batches: Sequence[CalibrationBatch],
     head: Head,
+    session: Session,
     *,
     seed: int = 0,
-    provider: str = "cpu",
 ) -> FisherGraph:
-    """Differentiate what ``head`` answers by what ``sites`` return; raises as `collect_fisher` does, and runs next to nothing."""
+    """Differentiate what ``head`` answers by what ``sites`` return; runs next to nothing.
+
+    ``head`` says which output is the answer, which ``session`` on ``model`` shows; ``seed`` draws from its distribution. Raises
+    ModelError if the graph cannot be differentiated.
+    """
     loss = drawn_loss(head)
     losses = attach_losses(model, [loss])
-    shape_of = answer_shapes(model, head.output, batches, provider)
+    shape_of = answer_shapes(session, head.output, batches)
     products = [str(node.outputs[0].name) for site in sites for node in site.nodes]
     example = max(batches, key=_telling)
     fed = _feeds(losses, loss, example, shape_of(example), np.random.default_rng(seed))
     adjoint = differentiate_by_values(losses.model, products, LOSS, fed)
-    return FisherGraph(losses, loss, adjoint, _uses(sites, adjoint), shape_of)
+    return FisherGraph(sites, batches, losses, loss, adjoint, _uses(sites, adjoint), shape_of, seed)
 
 
 def collect_fisher(
-    model: ir.Model,
-    sites: Sequence[MatMulSite],
-    batches: Sequence[CalibrationBatch],
-    head: Head,
-    kind: type[Fisher],
-    *,
-    seed: int = 0,
-    provider: str = "cpu",
-    track: Track = silent,
+    graph: FisherGraph, kind: type[Fisher], *, provider: str = "cpu", track: Track = silent
 ) -> dict[str, Fisher]:
-    """Return the Fisher information of ``kind`` at each of ``sites``, by name, in one pass over ``batches``, padding excluded.
+    """Return the Fisher information of ``kind`` at each site of ``graph``, by name, in one pass over its text, padding excluded.
 
-    ``head`` says which output is the answer, ``seed`` draws from its distribution. A tied weight counts all its uses. A site that
-    the answer does not depend on is told from nothing: all that it returns matters alike.
-
-    Raises ModelError if the graph cannot be differentiated or a gradient is not finite.
+    A tied weight counts all its uses. A site that the answer does not depend on is told from nothing: all that it returns matters
+    alike. Raises ModelError if a gradient is not finite.
     """
-    graph = fisher_graph(model, sites, batches, head, seed=seed, provider=provider)
-    sums = {site.name: SUMS[kind](site) for site in sites}
-    rng = np.random.default_rng(seed)
+    sums = {site.name: SUMS[kind](site) for site in graph.sites}
+    rng = np.random.default_rng(graph.seed)
     with session_showing(graph.adjoint.model, graph.wanted, provider) as session:
-        for batch in track(batches, "Fisher information"):
+        for batch in track(graph.batches, "Fisher information"):
             values = dict(zip(graph.wanted, session.run(graph.wanted, graph.feeds(batch, rng)), strict=True))
             for name, each in graph.uses.items():
                 seen = [_by_sequence(name, use, values, batch) for use in each]

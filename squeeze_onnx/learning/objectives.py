@@ -16,7 +16,7 @@ from squeeze_onnx.graph.match.operators import SOFTMAXES, mixes, op_of
 from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence, LossHead
 from squeeze_onnx.support.errors import ModelError
 
-HIDDEN_WEIGHT = 10.0
+DISTILLATION_HIDDEN_WEIGHT = 10.0
 """What hidden states count beside the answer, chosen on held-out train text: they say more of a sentence than the answer does."""
 
 
@@ -60,7 +60,9 @@ def _are_scores(value: ir.Value) -> bool:
     return any(op_of(node) in SOFTMAXES for node in downstream(value, mixes))
 
 
-def imitation_losses(teacher: ir.Model, head: Head, *, hidden_weight: float = HIDDEN_WEIGHT) -> tuple[LossHead, ...]:
+def imitation_losses(
+    teacher: ir.Model, head: Head, *, hidden_weight: float = DISTILLATION_HIDDEN_WEIGHT
+) -> tuple[LossHead, ...]:
     """Return the loss of the answer, then those of the hidden states, which share ``hidden_weight`` evenly."""
     states = hidden_states(teacher)
     return (answer_loss(head), *(HiddenStateError(name, hidden_weight / len(states)) for name in states))

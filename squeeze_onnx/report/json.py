@@ -1,7 +1,7 @@
 """report.json: everything one run of `optimize` or `analyze` found, as plain values."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from squeeze_onnx.compress.config import AnalyzeConfig
 from squeeze_onnx.compress.factoring import TruncationErrors
+from squeeze_onnx.compress.lowering import Finished
 from squeeze_onnx.compress.plan import Plan, PlannedSite
-from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra
+from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.data.repository import repository_of
-from squeeze_onnx.graph.fused.fusion import FusionCounts
 from squeeze_onnx.graph.io.size import ModelSize
 from squeeze_onnx.graph.match.sites import SkippedSite
 from squeeze_onnx.spectral.rmt.histogram import singular_value_histogram
@@ -28,32 +28,26 @@ _DIGITS = 5
 """Of what is there to be drawn."""
 
 
-def optimization_report(
-    *,
-    model: Path,
-    config: AnalyzeConfig,
-    plan: Plan,
-    spectra: Sequence[SiteSpectra],
-    errors: Mapping[str, TruncationErrors],
-    before: ModelSize,
-    after: ModelSize,
-    timing: Mapping[str, float],
-    precision: Mapping[str, Any],
-    fused: FusionCounts | None = None,
-    stages: Sequence[StageRecord] = (),
-    distillation: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Put together ``report.json``. Sizes in bytes, timing in seconds, sites in graph order.
+@dataclass(frozen=True)
+class Sizes:
+    """The size of a model as it was loaded, and of what was written."""
 
-    ``stages`` are those of a method that learns. ``fused`` is None if the graph was not fused.
-    """
+    before: ModelSize
+    after: ModelSize
+
+
+def optimization_report(
+    config: AnalyzeConfig, result: SqueezeResult, finished: Finished, sizes: Sizes, timing: Mapping[str, float]
+) -> dict[str, Any]:
+    """Put together ``report.json``. Sizes in bytes, timing in seconds, sites in graph order."""
+    plan, before, after = finished.plan, sizes.before, sizes.after
     return {
         "format": OPTIMIZATION_FORMAT,
         "created": created_now(),
-        "model": model_entry(model),
+        "model": model_entry(result.model.path),
         "method": plan.method,
         "config": config.to_json(),
-        "settings": _settings(config, plan, precision),
+        "settings": _settings(config, plan, finished.precision),
         "budget": dict(plan.budget),
         "size": {
             "baseline_bytes": before.bytes,
@@ -64,14 +58,14 @@ def optimization_report(
             "kept_eligible_parameters": plan.kept_parameters,
         },
         "sites": [
-            _optimized_site(planned, measured, errors.get(planned.name))
-            for planned, measured in zip(plan.sites, spectra, strict=True)
+            _optimized_site(planned, measured, result.errors.get(planned.name))
+            for planned, measured in zip(plan.sites, result.spectra, strict=True)
         ],
         "skipped": [dict(site) for site in plan.skipped],
-        "precision": dict(precision),
-        "fused": None if fused is None else fused.to_json(),
-        "stages": [stage.to_json() for stage in stages],
-        "distillation": distillation,
+        "precision": dict(finished.precision),
+        "fused": None if finished.fused is None else finished.fused.to_json(),
+        "stages": [stage.to_json() for stage in result.stages],
+        "distillation": None if result.distillation is None else result.distillation.to_json(),
         "timing": dict(timing),
         "files": {"baseline": before.sha256, "optimized": after.sha256},
         "environment": environment(),

@@ -1,29 +1,24 @@
 """The stages in order, from file to folder: load → squeeze → finish → save → report. The only module that sees them all."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.compress.calibration_source import (
-    TO_CALIBRATE,
-    TO_IMITATE,
-    Amount,
-    CalibrationConfig,
-    calibration_entry,
-    load_calibration,
-)
+from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_entry
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.compress.forecast import frontier_for
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.preparing import open_model, refuse_unrunnable
+from squeeze_onnx.compress.site_choice import nothing_to_do
 from squeeze_onnx.compress.spectra import measure_spectra
 from squeeze_onnx.compress.squeezing import squeeze_surveyed
-from squeeze_onnx.compress.survey import nothing_to_do
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
-from squeeze_onnx.graph.io.model import OnnxModel, refuse_overwriting_input
+from squeeze_onnx.graph.io.model import refuse_overwriting_input
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.graph.io.spilling import spill_file
 from squeeze_onnx.graph.match.sites import find_sites
@@ -99,26 +94,22 @@ def optimize(
         refuse_overwriting_input(model, out)
         if calibration is not None:
             refuse_unrunnable(model, config)
-        before = measure_size(model)
-        dense = OnnxModel(model.path, model.ir.clone())
-        batches = load_calibration(model, calibration, usual_text(config), asked=config.asked) if calibration else ()
+        context = Context(model, config, (), plan, checkpoint, track=track, looked_at=calibration is not None)
+        context = context.with_text(calibration)
     with (
         staged_folder(out, force=force) as folder,
         spill_file(folder) as store,
         reserved(checkpoint.path) if checkpoint else nullcontext(),
     ):
-        survey = survey_of(model, config, batches, cache=cache, plan=plan, track=track)
-        frontier = frontier_for(model, survey, config) if plan is None else None
-        watch = watch_for(dense, config, batches, plan=plan, track=track)
-        result = squeeze_surveyed(
-            model, survey, config, batches, plan=plan, checkpoint=checkpoint, store=store, witness=watch, track=track
-        )
-        report = write_folder(result, folder, config, before, clock, batches=batches, witness=watch, track=track)
-        report |= examine_written(
-            folder, report, watch, survey, config, calibration=batches, plan=plan, clock=clock, track=track
-        )
+        context = replace(context, store=store)
+        survey = survey_of(context, cache)
+        frontier = frontier_for(context, survey) if plan is None else None
+        watch = watch_for(context)
+        result = squeeze_surveyed(context, survey, watch)
+        report = write_folder(context, result, folder, clock, watch)
+        report |= examine_written(context, folder, report, watch, survey, clock=clock)
         report |= {
-            "calibration": None if calibration is None else calibration_entry(calibration, batches),
+            "calibration": None if calibration is None else calibration_entry(calibration, context.batches),
             "score": None,
             "frontier": frontier,
             "timing": {**report["timing"], **clock.seconds},
@@ -127,9 +118,3 @@ def optimize(
     if checkpoint is not None:
         checkpoint.path.unlink(missing_ok=True)  # its result is written
     return report
-
-
-def usual_text(config: OptimizeConfig) -> Amount:
-    """Return how much text is read unless it is said: more where weights learn on it."""
-    learns = config.distill is not None or (config.method in METHODS and METHODS[config.method].learns)
-    return TO_IMITATE if learns else TO_CALIBRATE

@@ -1,16 +1,16 @@
 """The folder that `optimize` writes: the finished model, looked at before the folder appears, its plan and its reports."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.forecast import predicted_damage
-from squeeze_onnx.compress.last_look import Looker
+from squeeze_onnx.compress.last_look import looker_of
 from squeeze_onnx.compress.lowering import finish, planned_precision
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
 from squeeze_onnx.compress.objectives import latency_report
@@ -19,19 +19,16 @@ from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.squeezing import carry_out
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey
-from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.companions import copy_companions
 from squeeze_onnx.data.repository import find_repository, repository_of
 from squeeze_onnx.evaluate.embedding_entry import embedding_entry
 from squeeze_onnx.evaluate.last_look import StepName, Witness, unwatched
-from squeeze_onnx.evaluate.model_head import known_head_of
 from squeeze_onnx.evaluate.output_rows import share_moved
-from squeeze_onnx.graph.io.model import OnnxModel, load_model, save_model
-from squeeze_onnx.graph.io.size import ModelSize, measure_files
+from squeeze_onnx.graph.io.model import load_model, save_model
+from squeeze_onnx.graph.io.size import measure_files
 from squeeze_onnx.report.html import render_optimization
-from squeeze_onnx.report.json import optimization_report
+from squeeze_onnx.report.json import Sizes, optimization_report
 from squeeze_onnx.support.ownership import files_in
-from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.workflows.notes import notes_of
 
@@ -41,87 +38,48 @@ LARGE = 1 << 28
 """Bytes of a model that is left in its file to be run once, where nothing else was ever run."""
 
 
-def watch_for(
-    dense: OnnxModel,
-    config: OptimizeConfig,
-    calibration: Sequence[CalibrationBatch],
-    *,
-    plan: Plan | None = None,
-    track: Track = silent,
-) -> Watch:
-    """Return what looks at the model after each step, against the ``dense`` one."""
-    looker = Looker(dense, calibration, asked=config.asked, provider=config.provider, track=track)
-    return Watch(looker, steps_of(config, planned_precision(plan, config).name))
+def watch_for(context: Context) -> Watch:
+    """Return what looks at the model after each step, against the dense one."""
+    return Watch(looker_of(context), steps_of(context.config, planned_precision(context.plan, context.config).name))
 
 
 def write_folder(
-    result: SqueezeResult,
-    folder: Path,
-    config: OptimizeConfig,
-    before: ModelSize,
-    clock: Stopwatch,
-    *,
-    batches: Sequence[CalibrationBatch] = (),
-    witness: Witness = unwatched,
-    track: Track = silent,
+    context: Context, result: SqueezeResult, folder: Path, clock: Stopwatch, witness: Witness = unwatched
 ) -> dict[str, Any]:
     """Fill the empty ``folder``: the model, its tokenizer and configuration, and the plan.
 
-    ``before`` is the size of the model as it was loaded, ``clock`` what was timed so far; the ``witness`` sees it fused.
+    ``clock`` has what was timed so far; the ``witness`` sees the model fused.
     Returns what goes into ``report.json`` (see `write_report`), but for its ``frontier`` and what `examine_written` adds.
     """
-    finished = finish(result.model, result.plan, config, batches, clock=clock, witness=witness, track=track)
+    finished = finish(context, result.model, result.plan, clock=clock, witness=witness)
     with clock.stage("save"):
         repository = repository_of(result.model.path)
         target = repository.place_in(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        files = save_model(finished.model.ir, target, external_data=config.external_data)
+        files = save_model(finished.model.ir, target, external_data=context.config.external_data)
         copy_companions(repository, folder)
-        after = measure_files(files, finished.model.ir)
-    report = optimization_report(
-        model=result.model.path,
-        config=config,
-        plan=finished.plan,
-        spectra=result.spectra,
-        errors=result.errors,
-        before=before,
-        after=after,
-        fused=finished.fused,
-        precision=finished.precision,
-        timing={**clock.seconds, **result.timing},
-        stages=result.stages,
-        distillation=None if result.distillation is None else result.distillation.to_json(),
-    )
+        sizes = Sizes(context.size, measure_files(files, finished.model.ir))
+    report = optimization_report(context.config, result, finished, sizes, {**clock.seconds, **result.timing})
     _write_json(folder / "plan.json", finished.plan.to_json())
     report["written"] = sorted({*files_in(folder), *_REPORTS})
     return report
 
 
 def examine_written(
-    folder: Path,
-    report: Mapping[str, Any],
-    watch: Watch,
-    survey: Survey,
-    config: OptimizeConfig,
-    *,
-    calibration: Sequence[CalibrationBatch],
-    plan: Plan | None = None,
-    clock: Stopwatch,
-    track: Track = silent,
+    context: Context, folder: Path, report: Mapping[str, Any], watch: Watch, survey: Survey, *, clock: Stopwatch
 ) -> dict[str, Any]:
     """Return what the report says of the model in ``folder`` as it ships, beside the dense one that was surveyed.
 
     That is the last look at it, its certificate and how its embeddings are made (both None without data), and its latency, if
-    that was the objective. ``report`` is that of `write_folder`; a ``plan`` that was given predicts nothing.
+    that was the objective. ``report`` is that of `write_folder`.
 
-    Raises LastLookError if it answers far from what was predicted, unless ``config`` says to write it all the same, and
+    Raises LastLookError if it answers far from what was predicted, unless the model is to be written all the same, and
     ModelError if ONNX Runtime runs the model that came in, but not this one.
     """
-    looker, path = watch.looker, find_repository(folder).model_path
+    config, looker, path = context.config, watch.looker, find_repository(folder).model_path
     with clock.stage("last look"):
-        damage = predicted_damage(looker.model, survey, config) if plan is None else None
         predicted: dict[StepName, float | None] = {
-            "squeezing": damage,
+            "squeezing": predicted_damage(context, survey),
             "fusing": 0.0,
             "rounding": report["precision"]["predicted_damage"],
         }
@@ -132,19 +90,17 @@ def examine_written(
         written = read_plan(folder / "plan.json")
         finding = ""
         if look.broken is not None and look.broken.name == "squeezing" and written.refit and not config.force_write:
-            finding = _without_refit(looker, written, survey, config, track)
+            finding = _without_refit(context, written, survey)
         refuse_broken(look, watch.steps, force=config.force_write, finding=finding)
     notes = notes_of(report, survey)
     found: dict[str, Any] = {"last_look": look.to_json(), "certificate": None, "embedding": None, "notes": notes}
     if looker.text and not isinstance(seen, str):
         found["certificate"] = looker.certificate(seen).to_json()
     if looker.text:
-        found["embedding"] = embedding_entry(known_head_of(looker.model, config.asked))
+        found["embedding"] = embedding_entry(context.known_head)
     if config.objective == "latency":
         with clock.stage("latency"):
-            found["latency"] = latency_report(
-                looker.model, path, written, survey.objective, config, calibration=calibration
-            )
+            found["latency"] = latency_report(context, path, written, survey.objective)
     return found
 
 
@@ -163,11 +119,10 @@ def _opened_cheaply(path: Path) -> Iterator[tuple[Path, bool]]:
             yield copy, True
 
 
-def _without_refit(looker: Looker, plan: Plan, survey: Survey, config: OptimizeConfig, track: Track) -> str:
+def _without_refit(context: Context, plan: Plan, survey: Survey) -> str:
     """Say how far the outputs would have moved without the refit."""
-    model = OnnxModel(looker.model.path, looker.model.ir.clone())
-    carry_out(model, replace(plan, refit=False), survey, decomposer=config.decomposing.decomposer(), track=track)
-    rows = looker.rows_of(model.ir)
+    looker = looker_of(context)
+    rows = looker.rows_of(carry_out(context, replace(plan, refit=False), survey).model.ir)
     assert rows is not None, "there is text"
     return f"without the refit (--no-refit) they move by {share_moved(rows, looker.dense.rows):.2g}; "
 

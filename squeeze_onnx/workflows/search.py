@@ -11,24 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_entry, load_calibration
+from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_entry
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
-from squeeze_onnx.compress.last_look import Looker
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.model_steps import steps_of
 from squeeze_onnx.compress.preparing import open_model, refuse_unrunnable
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
-from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.evaluate.evaluator import Exam
 from squeeze_onnx.evaluate.metrics import change_of
-from squeeze_onnx.graph.io.model import OnnxModel, refuse_overwriting_input
-from squeeze_onnx.graph.io.size import ModelSize, measure_size
+from squeeze_onnx.graph.io.model import refuse_overwriting_input
 from squeeze_onnx.graph.io.spilling import spill_file
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.support.errors import GateError, OptionError
@@ -36,7 +33,7 @@ from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.workflows.gate import GateConfig, choose_rows, set_exams
-from squeeze_onnx.workflows.result_folder import examine_written, write_folder, write_report
+from squeeze_onnx.workflows.result_folder import examine_written, watch_for, write_folder, write_report
 
 Tell = Callable[[Exam, FrontierPoint], None]
 """Hears of every model as soon as it is graded."""
@@ -56,45 +53,20 @@ class _Candidate:
 class _Workshop:
     """Makes candidates of one survey, each from a fresh copy of the model."""
 
-    model: Path
+    context: Context
     survey: Survey
-    calibration: Sequence[CalibrationBatch]
-    config: OptimizeConfig
-    before: ModelSize
     folder: Path
-    looker: Looker
-    track: Track
 
     def make(self, keep: float) -> _Candidate:
         """Write the candidate of budget ``keep`` into a new folder."""
-        model = open_model(self.model, self.config)
-        config = replace(self.config, keep=keep)
-        plan = plan_for(model, self.survey, config)
-        watch = Watch(self.looker, steps_of(config, planned_precision(None, config).name))
+        context = self.context.at(keep)
+        plan, watch = plan_for(context, self.survey), watch_for(context)
         folder = self.folder / f"keep-{keep}"
         folder.mkdir(parents=True)
         with spill_file(folder) as store:
-            result = carry_out(
-                model,
-                plan,
-                self.survey,
-                self.calibration,
-                decomposer=config.decomposing.decomposer(),
-                provider=config.provider,
-                store=store,
-                track=self.track,
-            )
-            watch("squeezing", model.ir)
-            report = write_folder(
-                result,
-                folder,
-                config,
-                self.before,
-                Stopwatch(),
-                batches=self.calibration,
-                witness=watch,
-                track=self.track,
-            )
+            result = carry_out(replace(context, store=store), plan, self.survey)
+            watch("squeezing", result.model.ir)
+            report = write_folder(context, result, folder, Stopwatch(), watch)
         return _Candidate(keep, folder, report, watch)
 
 
@@ -141,27 +113,23 @@ def optimize_within(
         model = open_model(path, config)
         refuse_overwriting_input(model, out)
         refuse_unrunnable(model, config)
-        before = measure_size(model)
         rows = choose_rows(model, gate, calibration, config)
-        batches = load_calibration(model, calibration, taken=rows.texts, asked=config.asked) if calibration else ()
+        context = Context(model, config, track=track, looked_at=calibration is not None)
+        context = context.with_text(calibration, rows.texts)
     with staged_folder(out, force=force) as folder:
         with clock.stage("baseline"):
             selection, final = set_exams(model, rows, gate, config, track)
-        survey = survey_of(model, config, batches, cache=cache, track=track)
+        survey = survey_of(context, cache)
         with clock.stage("search"):
-            looker = Looker(model, batches, asked=config.asked, provider=config.provider, track=track)
-            workshop = _Workshop(model.path, survey, batches, config, before, folder / "candidates", looker, track)
-            chosen, search = _Search(workshop, gate, selection, final, tell).run(_budgets(model, survey, config))
+            workshop = _Workshop(context, survey, folder / "candidates")
+            chosen, search = _Search(workshop, gate, selection, final, tell).run(_budgets(context, survey))
         for file in chosen.folder.iterdir():
             file.rename(folder / file.name)
         shutil.rmtree(workshop.folder)
-        chosen_config = replace(config, keep=chosen.keep)
-        found = examine_written(
-            folder, chosen.report, chosen.watch, survey, chosen_config, calibration=batches, clock=clock, track=track
-        )
+        found = examine_written(context.at(chosen.keep), folder, chosen.report, chosen.watch, survey, clock=clock)
         # What the chosen candidate took is a part of the search.
         timing = {**survey.timing, **clock.seconds}
-        entry = None if calibration is None else calibration_entry(calibration, batches)
+        entry = None if calibration is None else calibration_entry(calibration, context.batches)
         report = {
             **chosen.report,
             "calibration": entry,
@@ -214,7 +182,7 @@ class _Search:
         return point.passed
 
     def _grade(self, stage: str, exam: Exam, candidate: _Candidate) -> FrontierPoint:
-        grade = exam.grade(find_repository(candidate.folder).model_path, self._workshop.track)
+        grade = exam.grade(find_repository(candidate.folder).model_path, self._workshop.context.track)
         passed = grade.drop_points <= self._gate.max_drop
         point = FrontierPoint(candidate.keep, candidate.report["size"]["optimized_bytes"], grade, passed)
         self._tried[stage].append(point)
@@ -248,15 +216,15 @@ def _score(search: Mapping[str, Any]) -> dict[str, Any]:
     return {**named, **rows, "candidate": last["metric"], "drop_points": last["drop_points"]}
 
 
-def _budgets(model: OnnxModel, survey: Survey, config: OptimizeConfig) -> tuple[float, ...]:
+def _budgets(context: Context, survey: Survey) -> tuple[float, ...]:
     """Return the budgets of `GRID` that rank 1 everywhere, and the floors, fit in; raises as `plan_for` for the largest."""
 
     def fits(keep: float) -> bool:
         try:
-            plan_for(model, survey, replace(config, keep=keep))
+            plan_for(context.at(keep), survey)
         except OptionError:
             return False
         return True
 
-    plan_for(model, survey, replace(config, keep=GRID[-1]))
+    plan_for(context.at(GRID[-1]), survey)
     return GRID[bisect_left(GRID, True, key=fits) :]

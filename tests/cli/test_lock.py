@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.survey_cache import survey_key
 from squeeze_onnx.graph.io.model import load_model
 from tests.cli.optimized import OPTIMIZED_FILES
@@ -79,7 +80,7 @@ def test_a_recipe_holds_its_output_until_its_last_step(
 
 
 def test_one_survey_in_a_cache(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
-    key = survey_key(load_model(model), OptimizeConfig(method="svd", keep=0.5), ())
+    key = survey_key(Context(load_model(model), OptimizeConfig(method="svd", keep=0.5)))
     survey = tmp_path / "cache" / f"survey-{key[:16]}.npz"
     command = ("optimize", model, "-o", tmp_path / "out", "--method", "svd", "--cache", tmp_path / "cache")
     with held(survey):

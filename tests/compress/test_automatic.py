@@ -9,7 +9,7 @@ import pytest
 
 from squeeze_onnx.compress.automatic import resolve_method
 from squeeze_onnx.compress.config import OptimizeConfig
-from squeeze_onnx.compress.survey import choose_sites
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.support.errors import ModelError, OptionError
@@ -32,7 +32,7 @@ def resolve(tmp_path: Path) -> Resolve:
     ) -> str:
         folder = write_model_folder(tmp_path, encoder_model(classifier=True) if model is None else model)
         loaded, config = load_model(folder), config or OptimizeConfig()
-        return resolve_method(loaded, choose_sites(loaded, config)[0], config, data)
+        return resolve_method(Context(loaded, config, data))
 
     return resolved
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from squeeze_onnx.compress.eligibility import choose_eligible
-from squeeze_onnx.compress.factoring import rewrite_sites, truncate, truncate_jointly
+from squeeze_onnx.compress.factoring import Truncating, rewrite_sites, truncate, truncate_jointly
 from squeeze_onnx.compress.planning import planned_site
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.spectral.decompositions import Exact
@@ -147,7 +147,7 @@ class TestRewrite:
         query, key, value, *others = choose_eligible(find_sites(model).sites).sites
         fates = [planned_site(query, 4, ""), planned_site(key, 20, ""), planned_site(value, None, "")]
         track = RecordingTrack()
-        errors = rewrite_sites(model, [query, key, value], fates, lambda _: IDENTITY, decomposer=Exact(), track=track)
+        errors = rewrite_sites(model, [query, key, value], fates, Truncating(lambda _: IDENTITY, Exact(), track=track))
         after = weights_of(ir.to_proto(model))
         assert list(errors) == ["layer.0/query", "layer.0/key"]
         assert track.taken == {"Rewriting": 2}

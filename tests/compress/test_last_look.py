@@ -11,6 +11,7 @@ import pytest
 
 from squeeze_onnx.compress.calibration_source import CalibrationConfig, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.held_back import IN_SAMPLE, held_back_of
 from squeeze_onnx.compress.last_look import certificate_of
 from squeeze_onnx.compress.refit import refit_sites
@@ -39,7 +40,7 @@ def test_what_learned_few_texts_by_heart_is_found_out(model: Path, text: str) ->
     squeezed, dense = load_model(model), load_model(model)
     calibration = load_calibration(squeezed, CalibrationConfig(text, rows=10))
     found = squeeze(squeezed, CONFIG, calibration).certificate
-    in_sample = certificate_of(dense, squeezed.ir, calibration[:])
+    in_sample = certificate_of(Context(dense, batches=calibration[:]), squeezed.ir)
     assert found is not None and found.measured is not None and in_sample.measured is not None
     assert (found.texts, found.held_back) == (256, True)
     assert (in_sample.texts, in_sample.held_back) == (10, False)

@@ -11,11 +11,11 @@ import pytest
 from squeeze_onnx.compress import objectives
 from squeeze_onnx.compress.allocators import PARAMETERS, Objective
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.objectives import objective_of, predicted_share, written_alike
 from squeeze_onnx.compress.plan import Plan, PlannedSite
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.io.size import measure_size
-from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.runtime import matmul_latency
 from squeeze_onnx.runtime.matmul_latency import STEP
 from squeeze_onnx.runtime.sessions import Session, open_session
@@ -38,9 +38,9 @@ def model(tmp_path: Path) -> OnnxModel:
     return load_model(write_model_folder(tmp_path / "model"))
 
 
-@pytest.fixture
-def sites(model: OnnxModel) -> tuple[MatMulSite, ...]:
-    return tuple(site for site in find_sites(model.ir).sites if site.role == "ffn_in")
+def context(model: OnnxModel, **options: Any) -> Context:
+    """Return a run on the first weights of the feed-forward blocks."""
+    return Context(model, OptimizeConfig(exclude=("query", "key", "value", "attention_output", "ffn_out"), **options))
 
 
 def planned(name: str, rank: int | None = None) -> PlannedSite:
@@ -70,19 +70,18 @@ class TestWhatIsLeft:
         assert share(planned("a", rank=2), fixed=94) == (94 + 10 + 8 * 2 + 10 + 2 * 12) / 200
 
 
-def test_parameters_are_those_of_the_sites(model: OnnxModel, sites: tuple[MatMulSite, ...]) -> None:
-    assert objective_of(model, sites, OptimizeConfig()) == PARAMETERS
+def test_parameters_are_those_of_the_sites(model: OnnxModel) -> None:
+    assert objective_of(context(model)) == PARAMETERS
 
 
-def test_bytes_are_those_of_the_whole_model(model: OnnxModel, sites: tuple[MatMulSite, ...]) -> None:
-    objective = objective_of(model, sites, OptimizeConfig(objective="size"))
-    eligible = sum(site.parameters for site in sites)
+def test_bytes_are_those_of_the_whole_model(model: OnnxModel) -> None:
+    run = context(model, objective="size")
+    objective = objective_of(run)
+    eligible = sum(site.parameters for site in run.sites)
     assert (eligible + objective.fixed) * 4 == pytest.approx(measure_size(model).bytes)
 
 
-def test_latency_is_that_of_the_precision(
-    model: OnnxModel, sites: tuple[MatMulSite, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_latency_is_that_of_the_precision(model: OnnxModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Products of integers are timed, and the dense model is quantized before it is."""
     monkeypatch.setenv("SQUEEZE_CACHE", str(tmp_path / "cache"))
     timed: list[set[str]] = []
@@ -96,24 +95,21 @@ def test_latency_is_that_of_the_precision(
         return open_session(opened, *arguments, **options)
 
     monkeypatch.setattr(matmul_latency, "open_session", open_seen)
-    config = OptimizeConfig(objective="latency", sequence_length=8, precision="int8")
-    with written_alike(model, config, ()) as path:
+    run = context(model, objective="latency", sequence_length=8, precision="int8")
+    with written_alike(run) as path:
         measure(path)
-    objective = objective_of(model, sites, config)
+    objective = objective_of(run)
     assert objective.fixed >= 0
     assert all("MatMulInteger" in operators for operators in timed)
     assert len(timed) > 2
-    with written_alike(model, replace(config, precision="fp32"), ()) as path:
+    with written_alike(context(model)) as path:
         assert path == model.path
 
 
-def test_latency_is_that_of_the_whole_model(
-    model: OnnxModel, sites: tuple[MatMulSite, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_latency_is_that_of_the_whole_model(model: OnnxModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each MatMul of the tiny model takes less than the whole of it."""
     monkeypatch.setenv("SQUEEZE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(objectives, "measure_matmuls", lambda *_, **__: CallAndWork())
-    config = OptimizeConfig(objective="latency", sequence_length=8)
-    objective = objective_of(model, sites, config)
+    objective = objective_of(context(model, objective="latency", sequence_length=8))
     assert objective.fixed > 0
     assert objective.rank_multiple == STEP

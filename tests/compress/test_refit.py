@@ -5,10 +5,10 @@ import onnx_ir as ir
 import pytest
 
 from squeeze_onnx.compress.eligibility import choose_eligible
-from squeeze_onnx.compress.factoring import rewrite_sites
+from squeeze_onnx.compress.factoring import Truncating, rewrite_sites
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.planning import planned_site
-from squeeze_onnx.compress.refit import refit_sites
+from squeeze_onnx.compress.refit import Refitting, refit_sites
 from squeeze_onnx.compress.refit_moments import StageSums
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.graph.match.sites import find_sites
@@ -46,9 +46,9 @@ def squeezed(
     plan = [planned_site(site, ranks[site.name], "") for site in sites]
     weighting_of = METHODS["whiten"].weighting_of(collect_moments(model, sites, CALIBRATION))
     if refit:
-        refit_sites(model, model.clone(), sites, plan, CALIBRATION, weighting_of=weighting_of, decomposer=Exact())
+        refit_sites(model, sites, plan, Truncating(weighting_of, Exact()), Refitting(model.clone(), CALIBRATION))
     else:
-        rewrite_sites(model, sites, plan, weighting_of, decomposer=Exact())
+        rewrite_sites(model, sites, plan, Truncating(weighting_of, Exact()))
     return model
 
 
@@ -118,9 +118,9 @@ def test_a_weight_used_twice_is_truncated_as_without_a_refit() -> None:
     weighting_of = METHODS["whiten"].weighting_of(collect_moments(model, [site], data))
     other = model.clone()
     plan = [planned_site(site, 2, "")]
-    refit_sites(model, model.clone(), [site], plan, data, weighting_of=weighting_of, decomposer=Exact())
+    refit_sites(model, [site], plan, Truncating(weighting_of, Exact()), Refitting(model.clone(), data))
     (site,) = find_sites(other).sites
-    rewrite_sites(other, [site], [planned_site(site, 2, "")], weighting_of, decomposer=Exact())
+    rewrite_sites(other, [site], [planned_site(site, 2, "")], Truncating(weighting_of, Exact()))
     feeds = {"x": random_weight(5, 8, seed=9)}
     np.testing.assert_array_equal(run(model, feeds)[0], run(other, feeds)[0])
 
@@ -132,7 +132,7 @@ def test_activations_that_are_not_finite_are_named_by_the_site_that_reads_them()
     data = [CalibrationBatch({"x": np.full((4, 8), np.inf, np.float32)}, None)]
     with pytest.raises(ModelError, match="NaN or infinite"), np.errstate(invalid="ignore"):
         refit_sites(
-            model, model.clone(), [site], plan, data, weighting_of=METHODS["svd"].weighting_of({}), decomposer=Exact()
+            model, [site], plan, Truncating(METHODS["svd"].weighting_of({}), Exact()), Refitting(model.clone(), data)
         )
 
 

@@ -12,10 +12,16 @@ from squeeze_onnx.compress.allocators import Uniform
 from squeeze_onnx.compress.config import AnalyzeConfig
 from squeeze_onnx.compress.eligibility import choose_eligible
 from squeeze_onnx.compress.factoring import truncate
-from squeeze_onnx.compress.sensitivity import open_prober, probe_sensitivity
+from squeeze_onnx.compress.sensitivity import (
+    find_starts,
+    open_prober,
+    probe_sensitivity,
+    run_to_starts,
+    values_of_starts,
+)
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView, measure_view, noise_distances
 from squeeze_onnx.compress.weights import read_weight
-from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.rewriter import replace_weight
@@ -35,7 +41,11 @@ def calibration() -> CalibrationBatch:
 def probed(model: OnnxModel) -> tuple[SiteSpectra, ...]:
     sites = choose_eligible(find_sites(model.ir).sites).sites
     views = [SiteView.of(site, Identity()) for site in sites]
-    with open_prober(model.ir, sites, [calibration()]) as prober:
+    starts = find_starts(model.ir, sites)
+    values = values_of_starts(model.ir, starts)
+    with session_showing(model.ir, values, "cpu") as session:
+        started = run_to_starts(session, values, [calibration()])
+    with open_prober(model.ir, starts, started) as prober:
         config = AnalyzeConfig(simulations=1)
         distances = noise_distances(sites, config)
         spectra = [measure_view(view, distances[view.site.name], config) for view in views]

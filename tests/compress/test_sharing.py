@@ -1,6 +1,7 @@
 """One left factor for query, key and value: measured, planned, carried out, and refused where it cannot be."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.factoring import truncate_jointly
 from squeeze_onnx.compress.plan import Plan, PlannedSite
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
@@ -54,12 +56,12 @@ def planted(*, common: bool) -> onnx.ModelProto:
 
 
 def model(proto: onnx.ModelProto | None = None) -> OnnxModel:
-    return OnnxModel(path=None, ir=ir.from_proto(proto or encoder_model()))  # type: ignore[arg-type]
+    return OnnxModel(Path("model.onnx"), ir.from_proto(proto or encoder_model()))
 
 
 @pytest.fixture(scope="module")
 def survey() -> Survey:
-    return take_survey(model(), CONFIG, CALIBRATION)
+    return take_survey(Context(model(), CONFIG, CALIBRATION))
 
 
 def plan_with(survey: Survey, rank: int | None, *, roles: tuple[str, ...] = ROLES, refit: bool = False) -> Plan:
@@ -69,7 +71,7 @@ def plan_with(survey: Survey, rank: int | None, *, roles: tuple[str, ...] = ROLE
         shares = f"layer.{site.layer}/{roles[0]}" if site.role in roles else None
         return replace(site, kept_shape=None, rank=rank if shares else None, shares_left=shares)
 
-    plan = plan_for(model(), survey, CONFIG)
+    plan = plan_for(Context(model(), CONFIG), survey)
     return replace(plan, sites=tuple(map(planned, plan.sites)), refit=refit)
 
 
@@ -112,26 +114,28 @@ class TestMeasured:
 class TestPlanned:
     @pytest.mark.parametrize("common", [True, False], ids=["the same directions", "directions of their own"])
     def test_where_query_key_and_value_see_the_same_directions(self, common: bool) -> None:
-        survey = take_survey(model(planted(common=common)), CONFIG, CALIBRATION)
-        plan = plan_for(model(), survey, CONFIG)
+        survey = take_survey(Context(model(planted(common=common)), CONFIG, CALIBRATION))
+        plan = plan_for(Context(model(), CONFIG), survey)
         shared = [site for site in plan.sites if site.shares_left]
         assert {site.role for site in shared} == (set(ROLES) if common else set())
         assert all(site.shares_left == f"layer.{site.layer}/query" and site.sensitivity > 0 for site in shared)
         for layer in range(LAYERS):
             assert len({site.rank for site in shared if site.layer == layer}) == common
         assert plan.kept_parameters <= 0.4 * plan.eligible_parameters
-        off = plan_for(model(), survey, replace(CONFIG, joint_qkv=False))
+        off = plan_for(Context(model(), replace(CONFIG, joint_qkv=False)), survey)
         assert not [site for site in off.sites if site.shares_left]
 
 
 class TestCarriedOut:
     def test_at_the_largest_rank_little_changes_and_at_lower_ones_more(self, survey: Survey) -> None:
-        found = [distance(carry_out(model(), plan_with(survey, rank), survey).model.ir) for rank in (23, 12, 4)]
+        found = [
+            distance(carry_out(Context(model()), plan_with(survey, rank), survey).model.ir) for rank in (23, 12, 4)
+        ]
         assert 0 < found[0] < 0.3 * found[1] < 0.3 * found[2]
 
     def test_there_is_one_left_factor_a_layer_and_one_product_with_it(self, survey: Survey) -> None:
         plan = plan_with(survey, 5)
-        result = carry_out(model(), plan, survey)
+        result = carry_out(Context(model()), plan, survey)
         left = [
             name for name in result.model.ir.graph.initializers if name.startswith("layer") and name.endswith("/left")
         ]
@@ -148,13 +152,15 @@ class TestCarriedOut:
 
     def test_a_refit_comes_closer(self, survey: Survey) -> None:
         plain, refitted = (
-            distance(carry_out(model(), plan_with(survey, 8, refit=refit), survey, CALIBRATION).model.ir)
+            distance(
+                carry_out(Context(model(), batches=CALIBRATION), plan_with(survey, 8, refit=refit), survey).model.ir
+            )
             for refit in (False, True)
         )
         assert refitted < 0.9 * plain
 
     def test_a_refit_leaves_them_one_left_factor_of_the_rank_planned(self, survey: Survey) -> None:
-        result = carry_out(model(), plan_with(survey, 8, refit=True), survey, CALIBRATION)
+        result = carry_out(Context(model(), batches=CALIBRATION), plan_with(survey, 8, refit=True), survey)
         arrays = weights_of(ir.to_proto(result.model.ir))
         assert arrays["layer.1/query/left"].shape == (HIDDEN, 8)
         assert {arrays[f"layer.1/{role}/right"].shape for role in ROLES} == {(8, HIDDEN)}
@@ -163,13 +169,13 @@ class TestCarriedOut:
 
     def test_two_of_three_share_beside_one_that_does_not(self, survey: Survey) -> None:
         plan = edited(plan_with(survey, 6, roles=ROLES[:2]), "layer.0/value", rank=3)
-        arrays = weights_of(ir.to_proto(carry_out(model(), plan, survey, CALIBRATION).model.ir))
+        arrays = weights_of(ir.to_proto(carry_out(Context(model(), batches=CALIBRATION), plan, survey).model.ir))
         assert arrays["layer.0/query/left"].shape == (HIDDEN, 6)
         assert arrays["layer.0/value/left"].shape == (HIDDEN, 3)
         assert "layer.1/value.weight" in arrays
 
     def test_the_attention_is_fused_as_that_of_the_dense_model(self, survey: Survey) -> None:
-        result = carry_out(model(), plan_with(survey, 6), survey)
+        result = carry_out(Context(model()), plan_with(survey, 6), survey)
         expected = run(result.model.ir, HELD_OUT.feeds)[0]
         fuse(result.model.ir, "cpu")
         assert count_fused(result.model.ir)["Attention"] == LAYERS
@@ -178,7 +184,7 @@ class TestCarriedOut:
         np.testing.assert_allclose(run(result.model.ir, HELD_OUT.feeds)[0], expected, rtol=0, atol=1e-5)
 
     def test_what_was_squeezed_can_be_squeezed_again(self, survey: Survey) -> None:
-        once = carry_out(model(), plan_with(survey, 6), survey).model
+        once = carry_out(Context(model()), plan_with(survey, 6), survey).model
         assert [site.name for site in find_sites(once.ir).sites if site.role in ROLES][:3] == list(FIRST)
 
 
@@ -197,9 +203,9 @@ def test_a_plan_that_shares_what_cannot_be_shared_is_refused(
     survey: Survey, name: str, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(OptionError, match=message):
-        carry_out(model(), edited(plan_with(survey, 6), name, **changes), survey)
+        carry_out(Context(model()), edited(plan_with(survey, 6), name, **changes), survey)
 
 
 def test_a_shared_left_factor_that_does_not_pay_is_refused(survey: Survey) -> None:
     with pytest.raises(OptionError, match=r"layer.0/query rank 24 .* that 3 sites share; above rank 23"):
-        carry_out(model(), plan_with(survey, 24), survey)
+        carry_out(Context(model()), plan_with(survey, 24), survey)

@@ -12,12 +12,13 @@ import pytest
 
 import squeeze_onnx.compress.survey_cache
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.survey_cache import cached_survey, check_cache, survey_key
-from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.support.errors import DataError, OptionError
 from squeeze_onnx.workflows.optimize import optimize
@@ -50,7 +51,7 @@ def cache(tmp_path: Path) -> Path:
 @pytest.fixture
 def stored(model: OnnxModel, cache: Path) -> Path:
     """Return the file of a survey by ``QUICK``."""
-    cached_survey(cache, model, QUICK, calibration())
+    cached_survey(Context(model, QUICK, calibration()), cache)
     [file] = cache.iterdir()
     return file
 
@@ -67,7 +68,9 @@ def sealed(stored: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def squeezed(model: OnnxModel, survey: Survey, keep: float) -> tuple[Plan, dict[str, np.ndarray]]:
-    result = carry_out(model, plan_for(model, survey, replace(QUICK, keep=keep)), survey, calibration())
+    result = carry_out(
+        Context(model, batches=calibration()), plan_for(Context(model, replace(QUICK, keep=keep)), survey), survey
+    )
     return result.plan, weights_of(ir.to_proto(model.ir))
 
 
@@ -77,9 +80,9 @@ class TestASurveyThatIsRead:
         self, folder: Path, model: OnnxModel, cache: Path, monkeypatch: pytest.MonkeyPatch, method: str
     ) -> None:
         config = replace(QUICK, method=method, include=("embedding",))
-        taken = cached_survey(cache, model, config, calibration())
+        taken = cached_survey(Context(model, config, calibration()), cache)
         monkeypatch.setattr(squeeze_onnx.compress.survey_cache, "take_survey", None)
-        read = cached_survey(cache, load_model(folder), config, calibration())
+        read = cached_survey(Context(load_model(folder), config, calibration()), cache)
         for keep in (0.3, 0.7):
             plans, weights = zip(*(squeezed(load_model(folder), survey, keep) for survey in (taken, read)), strict=True)
             assert plans[0] == plans[1]
@@ -87,8 +90,8 @@ class TestASurveyThatIsRead:
             assert all(np.array_equal(array, weights[1][name]) for name, array in weights[0].items())
 
     def test_has_every_field_and_shares_what_was_shared(self, folder: Path, model: OnnxModel, cache: Path) -> None:
-        taken = cached_survey(cache, model, QUICK, calibration())
-        read = cached_survey(cache, load_model(folder), QUICK, calibration())
+        taken = cached_survey(Context(model, QUICK, calibration()), cache)
+        read = cached_survey(Context(load_model(folder), QUICK, calibration()), cache)
         same = {"method", "skipped", "stages"}
         new = {"spectra", "moments", "blocks", "sharings", "objective", "timing", "fisher", "learned"}
         assert {field.name for field in fields(Survey)} == same | new
@@ -104,11 +107,11 @@ class TestASurveyThatIsRead:
     @pytest.mark.usefixtures("sealed")
     def test_serves_every_budget(self, model: OnnxModel, cache: Path) -> None:
         for options in ({"keep": 0.2}, {"above_break_even": "denoise"}, {"external_data": True}, {"joint_qkv": False}):
-            cached_survey(cache, model, replace(QUICK, **options), calibration())
+            cached_survey(Context(model, replace(QUICK, **options), calibration()), cache)
 
     @pytest.mark.usefixtures("sealed")
     def test_serves_the_method_that_auto_stands_for(self, model: OnnxModel, cache: Path) -> None:
-        cached_survey(cache, model, replace(QUICK, method="auto"), calibration())
+        cached_survey(Context(model, replace(QUICK, method="auto"), calibration()), cache)
 
 
 class TestTheKey:
@@ -119,10 +122,12 @@ class TestTheKey:
 
     def test_is_that_of_the_same_bytes_elsewhere(self, folder: Path, model: OnnxModel) -> None:
         elsewhere = load_model(write_model_folder(folder.with_name("elsewhere")))
-        assert survey_key(elsewhere, QUICK, calibration()) == survey_key(model, QUICK, calibration())
+        assert survey_key(Context(elsewhere, QUICK, calibration())) == survey_key(Context(model, QUICK, calibration()))
 
     def test_is_another_for_other_weights(self, folder: Path, model: OnnxModel) -> None:
-        assert survey_key(self.other_weights(folder), QUICK, calibration()) != survey_key(model, QUICK, calibration())
+        assert survey_key(Context(self.other_weights(folder), QUICK, calibration())) != survey_key(
+            Context(model, QUICK, calibration())
+        )
 
     @pytest.mark.parametrize(
         "options",
@@ -132,8 +137,17 @@ class TestTheKey:
         ],
         ids=lambda options: next(iter(options)),
     )
-    def test_is_another_for_other_options(self, model: OnnxModel, options: dict[str, Any]) -> None:
-        assert survey_key(model, replace(QUICK, **options), calibration()) != survey_key(model, QUICK, calibration())
+    def test_is_another_for_other_options(
+        self, model: OnnxModel, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The session that tells how the model answers is opened here, where there may be no CUDA."""
+        monkeypatch.setattr(
+            "squeeze_onnx.compress.dense_run.session_showing",
+            lambda model, values, _: session_showing(model, values, "cpu"),
+        )
+        assert survey_key(Context(model, replace(QUICK, **options), calibration())) != survey_key(
+            Context(model, QUICK, calibration())
+        )
 
     @pytest.mark.parametrize("what", ["tokens", "mask", "order", "nothing"])
     def test_is_another_for_other_calibration_data(self, model: OnnxModel, what: str) -> None:
@@ -146,21 +160,21 @@ class TestTheKey:
             "nothing": (calibration(), ()),
         }
         first, second = others[what]
-        assert survey_key(model, QUICK, first) != survey_key(model, QUICK, second)
+        assert survey_key(Context(model, QUICK, first)) != survey_key(Context(model, QUICK, second))
 
     def test_is_the_same_for_a_method_that_looks_at_no_data(self, model: OnnxModel) -> None:
         config = replace(QUICK, method="svd")
-        assert survey_key(model, config, calibration()) == survey_key(model, config, ())
+        assert survey_key(Context(model, config, calibration())) == survey_key(Context(model, config))
 
     def test_changes_with_the_version(self, model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
-        before = survey_key(model, QUICK, calibration())
+        before = survey_key(Context(model, QUICK, calibration()))
         monkeypatch.setattr(squeeze_onnx.compress.survey_cache, "__version__", "0.0")
-        assert survey_key(model, QUICK, calibration()) != before
+        assert survey_key(Context(model, QUICK, calibration())) != before
 
 
 class TestAFileThatIs:
     def read(self, model: OnnxModel, file: Path) -> None:
-        cached_survey(file.parent, model, QUICK, calibration())
+        cached_survey(Context(model, QUICK, calibration()), file.parent)
 
     @pytest.mark.parametrize("left", [0.0, 0.5, 0.999])
     def test_cut_off_is_refused(self, model: OnnxModel, stored: Path, left: float) -> None:
@@ -190,10 +204,10 @@ class TestAFileThatIs:
 
     def test_of_another_key_is_refused(self, model: OnnxModel, sealed: Path) -> None:
         other = replace(QUICK, seed=1)
-        key = survey_key(model, other, calibration())
+        key = survey_key(Context(model, other, calibration()))
         sealed.rename(sealed.with_name(f"survey-{key[:16]}.npz"))
         with pytest.raises(DataError, match="is the survey of another model, data or options: delete it"):
-            cached_survey(sealed.parent, model, other, calibration())
+            cached_survey(Context(model, other, calibration()), sealed.parent)
 
     def test_half_written_is_not_there(self, model: OnnxModel, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*_: object, **__: object) -> None:
@@ -201,7 +215,7 @@ class TestAFileThatIs:
 
         monkeypatch.setattr(np, "savez", fail)
         with pytest.raises(KeyboardInterrupt):
-            cached_survey(cache, model, QUICK, calibration())
+            cached_survey(Context(model, QUICK, calibration()), cache)
         assert not cache.exists()
 
 

@@ -1,6 +1,5 @@
 """What judges distillation is read by nothing that learns before it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,14 @@ import pytest
 
 import squeeze_onnx.compress.survey
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.soco.learn import SpectrumLearning, learn_spectra
 from squeeze_onnx.compress.survey import take_survey
 from squeeze_onnx.compress.survey_cache import survey_key
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
+from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.support.errors import OptionError
 from tests.tiny_encoder import batch, write_model_folder
 
@@ -47,21 +48,21 @@ def test_soco_learns_on_it(
 ) -> None:
     learned_on: list[CalibrationBatch] = []
 
-    def listen(
-        dense: Any, spectra: Any, weighting: Any, batches: Sequence[CalibrationBatch], **options: Any
-    ) -> SpectrumLearning:
-        learned_on.extend(batches)
-        return learn_spectra(dense, spectra, weighting, batches, **options)
+    def listen(dense: Any, spectra: Any, weighting: Any, teaching: Teaching, **options: Any) -> SpectrumLearning:
+        learned_on.extend(teaching.batches)
+        return learn_spectra(dense, spectra, weighting, teaching, **options)
 
     monkeypatch.setattr(squeeze_onnx.compress.survey, "learn_spectra", listen)
     config = OptimizeConfig(method="soco", keep=0.5, simulations=1, distill=distill)
-    take_survey(model, config, text)
+    take_survey(Context(model, config, text))
     assert learned_on == list(text_to_learn_on(text, config))
 
 
 def test_a_survey_of_soco_is_cached_by_the_text_it_learned_on(model: OnnxModel, text: list[CalibrationBatch]) -> None:
     keys = {
-        method: [survey_key(model, OptimizeConfig(method=method, distill=steps), text) for steps in (None, 3, 4)]
+        method: [
+            survey_key(Context(model, OptimizeConfig(method=method, distill=steps), text)) for steps in (None, 3, 4)
+        ]
         for method in ("soco", "whiten")
     }
     plain, few, more = keys["soco"]

@@ -18,6 +18,7 @@ from squeeze_onnx.graph.rewrite.rewriter import factor_site
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, distill
 from squeeze_onnx.learning.objectives import answer_loss, hidden_states, imitation_losses
+from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig, held_out_batches
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.errors import ModelError, OptionError
@@ -59,7 +60,7 @@ def taught(
     student: ir.Model, config: DistillConfig = QUICK, *, head: Head = TOKENS, classifier: bool = False, **options: Any
 ) -> Distillation:
     teacher = dense(classifier=classifier)
-    return distill(student, teacher, imitation_losses(teacher, head), text(), config, threads=1, **options)
+    return distill(student, teacher, Teaching(imitation_losses(teacher, head), text(), threads=1, **options), config)
 
 
 def parameters(model: ir.Model) -> dict[str, np.ndarray]:
@@ -117,7 +118,7 @@ def test_takes_models_of_a_fixed_size() -> None:
     student, teacher = squeezed(), dense()
     for value in (*student.graph.inputs, *teacher.graph.inputs):
         value.shape = ir.Shape([4, 3])
-    outcome = distill(student, teacher, imitation_losses(teacher, TOKENS), 4 * text(1), QUICK, threads=1)
+    outcome = distill(student, teacher, Teaching(imitation_losses(teacher, TOKENS), 4 * text(1), threads=1), QUICK)
     assert outcome.after < outcome.before
 
 
@@ -129,7 +130,12 @@ def test_leaves_the_head_alone_if_it_learns_hidden_states() -> None:
     assert any(name.endswith("left") for name in changed)
     assert not any(name.startswith("classifier") for name in changed)
     student = squeezed(classifier=True)
-    distill(student, dense(classifier=True), [answer_loss(head)], text(), replace(QUICK, steps=100), threads=1)
+    distill(
+        student,
+        dense(classifier=True),
+        Teaching([answer_loss(head)], text(), threads=1),
+        replace(QUICK, steps=100),
+    )
     assert not np.array_equal(parameters(student)["classifier.weight"], start["classifier.weight"])
 
 
@@ -209,7 +215,7 @@ def test_a_share_that_is_no_whole_step_is_told() -> None:
 
 def test_where_layers_cannot_be_told_apart_all_steps_go_through_the_whole() -> None:
     teacher, student = dense(), squeezed()
-    outcome = distill(student, teacher, [answer_loss(TOKENS)], text(), QUICK, threads=1)
+    outcome = distill(student, teacher, Teaching([answer_loss(TOKENS)], text(), threads=1), QUICK)
     assert (outcome.blocks, outcome.steps) == ((), 30)
     assert outcome.no_blocks is not None
     assert outcome.no_blocks.startswith("its layers cannot be told apart")
@@ -230,7 +236,7 @@ def test_refuses_the_checkpoint_of_another_run(tmp_path: Path) -> None:
 
 def test_refuses_a_single_batch() -> None:
     with pytest.raises(OptionError, match="--distill learns on some batches and judges on others: give more"):
-        distill(squeezed(), dense(), imitation_losses(dense(), TOKENS), text(1))
+        distill(squeezed(), dense(), Teaching(imitation_losses(dense(), TOKENS), text(1)))
 
 
 def test_refuses_half_precision() -> None:
@@ -238,7 +244,7 @@ def test_refuses_half_precision() -> None:
     with pytest.raises(
         ModelError, match="finds no float32 weight that the answer depends on: convert the model to FLOAT"
     ):
-        distill(half, half, imitation_losses(half, TOKENS), text())
+        distill(half, half, Teaching(imitation_losses(half, TOKENS), text()))
 
 
 def test_a_model_that_gives_a_score_learns_too() -> None:
@@ -253,7 +259,9 @@ def test_a_model_that_gives_a_score_learns_too() -> None:
         return scored
 
     teacher, student = scoring(dense(classifier=True)), scoring(squeezed(classifier=True))
-    outcome = distill(student, teacher, imitation_losses(teacher, Regression("score")), text(), QUICK, threads=1)
+    outcome = distill(
+        student, teacher, Teaching(imitation_losses(teacher, Regression("score")), text(), threads=1), QUICK
+    )
     assert outcome.after < outcome.before
 
 

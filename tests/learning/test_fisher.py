@@ -8,11 +8,11 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
-from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.learning.draws import drawn_loss
-from squeeze_onnx.learning.fisher import collect_fisher
+from squeeze_onnx.learning.fisher import FisherGraph, collect_fisher, fisher_graph
 from squeeze_onnx.learning.gradients import differentiate
 from squeeze_onnx.learning.losses import LOSS, attach_losses
 from squeeze_onnx.spectral.fisher_moments import ElementFisher, Fisher, OutputFisher, RowFisher
@@ -25,6 +25,13 @@ from tests.tiny_encoder import HIDDEN, batch, encoder_model
 CLASSIFIER = ClassLogits("logits", (0, 1))
 TAGGER = TokenLogits("logits")
 ENCODER = TokenEmbeddings("last_hidden_state")
+
+
+def graph_of(
+    model: ir.Model, sites: Sequence[MatMulSite], batches: Sequence[CalibrationBatch], head: Head, seed: int = 0
+) -> FisherGraph:
+    with session_showing(model, [head.output], "cpu") as session:
+        return fisher_graph(model, sites, batches, head, session, seed=seed)
 
 
 def model_of(head: Head) -> ir.Model:
@@ -44,7 +51,7 @@ def collected(
     head: Head, names: Sequence[str], kind: type[Fisher], copies: int = 1, model: ir.Model | None = None
 ) -> dict[str, Fisher]:
     model = model or model_of(head)
-    return collect_fisher(model, some_sites(model, *names), calibration(copies), head, kind, seed=3)
+    return collect_fisher(graph_of(model, some_sites(model, *names), calibration(copies), head, seed=3), kind)
 
 
 def gradients_by_sequence(head: Head, parameters: Sequence[str], features: int) -> list[dict[str, np.ndarray]]:
@@ -124,7 +131,9 @@ def test_padding_counts_neither_as_a_row_nor_as_a_gradient() -> None:
 @pytest.mark.parametrize("head", [Regression("y"), SentenceEmbedding("y")], ids=lambda head: head.kind)
 def test_scores_and_embeddings_have_the_noise_of_a_gaussian(head: Head) -> None:
     model = pooled_model(features=1 if isinstance(head, Regression) else 4)
-    found = collect_fisher(model, some_sites(model, "linear"), [rows_batch()] * 400, head, OutputFisher)["linear"]
+    found = collect_fisher(graph_of(model, some_sites(model, "linear"), [rows_batch()] * 400, head), OutputFisher)[
+        "linear"
+    ]
     assert isinstance(found, OutputFisher)
     assert found.gram.shape == ((1, 1) if isinstance(head, Regression) else (4, 4))
     if isinstance(head, Regression):  # g = ε
@@ -162,7 +171,7 @@ def test_a_scale_of_the_operator_is_in_the_gradient_of_the_product() -> None:
     grams = []
     for model in (plain, scaled):
         head = Regression("y")
-        found = collect_fisher(model, some_sites(model, "linear"), [rows_batch()], head, OutputFisher, seed=1)
+        found = collect_fisher(graph_of(model, some_sites(model, "linear"), [rows_batch()], head, seed=1), OutputFisher)
         fisher = found["linear"]
         assert isinstance(fisher, OutputFisher)
         grams.append(fisher.gram)
@@ -172,7 +181,7 @@ def test_a_scale_of_the_operator_is_in_the_gradient_of_the_product() -> None:
 def test_the_same_seed_draws_the_same_answers() -> None:
     model, site = model_of(ENCODER), "layer.0/query"
     first, again, other = (
-        collect_fisher(model, some_sites(model, site), calibration(), ENCODER, RowFisher, seed=seed)[site]
+        collect_fisher(graph_of(model, some_sites(model, site), calibration(), ENCODER, seed=seed), RowFisher)[site]
         for seed in (8, 8, 9)
     )
     assert isinstance(first, RowFisher)
@@ -242,7 +251,7 @@ def test_patches_of_an_image_belong_to_it_and_all_of_them_count() -> None:
         one=np.array([1]),
     )
     images = CalibrationBatch({"x": random_weight(3, 3, 4, 6, seed=3)}, None)
-    found = collect_fisher(model, some_sites(model, "up"), [images], CLASSIFIER, OutputFisher)["up"]
+    found = collect_fisher(graph_of(model, some_sites(model, "up"), [images], CLASSIFIER), OutputFisher)["up"]
     assert isinstance(found, OutputFisher)
     assert found.rows == 3 * 6
 
@@ -265,7 +274,7 @@ def test_tokens_may_come_before_sequences() -> None:
             two=np.array([2]),
             axis=np.array([axis]),
         )
-        found = collect_fisher(model, some_sites(model, "up"), [texts], CLASSIFIER, ElementFisher)["up"]
+        found = collect_fisher(graph_of(model, some_sites(model, "up"), [texts], CLASSIFIER), ElementFisher)["up"]
         assert isinstance(found, ElementFisher)
         return found.elements
 
@@ -306,7 +315,9 @@ def test_embeddings_of_positions_count_once_a_batch() -> None:
     model: ir.Model = ir.from_proto(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8))
     x = rng.standard_normal((sequences, tokens, 8)).astype(np.float32)
     batches = [CalibrationBatch({"x": x}, np.ones((sequences, tokens), np.int64))] * 1000
-    found = collect_fisher(model, some_sites(model, "position"), batches, CLASSIFIER, OutputFisher)["position"]
+    found = collect_fisher(graph_of(model, some_sites(model, "position"), batches, CLASSIFIER), OutputFisher)[
+        "position"
+    ]
     assert isinstance(found, OutputFisher)
     assert found.rows == 1000 * tokens
     logits = run(model, {"x": x})[0].astype(np.float64)

@@ -6,7 +6,13 @@ import pytest
 
 from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
 from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence
-from squeeze_onnx.learning.objectives import HIDDEN_WEIGHT, answer_loss, hidden_states, imitation_losses, learning_rate
+from squeeze_onnx.learning.objectives import (
+    DISTILLATION_HIDDEN_WEIGHT,
+    answer_loss,
+    hidden_states,
+    imitation_losses,
+    learning_rate,
+)
 from tests.graph.tiny_graphs import random_weight, tiny_model
 from tests.tiny_encoder import LAYERS, encoder_model
 
@@ -32,7 +38,7 @@ def test_hidden_states_share_their_weight() -> None:
     assert len(states) > LAYERS
     assert [loss.value for loss in hidden] == list(states)
     assert all(isinstance(loss, HiddenStateError) for loss in hidden)
-    assert sum(loss.weight for loss in hidden) == pytest.approx(HIDDEN_WEIGHT)
+    assert sum(loss.weight for loss in hidden) == pytest.approx(DISTILLATION_HIDDEN_WEIGHT)
 
 
 def test_sums_of_attention_scores_are_no_residual_stream() -> None:

@@ -1,6 +1,7 @@
 """report.json: what the design promises, and plain values only."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.compress.lowering import Finished
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.squeezing import squeeze
 from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.graph.io.size import ModelSize, measure_size
 from squeeze_onnx.graph.match.sites import SkippedSite
-from squeeze_onnx.report.json import analysis_report, optimization_report
+from squeeze_onnx.report.json import Sizes, analysis_report, optimization_report
 from tests.tiny_encoder import ELIGIBLE_SITES, write_model_folder
 
 CONFIG = OptimizeConfig(method="svd", keep=0.5, exclude=("key",), simulations=1)
@@ -33,17 +35,12 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> SqueezeResult:
 
 @pytest.fixture(scope="module")
 def report(before: ModelSize, result: SqueezeResult) -> dict[str, Any]:
-    return optimization_report(
-        model=Path("models/bert/model.onnx"),
-        config=CONFIG,
-        plan=result.plan,
-        spectra=result.spectra,
-        errors=result.errors,
-        before=before,
-        after=AFTER,
-        timing={"load": 0.25},
-        precision={"name": "fp32"},
-    )
+    named = replace(result, model=replace(result.model, path=Path("models/bert/model.onnx")))
+    return optimization_report(CONFIG, named, finished(result), Sizes(before, AFTER), {"load": 0.25})
+
+
+def finished(result: SqueezeResult) -> Finished:
+    return Finished(result.model, result.plan, None, {"name": "fp32"})
 
 
 class TestOptimization:
@@ -103,17 +100,8 @@ class TestOptimization:
             )
 
     def test_a_site_left_dense_loses_nothing(self, before: ModelSize, result: SqueezeResult) -> None:
-        report = optimization_report(
-            model=Path("models/bert/model.onnx"),
-            config=CONFIG,
-            plan=result.plan,
-            spectra=result.spectra,
-            errors={},
-            before=before,
-            after=AFTER,
-            timing={},
-            precision={"name": "fp32"},
-        )
+        whole = replace(result, errors={})
+        report = optimization_report(CONFIG, whole, finished(whole), Sizes(before, AFTER), {})
         for site in report["sites"]:
             spectrum = site["spectrum"]
             assert (site["weighted_error"], site["relative_error"], site["weight_cosine"]) == (0, 0, 1)

@@ -11,15 +11,16 @@ import pytest
 from onnx import helper, numpy_helper
 
 import squeeze_onnx
+from squeeze_onnx.compress import usual_text
 from squeeze_onnx.compress.calibration_source import Amount, CalibrationConfig
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.plan import read_plan
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.squeezing import carry_out, plan_for, squeeze
 from squeeze_onnx.compress.survey import take_survey
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.support.errors import ModelError, OptionError, OutputError
-from squeeze_onnx.workflows import optimize as pipeline
 from squeeze_onnx.workflows.optimize import analyze, optimize
 from tests.folders import snapshot
 from tests.tiny_encoder import (
@@ -152,12 +153,12 @@ class TestSqueeze:
 
 class TestSurvey:
     def test_serves_several_budgets_and_leaves_the_model(self, folder: Path, model: OnnxModel) -> None:
-        survey = take_survey(model, QUICK)
+        survey = take_survey(Context(model, QUICK))
         assert set(weights_of(ir.to_proto(model.ir))) == set(weights_of(encoder_model()))
         for keep in (0.3, 0.6):
             config = replace(QUICK, keep=keep)
             copy = load_model(folder)
-            result = carry_out(copy, plan_for(model, survey, config), survey)
+            result = carry_out(Context(copy), plan_for(Context(model, config), survey), survey)
             alone = squeeze(load_model(folder), config)
             assert result.plan == alone.plan
             assert all(np.array_equal(array, weights(alone)[name]) for name, array in weights(result).items())
@@ -199,8 +200,8 @@ class TestOptimize:
     def test_reads_more_text_where_weights_learn_on_it(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: OptimizeConfig, read: int
     ) -> None:
-        monkeypatch.setattr(pipeline, "TO_CALIBRATE", Amount(4))
-        monkeypatch.setattr(pipeline, "TO_IMITATE", Amount(6))
+        monkeypatch.setattr(usual_text, "TO_CALIBRATE", Amount(4))
+        monkeypatch.setattr(usual_text, "TO_IMITATE", Amount(6))
         (tmp_path / "text.txt").write_text("\n".join((*SENTENCES, *WORDS[:4])), encoding="utf-8")
         track, source = RecordingTrack(), CalibrationConfig(str(tmp_path / "text.txt"), batch_size=2)
         optimize(folder, tmp_path / "out", config, calibration=source, track=track)

@@ -25,19 +25,19 @@ from squeeze_onnx.compress.soco.stages import (
 )
 from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.compress.weights import read_weight
-from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.learning.batch_learner import BatchLearner, batch_of, open_learner
-from squeeze_onnx.learning.losses import LOSS, LossHead, attach_losses
+from squeeze_onnx.learning.losses import LOSS, attach_losses
 from squeeze_onnx.learning.optimizer import AdamW
 from squeeze_onnx.learning.parts import in_parts, tokens_measured
 from squeeze_onnx.learning.teacher import teach
+from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.spectral.decompositions import Exact, Factors
 from squeeze_onnx.spectral.weightings import LearnedSpectrum, Weighting
 from squeeze_onnx.support.errors import ModelError, OptionError
-from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.progress import Track
 
-HIDDEN_WEIGHT = 1.0
+SOCO_HIDDEN_WEIGHT = 1.0
 """What hidden states count beside the answer; the prices are in the units of that sum."""
 
 
@@ -75,24 +75,21 @@ def learn_spectra(
     model: ir.Model,
     measured: Sequence[SiteSpectra],
     weighting_of: WeightingOf,
-    batches: Sequence[CalibrationBatch],
+    teaching: Teaching,
     *,
-    losses: Sequence[LossHead],
     keep: float,
     config: SocoConfig | None = None,
-    provider: str = "cpu",
-    threads: int | None = None,
-    track: Track = silent,
 ) -> SpectrumLearning:
     """Learn which components of the sites of ``model``, which stays as it is, a budget of ``keep`` should spend itself on.
 
     ``measured`` are the sites with their candidates, floors included; ``weighting_of``, which may add no rank,
-    decomposes them.
+    decomposes them. ``teaching`` is what they learn on; no state is saved on the way.
 
     Raises OptionError if there is too little text, ModelError if the graph cannot be differentiated, a weight is no float32, or
     a gradient is not finite.
     """
     config = config or SocoConfig()
+    losses, batches, provider, track = teaching.losses, teaching.batches, teaching.provider, teaching.track
     if not batches:
         raise OptionError("--method soco learns from text; give --calibration a text file, glue:TASK or an .npz")
     for each in measured:
@@ -113,7 +110,7 @@ def learn_spectra(
     text = in_parts(batches, model, tokens_measured(model, losses[-1].value, batches, provider))
     with TemporaryDirectory() as folder:
         taught = teach(model, graph, text.parts, Path(folder), provider=provider, track=track)
-        learner = open_learner(graph, learned, taught, text, provider=provider, threads=threads)
+        learner = open_learner(graph, learned, taught, text, provider=provider, threads=teaching.threads)
         scales = Scales(
             learner.parameters[: sum(each.rank for each in components.values())],
             [each.candidate for each in measured],

@@ -22,9 +22,9 @@ class Perturbations:
 
 
 def open_to_perturbation(model: ir.Model, sites: Sequence[MatMulSite]) -> Perturbations:
-    """Open the weights of ``sites`` in ``model``, which changes in place: the model that has them, or a part that was cut from it.
+    """Open the weights of ``sites`` in ``model``, which changes in place.
 
-    What a part does not have of a site is not disturbed.
+    It is the model that has them, or a part that was cut from it: what a part does not have of a site is not disturbed.
     """
     taken = names_in(model)
     producers = {str(value.name): node for node in model.graph for value in node.outputs}
@@ -33,7 +33,9 @@ def open_to_perturbation(model: ir.Model, sites: Sequence[MatMulSite]) -> Pertur
         name = free_name(f"{site.name}/perturbation", taken)
         taken.add(name)
         products = (str(node.outputs[0].name) for node in site.nodes)
-        _open(model.graph, [producers[product] for product in products if product in producers], name, site.weight.dtype)
+        _open(
+            model.graph, [producers[product] for product in products if product in producers], name, site.weight.dtype
+        )
         inputs[site.name], dtypes[site.name] = name, site.weight.dtype
     return Perturbations(inputs, dtypes)
 

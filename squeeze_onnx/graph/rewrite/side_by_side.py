@@ -10,8 +10,8 @@ from squeeze_onnx.graph.match.names import free_name, names_in
 def side_by_side(one: ir.Model, other: ir.Model, prefix: str) -> tuple[ir.Model, dict[str, str]]:
     """Return a model that computes what ``one`` and ``other`` do, and how the inputs and outputs of ``one`` are called in it.
 
-    Everything of ``one`` has ``prefix`` before its name; those of ``other`` keep theirs. A weight that both hold in the same tensor
-    under the same name is there once. Both models are used up.
+    Everything of ``one`` has ``prefix`` before its name, that of ``other`` keeps its own. A weight that both hold in the same
+    tensor under the same name is there once. Both models are used up.
     """
     taken = names_in(other)
     called: dict[str, str] = {}
@@ -56,8 +56,9 @@ def _renamed_weight(value: ir.Value, name: str) -> ir.Value:
     """Return an initializer with the entries of ``value``, whose tensor, which other models use, keeps its name."""
     tensor = value.const_value
     assert tensor is not None, "an initializer has a tensor"
-    renamed = ir.LazyTensor(lambda: tensor, tensor.dtype, tensor.shape, name=name)
-    return ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=renamed)
+    shape = ir.Shape(tensor.shape.numpy())
+    renamed = ir.LazyTensor(lambda: tensor, tensor.dtype, shape, name=name)
+    return ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=renamed)
 
 
 def _values(graph: ir.Graph) -> Iterator[ir.Value]:
@@ -65,4 +66,3 @@ def _values(graph: ir.Graph) -> Iterator[ir.Value]:
     yield from graph.inputs
     for node in graph:
         yield from (value for value in node.outputs if value.name)
-

@@ -15,6 +15,7 @@ from squeeze_onnx.compress.held_back import Calibration
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.preparing import open_model, prepare
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
+from squeeze_onnx.compress.usual_text import usual_text
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io import model as io
 from squeeze_onnx.graph.io.model import OnnxModel
@@ -224,4 +225,4 @@ def _batches(model: OnnxModel, given: object, config: OptimizeConfig) -> Sequenc
         return given or ()
     text = calibration_of(given)  # type: ignore[arg-type]
     assert text is not None, "it is not None"
-    return load_calibration(model, text, stages.usual_text(config), asked=config.asked)
+    return load_calibration(model, text, usual_text(config), asked=config.asked)

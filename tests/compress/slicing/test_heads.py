@@ -9,6 +9,7 @@ import pytest
 
 from squeeze_onnx.compress.allocators import ParameterCount, Slicing
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.slicing import slicings_of
 from squeeze_onnx.compress.slicing.heads import Scores, possible_widths
@@ -39,12 +40,12 @@ CALIBRATION = [batch(seed) for seed in range(12)]
 
 
 def model() -> OnnxModel:
-    return OnnxModel(path=None, ir=ir.from_proto(encoder_model()))  # type: ignore[arg-type]
+    return OnnxModel(Path("model.onnx"), ir.from_proto(encoder_model()))
 
 
 @pytest.fixture(scope="module")
 def survey() -> Survey:
-    return take_survey(model(), CONFIG, CALIBRATION)
+    return take_survey(Context(model(), CONFIG, CALIBRATION))
 
 
 def slicing_of(survey: Survey, sites: tuple[str, ...]) -> Slicing:
@@ -54,7 +55,7 @@ def slicing_of(survey: Survey, sites: tuple[str, ...]) -> Slicing:
 
 def plan_with(survey: Survey, shapes: dict[str, tuple[int, int]], *, refit: bool = False) -> Plan:
     """Return the plan that gives some sites of the first layer these shapes and leaves all else as it is."""
-    plan = plan_for(model(), survey, CONFIG)
+    plan = plan_for(Context(model(), CONFIG), survey)
     sites = tuple(replace(site, rank=None, shares_left=None, kept_shape=shapes.get(site.name)) for site in plan.sites)
     return replace(plan, sites=sites, refit=refit)
 
@@ -99,7 +100,7 @@ def test_half_the_scores_do_what_was_probed(survey: Survey) -> None:
     perturbed = ir.from_proto(encoder_model())
     [key] = [site for site in find_sites(perturbed).sites if site.name == "layer.0/key"]
     replace_weight(perturbed, key, key.weight.numpy() + block.halved)
-    thin = carry_out(model(), thin_plan(survey, scores=4), survey).model.ir
+    thin = carry_out(Context(model()), thin_plan(survey, scores=4), survey).model.ir
     (expected,), (found,) = (run(each, CALIBRATION[0].feeds) for each in (perturbed, thin))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -109,14 +110,14 @@ def test_the_thinner_the_more_is_lost(survey: Survey) -> None:
         [thin_plan(survey, scores=width) for width in (7, 5, 2)],
         [thin_plan(survey, contexts=width) for width in (7, 5, 2)],
     ):
-        lost = [distance(carry_out(model(), plan, survey).model.ir) for plan in plans]
+        lost = [distance(carry_out(Context(model()), plan, survey).model.ir) for plan in plans]
         assert 0 < lost[0] < lost[1] < lost[2] < 1
 
 
 @pytest.mark.parametrize("refit", [True, False])
 def test_columns_go_from_both_weights(survey: Survey, refit: bool) -> None:
     plan = thin_plan(survey, scores=4, contexts=6, refit=refit)
-    result = carry_out(model(), plan, survey, CALIBRATION)
+    result = carry_out(Context(model(), batches=CALIBRATION), plan, survey)
     shapes = sorted(
         tuple(value.shape.numpy())
         for value in result.model.ir.graph.initializers.values()
@@ -132,7 +133,11 @@ def test_columns_go_from_both_weights(survey: Survey, refit: bool) -> None:
 
 def test_a_refit_mends_what_thinner_heads_did(survey: Survey) -> None:
     plain, refitted = (
-        distance(carry_out(model(), thin_plan(survey, scores=4, contexts=4, refit=refit), survey, CALIBRATION).model.ir)
+        distance(
+            carry_out(
+                Context(model(), batches=CALIBRATION), thin_plan(survey, scores=4, contexts=4, refit=refit), survey
+            ).model.ir
+        )
         for refit in (False, True)
     )
     assert refitted < plain
@@ -141,7 +146,7 @@ def test_a_refit_mends_what_thinner_heads_did(survey: Survey) -> None:
 def test_columns_that_are_no_multiple_of_the_heads_are_refused(survey: Survey) -> None:
     plan = plan_with(survey, dict.fromkeys(QUERY_KEY, (HIDDEN, 30)))
     with pytest.raises(OptionError, match=r"site layer.0/query .* 30 is no multiple of its 4 heads"):
-        carry_out(model(), plan, survey)
+        carry_out(Context(model()), plan, survey)
 
 
 def test_what_is_in_no_block_is_refused(survey: Survey) -> None:
@@ -151,7 +156,7 @@ def test_what_is_in_no_block_is_refused(survey: Survey) -> None:
     query = next(node for node in showing.ir.graph if node.name == "layer.0/query")
     showing.ir.graph.outputs.append(query.outputs[0])
     with pytest.raises(OptionError, match=r"site layer\.0/query, which is in no feed-forward block and no attention"):
-        carry_out(showing, plan, survey)
+        carry_out(Context(showing), plan, survey)
 
 
 @pytest.mark.parametrize("export", ["bert/optimum", "bert/dynamo", "mpnet/optimum"])
@@ -161,8 +166,8 @@ def test_real_exports_are_refitted_with_thinner_heads(model_cache: Path, export:
     feeds = padded_batch(path)
     calibration = [CalibrationBatch(feeds, feeds["attention_mask"])]
     dense = load_model(path)
-    survey = take_survey(dense, CONFIG, calibration)
-    plan = plan_for(dense, survey, CONFIG)
+    survey = take_survey(Context(dense, CONFIG, calibration))
+    plan = plan_for(Context(dense, CONFIG), survey)
     thin = {
         "query": (HIDDEN, HIDDEN // 2),
         "key": (HIDDEN, HIDDEN // 2),
@@ -170,7 +175,7 @@ def test_real_exports_are_refitted_with_thinner_heads(model_cache: Path, export:
         "attention_output": (HIDDEN - HEADS, HIDDEN),
     }
     sites = tuple(replace(site, rank=None, shares_left=None, kept_shape=thin.get(site.role)) for site in plan.sites)
-    result = carry_out(dense, replace(plan, sites=sites, refit=True), survey, calibration)
+    result = carry_out(Context(dense, batches=calibration), replace(plan, sites=sites, refit=True), survey)
     assert len(result.errors) == 2 * len(thin)
     expected, found = (run(each, feeds)[0] for each in (load_model(path).ir, result.model.ir))
     assert 0 < np.square(found - expected).sum() < 0.5 * np.square(expected).sum()

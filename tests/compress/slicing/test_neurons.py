@@ -1,6 +1,7 @@
 """The neurons of a tiny encoder: measured, planned, taken out."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -8,6 +9,7 @@ import pytest
 
 from squeeze_onnx.compress.allocators import ParameterCount
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.slicing import slicings_of
 from squeeze_onnx.compress.squeezing import carry_out, plan_for, squeeze
@@ -31,18 +33,18 @@ CALIBRATION = [batch(seed) for seed in range(12)]
 
 
 def model() -> OnnxModel:
-    return OnnxModel(path=None, ir=ir.from_proto(encoder_model()))  # type: ignore[arg-type]
+    return OnnxModel(Path("model.onnx"), ir.from_proto(encoder_model()))
 
 
 @pytest.fixture(scope="module")
 def survey() -> Survey:
-    return take_survey(model(), CONFIG, CALIBRATION)
+    return take_survey(Context(model(), CONFIG, CALIBRATION))
 
 
 def plan_with(survey: Survey, neurons: int, *, refit: bool) -> Plan:
     """Return the plan that takes neurons out of the first block and leaves all else as it is."""
     shapes = {"layer.0/ffn_in": (HIDDEN, neurons), "layer.0/ffn_out": (neurons, HIDDEN)}
-    plan = plan_for(model(), survey, CONFIG)
+    plan = plan_for(Context(model(), CONFIG), survey)
     sites = tuple(replace(site, rank=None, shares_left=None, kept_shape=shapes.get(site.name)) for site in plan.sites)
     return replace(plan, sites=sites, refit=refit)
 
@@ -66,7 +68,7 @@ def test_blocks_are_measured_next_to_the_spectra(survey: Survey) -> None:
 
 @pytest.mark.parametrize("refit", [True, False])
 def test_neurons_go_from_both_weights_and_the_bias(survey: Survey, refit: bool) -> None:
-    result = carry_out(model(), plan_with(survey, 44, refit=refit), survey, CALIBRATION)
+    result = carry_out(Context(model(), batches=CALIBRATION), plan_with(survey, 44, refit=refit), survey)
     constants = result.model.ir.graph.initializers.values()
     sizes = [dim for value in constants if value.shape is not None for dim in value.shape.numpy()]
     assert sizes.count(44) == 3
@@ -78,14 +80,15 @@ def test_neurons_go_from_both_weights_and_the_bias(survey: Survey, refit: bool) 
 
 def test_the_fewer_go_the_less_is_lost(survey: Survey) -> None:
     few, many = (
-        distance(carry_out(model(), plan_with(survey, size, refit=False), survey).model.ir) for size in (60, 20)
+        distance(carry_out(Context(model()), plan_with(survey, size, refit=False), survey).model.ir)
+        for size in (60, 20)
     )
     assert 0 < few < many / 2
 
 
 def test_a_refit_mends_what_the_neurons_did(survey: Survey) -> None:
     plain, refitted = (
-        distance(carry_out(model(), plan_with(survey, 20, refit=refit), survey, CALIBRATION).model.ir)
+        distance(carry_out(Context(model(), batches=CALIBRATION), plan_with(survey, 20, refit=refit), survey).model.ir)
         for refit in (False, True)
     )
     assert refitted < plain
@@ -111,4 +114,4 @@ def test_a_plan_that_does_not_fit_the_blocks_is_refused(
     plan = plan_with(survey, 40, refit=False)
     sites = tuple(replace(site, kept_shape=kept) if site.name == name else site for site in plan.sites)
     with pytest.raises(OptionError, match=message):
-        carry_out(model(), replace(plan, sites=sites), survey)
+        carry_out(Context(model()), replace(plan, sites=sites), survey)

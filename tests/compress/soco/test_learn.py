@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from squeeze_onnx.compress.allocators import GlobalBudget
 from squeeze_onnx.compress.config import OptimizeConfig
-from squeeze_onnx.compress.factoring import rewrite_sites
+from squeeze_onnx.compress.factoring import Truncating, rewrite_sites
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.planning import make_plan
@@ -23,6 +23,7 @@ from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.learning.losses import LOSS, EmbeddingError, LossHead, attach_losses
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.teacher import teach
+from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.spectral.decompositions import Exact
 from squeeze_onnx.support.errors import ModelError, OptionError
@@ -54,11 +55,9 @@ def learned(config: SocoConfig = QUICK, *, keep: float = KEEP) -> tuple[Spectrum
         model,
         spectra,
         METHODS["soco"].weighting_of(moments),
-        text(),
-        losses=imitation_losses(model, TOKENS),
+        Teaching(imitation_losses(model, TOKENS), text(), threads=1),
         keep=keep,
         config=config,
-        threads=1,
     )
     return found, tuple(
         replace(each, candidate=candidate) for each, candidate in zip(spectra, found.candidates, strict=True)
@@ -78,8 +77,7 @@ def folded(found: SpectrumLearning, plan: Plan) -> ir.Model:
         model,
         [sites[planned.name] for planned in plan.sites],
         plan.sites,
-        lambda site: found.spectra[site.name],
-        decomposer=Exact(),
+        Truncating(lambda site: found.spectra[site.name], Exact()),
     )
     return model
 
@@ -123,7 +121,9 @@ class TestAPlantedModel:
         losses: list[LossHead] = [EmbeddingError("y", axes=2)]
         weighting_of = METHODS["svd"].weighting_of({})
         spectra = measured(model, batches, ["site"])
-        found = learn_spectra(model, spectra, weighting_of, batches, losses=losses, keep=0.5, config=config, threads=1)
+        found = learn_spectra(
+            model, spectra, weighting_of, Teaching(losses, batches, threads=1), keep=0.5, config=config
+        )
         return int(np.argmax(np.abs(found.spectra["site"].right[0])))
 
     def test_keeps_the_small_singular_value_that_matters_which_magnitude_drops(self) -> None:
@@ -206,9 +206,9 @@ def test_refuses_half_precision_and_no_text() -> None:
     weighting_of = METHODS["svd"].weighting_of({})
     losses = imitation_losses(half, TOKENS)
     with pytest.raises(ModelError, match=r"learns float32 weights, but that of node layer\.0/query is FLOAT16"):
-        learn_spectra(half, spectra, weighting_of, text(), losses=losses, keep=0.5)
+        learn_spectra(half, spectra, weighting_of, Teaching(losses, text()), keep=0.5)
     with pytest.raises(OptionError, match="--method soco learns from text"):
-        learn_spectra(half, spectra, weighting_of, (), losses=losses, keep=0.5)
+        learn_spectra(half, spectra, weighting_of, Teaching(losses, ()), keep=0.5)
 
 
 def loss_of(model: ir.Model) -> float:

@@ -30,7 +30,7 @@ def test_both_compute_what_they_did(dense: ir.Model) -> None:
     found = run(both, {**feeds, **{called[name]: array for name, array in feeds.items()}})
     for array, (single,) in zip(found, expected, strict=True):
         np.testing.assert_array_equal(array, single)
-    assert not np.array_equal(*found)
+    assert not np.array_equal(found[0], found[1])
 
 
 def test_what_is_the_same_tensor_is_there_once_and_keeps_its_name(dense: ir.Model) -> None:

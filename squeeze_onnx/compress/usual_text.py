@@ -1,0 +1,11 @@
+"""How much text is read unless it is said."""
+
+from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, TO_IMITATE, Amount
+from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.methods import METHODS
+
+
+def usual_text(config: OptimizeConfig) -> Amount:
+    """Return how much text is read unless it is said: more where weights learn on it."""
+    learns = config.distill is not None or (config.method in METHODS and METHODS[config.method].learns)
+    return TO_IMITATE if learns else TO_CALIBRATE
