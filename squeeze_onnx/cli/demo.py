@@ -23,11 +23,11 @@ def demo(method: str, keep: float, out: Path | None, force: bool, quiet: bool, v
     from squeeze_onnx.cli.demo_tables import print_demo
     from squeeze_onnx.compress.config import OptimizeConfig
     from squeeze_onnx.support.downloads import cache_folder
-    from squeeze_onnx.workflows.demo import LEFT_ALONE, prepare, run
+    from squeeze_onnx.workflows.demo import LEFT_ALONE, emptied_place, prepare, run
 
     config = OptimizeConfig(method=method, keep=keep, exclude=LEFT_ALONE)
     track = progress_track(quiet=quiet)
     inputs = prepare(cache_folder(), track=track)
-    squeezed = out or inputs.model.with_name("squeezed")
-    reports = run(inputs, squeezed, config, force=force or out is None, track=track)
+    squeezed = out or emptied_place(inputs)
+    reports = run(inputs, squeezed, config, force=force, track=track)
     print_demo(inputs, squeezed, reports, output_console(quiet=quiet), verbose=verbose)

@@ -122,6 +122,13 @@ def prepare(cache: Path, ingredients: Ingredients = PARAPHRASE_MINILM_L3, track:
     return DemoInputs(folder / "model", folder / "sentences.txt")
 
 
+def emptied_place(inputs: DemoInputs) -> Path:
+    """Return where a result lies in the cache, without an earlier one: of whatever version, nobody else writes there."""
+    place = inputs.model.with_name("squeezed")
+    shutil.rmtree(place, ignore_errors=True)
+    return place
+
+
 def run(inputs: DemoInputs, out: Path, config: OptimizeConfig, *, force: bool, track: Track = silent) -> DemoReports:
     """Analyze the model, squeeze it into the folder ``out``, and hold the result against it on the sentences."""
     analysis = analyze(inputs.model, AnalyzeConfig(), track)

