@@ -62,7 +62,9 @@ def normal_matrix(inputs: InputMoments, *, centred: bool, ridge: float = RIDGE) 
     gram = inputs.gram.copy()
     if centred:
         gram -= np.outer(inputs.mean, inputs.mean)
-    strength = max(ridge * float(np.diagonal(gram).mean()), damping(inputs.gram))
+    # Where inputs hardly vary, what is left about their means is the rounding of products, so large at most (`tall_products`).
+    rounding = float(np.finfo(np.float32).eps * np.trace(inputs.gram))
+    strength = max(ridge * float(np.diagonal(gram).mean()), rounding, damping(inputs.gram))
     gram[np.diag_indices_from(gram)] += strength
     root = scipy.linalg.cho_factor(gram, check_finite=False)
     return NormalMatrix(inputs, centred, SecondMoment(gram, 1), strength, root)

@@ -97,4 +97,4 @@ def test_more_threads_choose_the_same_ranks_and_nearly_the_same_factors(tmp_path
         assert one.keys() == two.keys()
         assert len(one) == 2
         for key, factor in one.items():
-            assert np.linalg.norm(two[key] - factor) <= 1e-6 * np.linalg.norm(factor)
+            assert np.linalg.norm(two[key] - factor) <= 1e-5 * np.linalg.norm(factor)

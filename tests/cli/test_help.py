@@ -71,7 +71,7 @@ def test_the_version_is_that_of_the_package(run_cli: RunCli) -> None:
         (("squash",), "'squash'"),
         (("optimize",), "'MODEL'"),
         (("optimize", "model"), "'--output'"),
-        (("optimize", "model", "-o", "out", "--rank", "3"), "'--rank'"),
+        (("optimize", "model", "-o", "out", "--rank", "3"), "no option --rank; did you mean --rank-rule?"),
         (("optimize", "model", "-o", "out", "--keep", "half"), "'half' is not a valid float"),
         (("optimize", "model", "-o", "out", "--seed", "1.5"), "'--seed'"),
         (("analyze", "model", "another"), "another"),
