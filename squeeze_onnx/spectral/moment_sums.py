@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg.blas import dsyrk
 
 from squeeze_onnx.spectral.moments import SecondMoment, TokenFrequency
+from squeeze_onnx.spectral.tall_products import GramBlocks
 
 Counted = Callable[[tuple[int, ...]], np.ndarray | None]
 """Says which of the rows of a value, given their shape, count, in that shape; None: all of them."""
@@ -34,12 +34,10 @@ CHUNK = 512
 
 
 class GramSum:
-    """XᵀX of activations, summed in float64."""
+    """XᵀX of activations, multiplied and summed in float64."""
 
     def __init__(self, features: int) -> None:
-        # Only one triangle is added to; Fortran order is BLAS's own.
-        self._triangle = np.zeros((features, features), order="F")
-        self._total = np.zeros(features)
+        self._sum = GramBlocks(features)
         self._tokens = 0
         self._waiting: list[np.ndarray] = []
 
@@ -55,8 +53,7 @@ class GramSum:
 
     def _sum_up(self) -> None:
         exact = np.concatenate(self._waiting, dtype=np.float64)
-        self._triangle = dsyrk(1.0, exact.T, beta=1.0, c=self._triangle, overwrite_c=True)
-        self._total += exact.sum(axis=0)
+        self._sum.add(exact)
         self._tokens += len(exact)
         self._waiting.clear()
 
@@ -64,8 +61,7 @@ class GramSum:
         """Return the moments of all rows, at the end."""
         if self._waiting:
             self._sum_up()
-        self._triangle += np.triu(self._triangle, 1).T
-        return SecondMoment(self._triangle, self._tokens, self._total)
+        return SecondMoment(self._sum.gram(), self._tokens, self._sum.total)
 
 
 class LookupCount:

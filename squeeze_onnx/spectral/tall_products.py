@@ -30,7 +30,10 @@ class GramBlocks:
     def add(self, rows: np.ndarray) -> None:
         """Take in a block (tokens, features)."""
         exact = to_multiply(rows)
-        self._upper += (dsyrk if exact.dtype == np.float64 else ssyrk)(1.0, exact.T)
+        if exact.dtype == np.float64:
+            dsyrk(1.0, exact.T, beta=1.0, c=self._upper, overwrite_c=True)
+        else:
+            self._upper += ssyrk(1.0, exact.T)
         self.total += rows.sum(axis=0, dtype=np.float64)
 
     def gram(self) -> np.ndarray:
