@@ -98,3 +98,29 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     code = f"{statement}; import sys; print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+MOST_PARAMETERS = 6
+
+REASON = "# Over six parameters: "
+"""How the line above a function begins that has more."""
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Return the names of what a caller may give; options that a command hands on count as one."""
+    given = function.args
+    names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    names += [each.arg for each in (given.vararg, given.kwarg) if each is not None]
+    return names[1:] if names[:1] in (["self"], ["cls"]) else names
+
+
+def test_functions_take_few_parameters() -> None:
+    long = []
+    for path in modules():
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and len(parameters(node)) > MOST_PARAMETERS:
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                long.append(f"{path.name}: {node.name}")
+                assert source.splitlines()[first - 2].startswith(REASON), f"{path}: {node.name} has no reason above it"
+    assert len(long) <= 4, long

@@ -28,6 +28,7 @@ from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig
 from squeeze_onnx.runtime import open_session
+from squeeze_onnx.runtime.sessions import SessionSettings
 from squeeze_onnx.support.progress import Status, Track, no_status
 from tools.bench_gradients import inputs
 from tools.bench_memory import memory_of
@@ -90,7 +91,7 @@ def use(dense: Path) -> None:
     """Run the dense model."""
     model = load_model(dense)
     feeds = inputs(model.ir, *SHAPE)
-    session = open_session(model.path, threads=1)
+    session = open_session(model.path, settings=SessionSettings(threads=1))
     seconds = []
     for _ in range(STEPS):
         began = time.perf_counter()

@@ -28,6 +28,7 @@ from squeeze_onnx.learning.losses import LOSS, LossGraph, attach_losses
 from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.parameters import learnable_parameters
 from squeeze_onnx.runtime import measure_latency, open_session
+from squeeze_onnx.runtime.sessions import SessionSettings
 
 Feeds = dict[str, np.ndarray]
 PROFILED_RUNS = 5
@@ -65,7 +66,7 @@ def main() -> None:
         adjoint = Path(folder) / "gradients.onnx"
         save_model(graph.model, adjoint)
         runs = [(model.path, tokens), (adjoint, {**feeds, **graph.parameters})]
-        sessions = [(open_session(path, threads=options.threads), fed) for path, fed in runs]
+        sessions = [(open_session(path, settings=SessionSettings(threads=options.threads)), fed) for path, fed in runs]
         forward, both = measure_latency(
             [partial(session.run, None, fed) for session, fed in sessions],
             rounds=options.rounds,

@@ -24,7 +24,7 @@ from squeeze_onnx.evaluate.timed_models import ModelsToTime, random_batch
 from squeeze_onnx.runtime.binding import bind_run
 from squeeze_onnx.runtime.idle import rest_until_idle
 from squeeze_onnx.runtime.latency import Latency, Run, measure_turns, timed_turn
-from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.runtime.sessions import SessionSettings, open_session
 from squeeze_onnx.support.downloads import cache_folder
 from tools.measuring import Clock, Recorder, Shared, models_option, row_options
 from tools.rows import Tolerance
@@ -183,7 +183,8 @@ def _in_this_process(
 ) -> list[tuple[Latency, ...]]:
     """Time sessions of this process in turns, with a ``rest`` after each turn."""
     sessions = [
-        open_session(model.path, threads=config.threads, stop_spinning=stop_spinning) for model in to_time.models
+        open_session(model.path, settings=SessionSettings(threads=config.threads, stop_spinning=stop_spinning))
+        for model in to_time.models
     ]
 
     def turn(run: Run, repeats: int) -> list[float]:

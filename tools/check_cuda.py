@@ -35,7 +35,7 @@ from squeeze_onnx.graph.fused.fusion import fuse
 from squeeze_onnx.graph.io.model import load_model, save_model
 from squeeze_onnx.runtime.providers import PROVIDERS, resolve_provider
 from squeeze_onnx.runtime.rivals import fuse_dense
-from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.runtime.sessions import SessionSettings, open_session
 from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import ProviderError
 from tools.bench_precision import SQUEEZES, export
@@ -179,7 +179,7 @@ def measure(models: list[Candidate], config: BenchConfig) -> dict[str, Any]:
 
 def outputs(path: Path, provider: str, length: int) -> np.ndarray:
     """Return the first output of the model on 4 drawn sequences of ``length``, (tokens, features) in float64."""
-    session = open_session(path, provider, use_tf32=False)
+    session = open_session(path, provider, SessionSettings(use_tf32=False))
     ids = np.random.default_rng(1).integers(0, WORDS, (4, length))
     given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     [first, *_] = session.run(None, {value.name: given[value.name] for value in session.inputs})

@@ -1,10 +1,11 @@
 """``squeeze-onnx analyze``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
+from squeeze_onnx.cli.console import output_console, progress_track, verbosity_of, verbosity_options
 from squeeze_onnx.cli.options import PATH, SCHEDULER, reading_options, spectrum_options
 from squeeze_onnx.cli.sections import SectionedCommand
 
@@ -25,21 +26,7 @@ SECTIONS = {
 @reading_options
 @spectrum_options
 @verbosity_options
-def analyze(
-    model: Path,
-    json_path: Path | None,
-    html_path: Path | None,
-    scheduler: str | None,
-    noise: str,
-    probability: float,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    seed: int,
-    dequantize: bool,
-    freeze_inputs: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+def analyze(model: Path, json_path: Path | None, html_path: Path | None, scheduler: str | None, **options: Any) -> None:
     """Hold every weight matrix of MODEL against random-matrix theory: what in it is signal, what is noise?
 
     MODEL is an .onnx file or a folder with model.onnx. Nothing is changed.
@@ -52,15 +39,8 @@ def analyze(
     from squeeze_onnx.workflows.optimize import analyze as run
 
     refuse_overwriting_models([model], json_path, html_path)
-    config = AnalyzeConfig(
-        noise=noise,
-        probability=probability,
-        include=include,
-        exclude=exclude,
-        seed=seed,
-        dequantize=dequantize,
-        freeze_inputs=freeze_inputs,
-    )
+    quiet, verbose = verbosity_of(options)
+    config = AnalyzeConfig(**options)
     with workers(scheduler, progress_track(quiet=quiet)) as track:
         report = run(model, config, track)
     write_reports(report, json_path, html_path, render_analysis)

@@ -25,6 +25,11 @@ def verbosity_options(command: F) -> F:
     return click.option("-v", "--verbose", is_flag=True, help="Print every site and every reason.")(command)
 
 
+def verbosity_of(options: dict[str, Any]) -> tuple[bool, bool]:
+    """Take ``quiet`` and ``verbose`` out of the ``options`` of a command, and return them."""
+    return options.pop("quiet"), options.pop("verbose")
+
+
 def output_console(*, quiet: bool = False) -> Console:
     """Return the console for results, on stdout; silent if ``quiet``."""
     # Without markup: brackets in the names of nodes and files mean nothing.

@@ -1,7 +1,8 @@
 """``squeeze-onnx optimize``."""
 
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 
@@ -11,6 +12,36 @@ from squeeze_onnx.cli.options import PATH
 from squeeze_onnx.cli.sections import SectionedCommand
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked for beside the configuration: the gate, text, and where things go."""
+
+    max_drop: float | None
+    target_latency: float | None
+    plan_path: Path | None
+    calibration: str | None
+    columns: str | None
+    metrics: tuple[str, ...]
+    task: str | None
+    data: str | None
+    calibration_rows: int | None
+    max_tokens: int | None
+    tokenizer: Path | None
+    checkpoint: Path | None
+    checkpoint_minutes: float
+    cache: Path | None
+    scheduler: str | None
+    force: bool
+    json_path: Path | None
+    quiet: bool
+    verbose: bool
+
+    @classmethod
+    def taken_from(cls, options: dict[str, Any]) -> Self:
+        """Take these out of the ``options`` of the command."""
+        return cls(**{field.name: options.pop(field.name) for field in fields(cls)})
+
+
 @click.command(cls=SectionedCommand, sections=SECTIONS, first_screen=FIRST_SCREEN)
 @click.argument("model", type=PATH)
 @optimize_options
@@ -18,25 +49,6 @@ from squeeze_onnx.cli.sections import SectionedCommand
 def optimize(
     model: Path,
     out: Path,
-    max_drop: float | None,
-    target_latency: float | None,
-    plan_path: Path | None,
-    calibration: str | None,
-    columns: str | None,
-    metrics: tuple[str, ...],
-    task: str | None,
-    data: str | None,
-    calibration_rows: int | None,
-    max_tokens: int | None,
-    tokenizer: Path | None,
-    checkpoint: Path | None,
-    checkpoint_minutes: float,
-    cache: Path | None,
-    scheduler: str | None,
-    force: bool,
-    json_path: Path | None,
-    quiet: bool,
-    verbose: bool,
     **options: Any,
 ) -> None:
     """Write to OUT a smaller MODEL: the weights truncated, their MatMuls rewritten as two thin ones.
@@ -61,46 +73,50 @@ def optimize(
     from squeeze_onnx.workflows.optimize import optimize as run
     from squeeze_onnx.workflows.search import optimize_within
 
-    options = _with_target_latency(options, target_latency)
-    _refuse_contradictions(options, max_drop=max_drop, plan=plan_path, checkpoint=checkpoint)
-    source = calibration or (f"{TASK_PREFIX}{task}" if task else None)
-    if data is not None and source is None:
-        source, calibration_rows = own_text(data, columns, calibration_rows, gated=max_drop is not None)
-    refuse_overwriting_models([model] if json_path else [], json_path)
+    asked = _Asked.taken_from(options)
+    options = _with_target_latency(options, asked.target_latency)
+    _refuse_contradictions(options, max_drop=asked.max_drop, plan=asked.plan_path, checkpoint=asked.checkpoint)
+    source = asked.calibration or (f"{TASK_PREFIX}{asked.task}" if asked.task else None)
+    rows, gated = asked.calibration_rows, asked.max_drop is not None
+    if asked.data is not None and source is None:
+        source, rows = own_text(asked.data, asked.columns, rows, gated=gated)
+    refuse_overwriting_models([model] if asked.json_path else [], asked.json_path)
     config = OptimizeConfig(**options)
-    state = CheckpointConfig((checkpoint or out.parent) / f"{out.name}.distillation.npz", checkpoint_minutes)
-    reading: dict[str, Any] = {"max_tokens": max_tokens, "tokenizer": tokenizer}
-    own: dict[str, Any] = {"metrics": metrics, "columns": None if task else columns}
-    gate = GateConfig(max_drop, task, data, **own, **reading) if max_drop is not None else None
-    text_columns = columns_of_text(columns, calibration, data, task=task, gated=max_drop is not None)
-    if columns is not None and source is None:
-        raise OptionError(f"--columns {columns} names those of a table; give one with --calibration FILE")
-    if metrics and gate is None:
+    state = CheckpointConfig(
+        (asked.checkpoint or out.parent) / f"{out.name}.distillation.npz", asked.checkpoint_minutes
+    )
+    reading: dict[str, Any] = {"max_tokens": asked.max_tokens, "tokenizer": asked.tokenizer}
+    own: dict[str, Any] = {"metrics": asked.metrics, "columns": None if asked.task else asked.columns}
+    gate = GateConfig(asked.max_drop, asked.task, asked.data, **own, **reading) if asked.max_drop is not None else None
+    text_columns = columns_of_text(asked.columns, asked.calibration, asked.data, task=asked.task, gated=gated)
+    if asked.columns is not None and source is None:
+        raise OptionError(f"--columns {asked.columns} names those of a table; give one with --calibration FILE")
+    if asked.metrics and gate is None:
         raise OptionError(
-            f"--metric {', '.join(metrics)} is what --max-drop is in points of: add that, or leave it out"
+            f"--metric {', '.join(asked.metrics)} is what --max-drop is in points of: add that, or leave it out"
         )
     text = (
         None
         if source is None
-        else CalibrationConfig(source, data, calibration_rows, seed=config.seed, columns=text_columns, **reading)
+        else CalibrationConfig(source, asked.data, rows, seed=config.seed, columns=text_columns, **reading)
     )
     shared: dict[str, Any] = {
         "calibration": text,
-        "cache": cache,
-        "force": force,
+        "cache": asked.cache,
+        "force": asked.force,
     }
-    console = output_console(quiet=quiet or str(json_path) == "-")
+    console = output_console(quiet=asked.quiet or str(asked.json_path) == "-")
     if (place := repository_line(model)) is not None:
         console.print(place)
     if text is not None and (read := calibration_line(text)) is not None:
         console.print(read)
-    with workers(scheduler, progress_track(quiet=quiet), out=out) as track:
+    with workers(asked.scheduler, progress_track(quiet=asked.quiet), out=out) as track:
         if gate is None:
             report = run(
                 model,
                 out,
                 config,
-                plan=read_plan(plan_path) if plan_path is not None else None,
+                plan=read_plan(asked.plan_path) if asked.plan_path is not None else None,
                 checkpoint=state if config.distill is not None else None,
                 track=track,
                 **shared,
@@ -109,12 +125,13 @@ def optimize(
             report = optimize_within(
                 model, out, gate, config, tell=lambda *seen: console.print(grade_line(*seen)), track=track, **shared
             )
-    if json_path is not None:
-        write_json(report, json_path)
-    for line in optimization_lines(report, out, verbose=verbose):
+    if asked.json_path is not None:
+        write_json(report, asked.json_path)
+    for line in optimization_lines(report, out, verbose=asked.verbose):
         console.print(line)
     console.print(
-        f"Next: {next_validation(model, out, task=task, data=data, columns=columns, metrics=metrics)}", style="dim"
+        f"Next: {next_validation(model, out, task=asked.task, data=asked.data, columns=asked.columns, metrics=asked.metrics)}",
+        style="dim",
     )
 
 

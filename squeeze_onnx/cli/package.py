@@ -1,10 +1,11 @@
 """``squeeze-onnx package``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from squeeze_onnx.cli.console import output_console, verbosity_options
+from squeeze_onnx.cli.console import output_console, verbosity_of, verbosity_options
 from squeeze_onnx.cli.options import PATH, embedding_options
 from squeeze_onnx.cli.sections import SectionedCommand
 from squeeze_onnx.support.readable import readable_bytes
@@ -39,20 +40,7 @@ SECTIONS = {
     "--force", is_flag=True, help="Replace BUNDLE if it exists; a folder, if it holds no file of somebody else."
 )
 @verbosity_options
-def package(
-    model: Path,
-    out: Path,
-    target: str,
-    form: str,
-    licence: str | None,
-    measured: tuple[Path, ...],
-    tokenizer: Path | None,
-    pooling: str | None,
-    prompt: str | None,
-    force: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+def package(model: Path, out: Path, force: bool, **options: Any) -> None:
     """Pack MODEL for a device: ONNX and .ort with its required operators, tokenizer, manifest.json and run.py.
 
     MODEL is an .onnx file or a folder with one; its precision stays what it is. run.py answers a text with onnxruntime,
@@ -62,16 +50,8 @@ def package(
     from squeeze_onnx.workflows.packaging.bundle import PackageConfig
     from squeeze_onnx.workflows.packaging.bundle import package as run
 
-    config = PackageConfig(
-        target=target,  # type: ignore[arg-type]
-        form=form,  # type: ignore[arg-type]
-        licence=licence,
-        measured=measured,
-        tokenizer=tokenizer,
-        pooling=pooling,
-        prompt=prompt,
-    )
-    bundle = run(model, out, config, force=force)
+    quiet, verbose = verbosity_of(options)
+    bundle = run(model, out, PackageConfig(**options), force=force)
     console = output_console(quiet=quiet)
     if verbose:
         console.print(files_table(bundle))

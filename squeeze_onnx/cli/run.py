@@ -1,10 +1,11 @@
 """``squeeze-onnx run``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
+from squeeze_onnx.cli.console import output_console, progress_track, verbosity_of, verbosity_options
 from squeeze_onnx.cli.options import JUNIT, PATH, SCHEDULER
 from squeeze_onnx.support.readable import readable_bytes
 
@@ -19,13 +20,12 @@ from squeeze_onnx.support.readable import readable_bytes
 @click.pass_context
 def run(
     context: click.Context,
+    /,
     recipe: Path,
     force: bool,
     json_path: Path | None,
-    scheduler: str | None,
     junit_path: Path | None,
-    quiet: bool,
-    verbose: bool,
+    **options: Any,
 ) -> None:
     """Carry out RECIPE, a squeeze.toml: optimize, validate, gate, package.
 
@@ -40,12 +40,13 @@ def run(
     from squeeze_onnx.workflows.recipe import read_recipe
     from squeeze_onnx.workflows.recipe_run import run_recipe
 
+    quiet, verbose = verbosity_of(options)
     asked = read_recipe(recipe)
     if junit_path is not None and asked.search is None and (asked.validate is None or asked.validate.max_drop is None):
         raise OptionError(f"--junit tells of gates, and {recipe} has none: set max_drop in [validate]")
     refuse_overwriting_models([asked.places.model], json_path, junit_path)
     try:
-        with workers(scheduler, progress_track(quiet=quiet), out=asked.places.output) as track:
+        with workers(options["scheduler"], progress_track(quiet=quiet), out=asked.places.output) as track:
             report = run_recipe(asked, force=force, track=track)
     except (GateError, LastLookError) as error:
         if junit_path is not None:

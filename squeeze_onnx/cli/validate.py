@@ -1,10 +1,11 @@
 """``squeeze-onnx validate``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
+from squeeze_onnx.cli.console import output_console, progress_track, verbosity_of, verbosity_options
 from squeeze_onnx.cli.options import COLUMNS, JUNIT, METRIC, PATH, embedding_options, text_options
 from squeeze_onnx.cli.sections import SectionedCommand
 
@@ -65,32 +66,13 @@ SECTIONS = {
 @click.option("--robustness", is_flag=True, help="Also: agreement by confidence, calibration error, perturbed texts.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap and of the perturbations.")
 @verbosity_options
-@click.pass_context
 def validate(
-    context: click.Context,
     baseline: Path,
     candidate: Path,
-    task: str | None,
-    data: str | None,
-    columns: str | None,
-    metrics: tuple[str, ...],
-    providers: tuple[str, ...],
-    max_drop: float | None,
     json_path: Path | None,
     html_path: Path | None,
     junit_path: Path | None,
-    tokenizer: Path | None,
-    batch_size: int,
-    max_tokens: int | None,
-    threads: int | None,
-    tf32: bool,
-    limit: int | None,
-    robustness: bool,
-    seed: int,
-    pooling: str | None,
-    prompt: str | None,
-    quiet: bool,
-    verbose: bool,
+    **options: Any,
 ) -> None:
     """Score CANDIDATE against BASELINE with onnxruntime: task metrics, fidelity, latency, size.
 
@@ -105,25 +87,9 @@ def validate(
     from squeeze_onnx.report.junit import gates_of, junit_xml
     from squeeze_onnx.support.errors import OptionError
 
-    config = ValidateConfig(
-        task=task,
-        data=data,
-        columns=columns,
-        metrics=metrics,
-        providers=providers,
-        max_drop=max_drop,
-        batch_size=batch_size,
-        max_tokens=max_tokens,
-        tokenizer=tokenizer,
-        threads=threads,
-        tf32=tf32,
-        seed=seed,
-        limit=limit,
-        robustness=robustness,
-        pooling=pooling,
-        prompt=prompt,
-    )
-    if junit_path is not None and max_drop is None:
+    quiet, verbose = verbosity_of(options)
+    config = ValidateConfig(**options)
+    if junit_path is not None and config.max_drop is None:
         raise OptionError("--junit tells of gates, and there is none; set one with --max-drop")
     refuse_overwriting_models([baseline, candidate], json_path, html_path, junit_path)
     report = run(baseline, candidate, config, progress_track(quiet=quiet)).to_json()
@@ -136,5 +102,5 @@ def validate(
         console.print(
             "Next: squeeze-onnx optimize with a larger --keep, more text (--calibration), or --max-drop", style="dim"
         )
-        context.exit(1)
+        click.get_current_context().exit(1)
     console.print(f"Next: squeeze-onnx package {candidate} -o BUNDLE", style="dim")

@@ -17,7 +17,7 @@ from squeeze_onnx.evaluate.output_rows import (
 )
 from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.runtime.providers import resolve_provider
-from squeeze_onnx.runtime.sessions import OptimizationLevel, open_session
+from squeeze_onnx.runtime.sessions import OptimizationLevel, SessionSettings, open_session
 from squeeze_onnx.support.errors import MissingPackageError, ModelError, ProviderError
 
 
@@ -53,7 +53,7 @@ class Watch:
         self.looker.run_dense()
         with self._explained(self._last):
             level: OptimizationLevel = "disabled" if mapped else "all"
-            session = open_session(path, provider, optimization_level=level, prepacking=not mapped)
+            session = open_session(path, provider, SessionSettings(optimization_level=level, prepacking=not mapped))
             return self.looker.seen(load_model(path).ir, session) or NO_INPUT
         return "It was not run: neither does the model that came in run here on inputs that are made up."
 

@@ -33,7 +33,6 @@ def drop_interval(
     *,
     seed: int,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
 ) -> Interval:
     """Return the interval of the drop from ``metric(baseline)`` to ``metric(candidate)``, in points (`Metric.drops`).
 
@@ -44,7 +43,7 @@ def drop_interval(
         truth = references[drawn]
         return metric.drops(metric(truth, baseline[drawn]), metric(truth, candidate[drawn]))
 
-    return bootstrap_interval(drops, len(references), seed=seed, resamples=resamples, level=level)
+    return bootstrap_interval(drops, len(references), seed=seed, resamples=resamples, level=LEVEL)
 
 
 def speedup_interval(

@@ -95,6 +95,7 @@ class Comparison:
     latency_tokens: int
 
 
+# Over six parameters: who is asked, what, and how; all come from one configuration, which stays the caller's.
 def compare(
     subjects: tuple[Subject, Subject],
     sessions: tuple[Session, Session],

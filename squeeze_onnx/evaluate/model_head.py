@@ -6,7 +6,6 @@ from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.runtime.sessions import open_session
-from squeeze_onnx.support.errors import ModelError
 
 
 def head_of(model: OnnxModel, asked: EmbeddingOptions = NOTHING_ASKED) -> Head:
@@ -15,13 +14,3 @@ def head_of(model: OnnxModel, asked: EmbeddingOptions = NOTHING_ASKED) -> Head:
     Raises ModelError if nothing is known of that, RepositoryError and OptionError as `choose_head` does.
     """
     return choose_head(open_session(model.path), read_settings(model.path, asked), None)
-
-
-def known_head_of(model: OnnxModel, asked: EmbeddingOptions = NOTHING_ASKED) -> Head | None:
-    """Return `head_of` the ``model``; None if nothing is known of how it answers, and nothing was said of it."""
-    try:
-        return head_of(model, asked)
-    except ModelError:
-        if asked.pooling is not None:
-            raise
-        return None

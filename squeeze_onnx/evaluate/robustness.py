@@ -1,12 +1,14 @@
 """Beyond the clean metric: where two models differ, whether a model knows when it errs, and what noise in the text costs each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
+from squeeze_onnx.data.readers import Texts
 from squeeze_onnx.data.tasks import Kind
 from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.evaluation import Questions
@@ -106,6 +108,7 @@ def measure_robustness(
     answers = [
         model.answers(sequences, padding=encoder.padding, batch_size=batch_size, track=track) for model in models
     ]
+    predict = partial(_predictions, encoder=encoder, batch_size=batch_size)
     absent = {}
     errors = None
     if questions.task is None:
@@ -120,7 +123,7 @@ def measure_robustness(
     return Robustness(
         likeness(head, answers[0], answers[1]),
         errors,
-        _perturbed_scores(models, answers, questions, encoder, batch_size=batch_size, seed=seed, track=track),
+        _perturbed_scores(models, answers, questions, predict, seed=seed, track=track),
         absent,
     )
 
@@ -163,9 +166,8 @@ def _perturbed_scores(
     models: Sequence[OpenModel],
     clean: Sequence[np.ndarray],
     questions: Questions,
-    encoder: TextEncoder,
+    predict: Callable[[OpenModel, Sequence[Texts]], np.ndarray],
     *,
-    batch_size: int,
     seed: int,
     track: Track,
 ) -> tuple[PerturbedScore, ...]:
@@ -177,8 +179,12 @@ def _perturbed_scores(
     scores = [PerturbedScore("none", 0.0, *(float(metric(rows.labels, found)) for found in predictions))]
     for perturbation, level in track([(name, level) for name in PERTURBATIONS for level in LEVELS], "Perturbations"):
         texts = perturbed(rows.texts, perturbation, level, seed=seed)
-        predictions = [model.predictions(texts, encoder, batch_size=batch_size) for model in models]
+        predictions = [predict(model, texts) for model in models]
         scores.append(
             PerturbedScore(perturbation, level, *(float(metric(rows.labels, found)) for found in predictions))
         )
     return tuple(scores)
+
+
+def _predictions(model: OpenModel, texts: Sequence[Texts], encoder: TextEncoder, batch_size: int) -> np.ndarray:
+    return model.predictions(texts, encoder, batch_size=batch_size)

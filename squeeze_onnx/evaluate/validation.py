@@ -15,7 +15,7 @@ from squeeze_onnx.evaluate.own_data import AskedModel
 from squeeze_onnx.evaluate.robustness import Robustness, measure_robustness
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
 from squeeze_onnx.runtime.providers import resolve_provider
-from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.runtime.sessions import SessionSettings, open_session
 from squeeze_onnx.support.environment import created_now, environment
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.shown import Shown
@@ -154,7 +154,8 @@ def validate(
     robustness = {}
     for provider in config.providers:
         first, second = (
-            open_session(subject.path, provider, threads=config.threads, use_tf32=config.tf32) for subject in subjects
+            open_session(subject.path, provider, SessionSettings(threads=config.threads, use_tf32=config.tf32))
+            for subject in subjects
         )
         if questions is None:
             questions = own_questions(config, AskedModel.of(first, subjects[0].config))

@@ -10,7 +10,7 @@ from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.learning.gradients import GradientGraph
 from squeeze_onnx.learning.vectors import as_vector, views
 from squeeze_onnx.runtime.bound_session import BoundSession
-from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.runtime.sessions import SessionSettings, open_session
 
 
 class Learner:
@@ -26,7 +26,7 @@ class Learner:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "gradients.onnx"
             save_model(graph.model, path)
-            session = open_session(path, provider, threads=threads, memory_pattern=False)
+            session = open_session(path, provider, SessionSettings(threads=threads, memory_pattern=False))
         gradients = self.named(self.gradient)
         self._session = BoundSession(
             session,

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.graph.match.names import free_name, names_in
-from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.runtime.sessions import SessionSettings, open_session
 from squeeze_onnx.support.errors import ModelError
 
 Shapes = dict[str, tuple[int, ...]]
@@ -86,7 +86,7 @@ def _run(model: ir.Model, feeds: Mapping[str, np.ndarray], typed: Collection[str
     with TemporaryDirectory() as folder:
         path = Path(folder) / "shapes.onnx"
         save_model(probe, path)
-        session = open_session(path, optimization_level="disabled")
+        session = open_session(path, settings=SessionSettings(optimization_level="disabled"))
         inputs = {spec.name for spec in session.inputs}
         found = session.run(None, {name: array for name, array in feeds.items() if name in inputs})
     shapes |= {name: tuple(shape.tolist()) for name, shape in zip(watched, found[: len(watched)], strict=True)}

@@ -1,6 +1,6 @@
 """report.json: everything one run of `optimize` or `analyze` found, as plain values."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from squeeze_onnx.compress.config import AnalyzeConfig
+from squeeze_onnx.compress.eligibility import Eligibility
 from squeeze_onnx.compress.factoring import TruncationErrors
 from squeeze_onnx.compress.lowering import Finished
 from squeeze_onnx.compress.plan import Plan, PlannedSite
@@ -15,7 +16,6 @@ from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.data.repository import repository_of
 from squeeze_onnx.graph.io.size import ModelSize
-from squeeze_onnx.graph.match.sites import SkippedSite
 from squeeze_onnx.spectral.rmt.histogram import singular_value_histogram
 from squeeze_onnx.spectral.rmt.spectrum import Spectrum
 from squeeze_onnx.support.environment import created_now, environment
@@ -96,12 +96,12 @@ def analysis_report(
     model: Path,
     config: AnalyzeConfig,
     spectra: Sequence[SiteSpectra],
-    eligible: Collection[str],
-    skipped: Sequence[SkippedSite],
+    eligibility: Eligibility,
     size: ModelSize,
     timing: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Put together the JSON of `analyze`."""
+    """Put together the JSON of `analyze`; ``eligibility`` also names what is no site at all."""
+    eligible = {site.name for site in eligibility.sites}
     return {
         "format": ANALYSIS_FORMAT,
         "created": created_now(),
@@ -127,7 +127,7 @@ def analysis_report(
             }
             for measured in spectra
         ],
-        "skipped": [{"name": site.name, "reason": site.reason} for site in skipped],
+        "skipped": [{"name": site.name, "reason": site.reason} for site in eligibility.left_out],
         "timing": dict(timing),
         "files": {"baseline": size.sha256},
         "environment": environment(),

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from squeeze_onnx.runtime.binding import bind_run
 from squeeze_onnx.runtime.latency import measure_latency
 from squeeze_onnx.runtime.providers import import_onnxruntime
-from squeeze_onnx.runtime.sessions import Feeds, open_session
+from squeeze_onnx.runtime.sessions import Feeds, SessionSettings, open_session
 from squeeze_onnx.support.errors import DataError
 from squeeze_onnx.support.processor import processor_name
 from squeeze_onnx.support.progress import Track, silent
@@ -138,7 +138,9 @@ def _measure(shape: Shape, setting: Setting, lower: Lower, seed: int) -> float:
     generator = np.random.default_rng(seed)
     many = _many_matmuls(shape, count, generator)
     feeds = {"x": generator.standard_normal((setting.batch_size, setting.sequence_length, rows), dtype=np.float32)}
-    session = open_session(lower(many, feeds).SerializeToString(), setting.provider, threads=setting.threads)
+    session = open_session(
+        lower(many, feeds).SerializeToString(), setting.provider, SessionSettings(threads=setting.threads)
+    )
     [latency] = measure_latency([bind_run(session, feeds)], rounds=3, repeats=3, warm_up=1)
     return latency.p50_ms * 1e6 / count
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.graph.rewrite.segments import Part, extract
 from squeeze_onnx.graph.rewrite.side_by_side import side_by_side
-from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.runtime.sessions import Session, SessionSettings, open_session
 
 Values = dict[str, np.ndarray]
 
@@ -34,7 +34,7 @@ class PartRun:
         self._session: Session | None = None
         if part.outputs:
             save_model(alone(model, part, example), path)
-            self._session = open_session(path, provider, threads=threads)
+            self._session = open_session(path, provider, SessionSettings(threads=threads))
 
     def __call__(self, values: Values) -> Values:
         """Return ``values`` and what this part adds to them."""

@@ -10,7 +10,7 @@ from squeeze_onnx.runtime.latency import Run
 from squeeze_onnx.runtime.openvino import import_openvino, open_in_openvino
 from squeeze_onnx.runtime.providers import import_onnxruntime
 from squeeze_onnx.runtime.runner import Runner, RunnerOptions
-from squeeze_onnx.runtime.sessions import Feeds, open_session
+from squeeze_onnx.runtime.sessions import Feeds, SessionSettings, open_session
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,9 @@ def open_in_onnxruntime(path: Path, options: RunnerOptions) -> Runner:
     session = open_session(
         path,
         options.provider,
-        threads=options.threads,
-        use_tf32=options.use_tf32,
-        cuda_graph=options.cuda_graph,
-        stop_spinning=False,
+        SessionSettings(
+            threads=options.threads, use_tf32=options.use_tf32, cuda_graph=options.cuda_graph, stop_spinning=False
+        ),
     )
 
     def bind(feeds: Feeds, number: int) -> Run:

@@ -72,20 +72,9 @@ def reported_errors(what: str, feeds: Feeds = NO_FEEDS) -> Iterator[None]:
         raise ModelError(f"{what}: {reason}{way_out(reason, feeds)}") from error
 
 
-def open_session(
-    model: str | Path | bytes,
-    provider: str = "cpu",
-    *,
-    threads: int | None = None,
-    optimization_level: OptimizationLevel = "all",
-    use_tf32: bool = True,
-    cuda_graph: bool = False,
-    memory_pattern: bool = True,
-    precise_integers: bool = False,
-    stop_spinning: bool = True,
-    prepacking: bool = True,
-) -> Session:
-    """Open a model file, or the bytes of one, on ``cpu`` or ``cuda``.
+@dataclass(frozen=True)
+class SessionSettings:
+    """How a model is opened.
 
     ``threads`` is the number of intra-op threads, None for onnxruntime's choice (the physical cores). ``use_tf32``
     and ``cuda_graph`` are about CUDA only, see `resolve_provider`. ``memory_pattern`` plans a block of memory for each shape of
@@ -94,14 +83,37 @@ def open_session(
     Without ``stop_spinning`` the threads spin for a while after a run, as is onnxruntime's default: the next run begins earlier,
     and everything else on these processors is slower meanwhile. Without ``prepacking``, and with the optimization level
     "disabled", weights that lie beside the .onnx file stay there, mapped.
+    """
+
+    threads: int | None = None
+    optimization_level: OptimizationLevel = "all"
+    use_tf32: bool = True
+    cuda_graph: bool = False
+    memory_pattern: bool = True
+    precise_integers: bool = False
+    stop_spinning: bool = True
+    prepacking: bool = True
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise OptionError(f"--threads is a positive integer; got {self.threads}")
+        if self.optimization_level not in _LEVELS:
+            raise OptionError(
+                f"the graph optimization level is one of {', '.join(_LEVELS)}; got {self.optimization_level!r}"
+            )
+
+
+USUAL = SessionSettings()
+
+
+def open_session(model: str | Path | bytes, provider: str = "cpu", settings: SessionSettings = USUAL) -> Session:
+    """Open a model file, or the bytes of one, on ``cpu`` or ``cuda``.
 
     Raises MissingPackageError without onnxruntime, ProviderError when the provider is absent or cannot start (it never
     falls back to the CPU in silence), ModelError with onnxruntime's reason when the model cannot be opened.
     """
-    if threads is not None and threads < 1:
-        raise OptionError(f"--threads is a positive integer; got {threads}")
     onnxruntime = import_onnxruntime()
-    wanted = resolve_provider(provider, use_tf32=use_tf32, cuda_graph=cuda_graph)
+    wanted = resolve_provider(provider, use_tf32=settings.use_tf32, cuda_graph=settings.cuda_graph)
     label = "the model in memory" if isinstance(model, bytes) else str(model)
     if provider == "cuda":
         # Finds the CUDA and cuDNN libraries that pip installed; without it only those on the library path are seen. It
@@ -111,16 +123,7 @@ def open_session(
     try:
         session = onnxruntime.InferenceSession(
             model if isinstance(model, bytes) else str(model),
-            _session_options(
-                onnxruntime,
-                provider,
-                threads,
-                optimization_level,
-                memory_pattern=memory_pattern,
-                precise_integers=precise_integers,
-                stop_spinning=stop_spinning,
-                prepacking=prepacking,
-            ),
+            _session_options(onnxruntime, provider, settings),
             providers=wanted,
             enable_fallback=0,
         )
@@ -143,33 +146,21 @@ def open_session(
     )
 
 
-def _session_options(
-    onnxruntime: Any,
-    provider: str,
-    threads: int | None,
-    level: OptimizationLevel,
-    *,
-    memory_pattern: bool,
-    precise_integers: bool,
-    stop_spinning: bool,
-    prepacking: bool,
-) -> Any:
-    if level not in _LEVELS:
-        raise OptionError(f"the graph optimization level is one of {', '.join(_LEVELS)}; got {level!r}")
+def _session_options(onnxruntime: Any, provider: str, settings: SessionSettings) -> Any:
     options = onnxruntime.SessionOptions()
-    options.enable_mem_pattern = memory_pattern
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[level])
+    options.enable_mem_pattern = settings.memory_pattern
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[settings.optimization_level])
     # What goes wrong on the CPU arrives as an exception, so the log would only say it twice. Why CUDA does not start
     # stands nowhere but in the log.
     options.log_severity_level = _LOG_FATAL if provider == "cpu" else _LOG_ERROR
-    if precise_integers:
+    if settings.precise_integers:
         options.add_session_config_entry("session.x64quantprecision", "1")
-    if stop_spinning:
+    if settings.stop_spinning:
         options.add_session_config_entry("session.force_spinning_stop", "1")
-    if not prepacking:
+    if not settings.prepacking:
         options.add_session_config_entry("session.disable_prepacking", "1")
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    if settings.threads is not None:
+        options.intra_op_num_threads = settings.threads
     return options
 
 

@@ -3,16 +3,15 @@
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_entry
+from squeeze_onnx.compress.calibration_source import calibration_entry
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.compress.forecast import frontier_for
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.preparing import open_model, refuse_unrunnable
 from squeeze_onnx.compress.site_choice import nothing_to_do
 from squeeze_onnx.compress.spectra import measure_spectra
@@ -22,7 +21,6 @@ from squeeze_onnx.graph.io.model import refuse_overwriting_input
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.graph.io.spilling import spill_file
 from squeeze_onnx.graph.match.sites import find_sites
-from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.report.json import analysis_report
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.support.errors import OptionError
@@ -30,6 +28,7 @@ from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.reservation import reserved
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
+from squeeze_onnx.workflows.given import Given
 from squeeze_onnx.workflows.result_folder import examine_written, watch_for, write_folder, write_report
 
 
@@ -54,31 +53,24 @@ def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track 
         model=model.path,
         config=config,
         spectra=spectra,
-        eligible={site.name for site in eligibility.sites},
-        skipped=found.skipped + eligibility.left_out,
+        eligibility=replace(eligibility, left_out=found.skipped + eligibility.left_out),
         size=measure_size(model),
         timing=clock.seconds,
     )
 
 
 def optimize(
-    path: str | Path,
-    out: str | Path,
-    config: OptimizeConfig | None = None,
-    *,
-    calibration: CalibrationConfig | None = None,
-    plan: Plan | None = None,
-    checkpoint: CheckpointConfig | None = None,
-    cache: Path | None = None,
-    force: bool = False,
-    track: Track = silent,
+    path: str | Path, out: str | Path, config: OptimizeConfig | None = None, **given: Unpack[Given]
 ) -> dict[str, Any]:
     """Squeeze the model at ``path`` into the folder ``out``, which appears whole or not at all.
 
-    With a folder ``cache`` what is learned of the model is kept there, for other budgets. Returns the content of ``report.json``.
+    Returns the content of ``report.json``.
+
     Raises ModelError, DataError, OptionError or OutputError, and LastLookError if the result answers far from what was predicted.
     """
     config = config or OptimizeConfig()
+    calibration, plan, checkpoint = given.get("calibration"), given.get("plan"), given.get("checkpoint")
+    cache, track = given.get("cache"), given.get("track", silent)
     out = Path(out)
     if cache is not None:
         check_cache(cache, out)
@@ -97,7 +89,7 @@ def optimize(
         context = Context(model, config, (), plan, checkpoint, track=track, looked_at=calibration is not None)
         context = context.with_text(calibration)
     with (
-        staged_folder(out, force=force) as folder,
+        staged_folder(out, force=given.get("force", False)) as folder,
         spill_file(folder) as store,
         reserved(checkpoint.path) if checkpoint else nullcontext(),
     ):

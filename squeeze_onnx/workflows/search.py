@@ -9,9 +9,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_entry
+from squeeze_onnx.compress.calibration_source import calibration_entry
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
@@ -29,10 +29,11 @@ from squeeze_onnx.graph.io.model import refuse_overwriting_input
 from squeeze_onnx.graph.io.spilling import spill_file
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.support.errors import GateError, OptionError
-from squeeze_onnx.support.progress import Track, silent
+from squeeze_onnx.support.progress import silent
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.workflows.gate import GateConfig, choose_rows, set_exams
+from squeeze_onnx.workflows.given import Given
 from squeeze_onnx.workflows.result_folder import examine_written, watch_for, write_folder, write_report
 
 Tell = Callable[[Exam, FrontierPoint], None]
@@ -76,11 +77,8 @@ def optimize_within(
     gate: GateConfig,
     config: OptimizeConfig | None = None,
     *,
-    calibration: CalibrationConfig | None = None,
-    cache: Path | None = None,
-    force: bool = False,
     tell: Tell = lambda exam, point: None,
-    track: Track = silent,
+    **given: Unpack[Given],
 ) -> dict[str, Any]:
     """Squeeze the model at ``path`` into the folder ``out`` as far as ``gate`` allows; ``out`` appears whole or not at all.
 
@@ -90,8 +88,9 @@ def optimize_within(
     Raises GateError if even the largest budget fails on the dev set, and what `optimize` raises.
     """
     config = config or OptimizeConfig()
+    calibration, cache, track = given.get("calibration"), given.get("cache"), given.get("track", silent)
     out = Path(out)
-    if any(given is not None for given in (config.keep, config.preset, config.rank_rule)):
+    if any(budget is not None for budget in (config.keep, config.preset, config.rank_rule)):
         raise OptionError(
             "--max-drop finds the budget itself; leave out --keep, --preset and --rank-rule, or hold one budget "
             "against the gate with validate --max-drop"
@@ -116,7 +115,7 @@ def optimize_within(
         rows = choose_rows(model, gate, calibration, config)
         context = Context(model, config, track=track, looked_at=calibration is not None)
         context = context.with_text(calibration, rows.texts)
-    with staged_folder(out, force=force) as folder:
+    with staged_folder(out, force=given.get("force", False)) as folder:
         with clock.stage("baseline"):
             selection, final = set_exams(model, rows, gate, config, track)
         survey = survey_of(context, cache)

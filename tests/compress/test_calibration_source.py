@@ -162,6 +162,18 @@ class TestHeldBack:
         calibration = load_calibration(encoder, config, taken=self.TEXTS[:300])
         assert not {*texts_of(calibration.held_back)} & {f"[CLS] {text} [SEP]" for text in self.TEXTS[:300]}
 
+    def test_what_is_read_beyond_calibration_is_none_of_it_either(
+        self, encoder: OnnxModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("squeeze_onnx.compress.calibration_source.TO_CALIBRATE", Amount(50))
+        config = CalibrationConfig(write_text(tmp_path, self.TEXTS))
+        first = {f"[CLS] {text} [SEP]" for [text] in calibration_rows(config, Amount(50))}
+        judging = {f"[CLS] {text} [SEP]" for text in self.TEXTS[:300]}
+        read = {*texts_of(load_calibration(encoder, config, Amount(400), taken=self.TEXTS[:300]))}
+        assert first & judging
+        assert not (read - first) & judging
+        assert len(read) > 100
+
     def test_text_is_none_that_differs_in_unknown_words_only(self, encoder: OnnxModel, tmp_path: Path) -> None:
         texts = tuple(f"{first} nowhere{number}" for number in range(30) for first in WORDS[:4])
         calibration = load_calibration(encoder, CalibrationConfig(write_text(tmp_path, texts), rows=90))

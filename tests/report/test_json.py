@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.compress.eligibility import Eligibility
 from squeeze_onnx.compress.lowering import Finished
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.squeezing import squeeze
@@ -116,14 +117,13 @@ def test_an_analysis_says_which_sites_are_eligible(tmp_path: Path, before: Model
         model=Path("models/bert/model.onnx"),
         config=config,
         spectra=result.spectra,
-        eligible={"layer.0/query"},
-        skipped=[SkippedSite("pooler", "because")],
+        eligibility=Eligibility((result.spectra[0].site,), (SkippedSite("pooler", "because"),)),
         size=before,
         timing={"load": 0.5},
     )
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert report["format"] == "squeeze-onnx/analysis/1"
-    assert [site["name"] for site in report["sites"] if site["eligible"]] == ["layer.0/query"]
+    assert [site["name"] for site in report["sites"] if site["eligible"]] == [result.spectra[0].site.name]
     assert report["size"] == {
         "baseline_bytes": before.bytes,
         "baseline_parameters": before.parameters,

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from squeeze_onnx.runtime.sessions import OptimizationLevel, ValueSpec, open_session
+from squeeze_onnx.runtime.sessions import OptimizationLevel, SessionSettings, ValueSpec, open_session
 from squeeze_onnx.support.errors import ModelError, OptionError, ProviderError
 
 WEIGHT = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
@@ -36,7 +36,7 @@ def model_path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("level", ["disabled", "basic", "extended", "all"])
 def test_a_model_runs_at_every_optimization_level(model_path: Path, level: OptimizationLevel) -> None:
-    session = open_session(model_path, optimization_level=level, threads=1)
+    session = open_session(model_path, settings=SessionSettings(optimization_level=level, threads=1))
     x = np.array([[1, 1], [0, 2]], dtype=np.float32)
     [y] = session.run(["y"], {"x": x})
     np.testing.assert_array_equal(y, x @ WEIGHT)
@@ -95,12 +95,12 @@ def test_a_run_that_fails_is_a_model_error_in_one_line(model_path: Path, feeds: 
 
 def test_no_threads_are_refused(model_path: Path) -> None:
     with pytest.raises(OptionError, match="--threads is a positive integer; got 0"):
-        open_session(model_path, threads=0)
+        open_session(model_path, settings=SessionSettings(threads=0))
 
 
 def test_an_unknown_optimization_level_is_refused(model_path: Path) -> None:
     with pytest.raises(OptionError, match="one of disabled, basic, extended, all; got 'most'"):
-        open_session(model_path, optimization_level="most")  # type: ignore[arg-type]
+        open_session(model_path, settings=SessionSettings(optimization_level="most"))  # type: ignore[arg-type]
 
 
 class GpuBuild(SimpleNamespace):
@@ -147,5 +147,5 @@ def test_a_cuda_that_raises_on_start_is_a_provider_error_with_its_reason(monkeyp
 def test_cuda_and_cpu_agree_without_tf32(model_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((8, 2)).astype(np.float32)
     [on_cpu] = open_session(model_path).run(["y"], {"x": x})
-    [on_cuda] = open_session(model_path, "cuda", use_tf32=False).run(["y"], {"x": x})
+    [on_cuda] = open_session(model_path, "cuda", SessionSettings(use_tf32=False)).run(["y"], {"x": x})
     np.testing.assert_allclose(on_cuda, on_cpu, rtol=1e-6)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.graph.io.external_data import keep_in_memory
 from squeeze_onnx.graph.io.model import load_model, save_model
-from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.runtime.sessions import Session, SessionSettings, open_session
 from squeeze_onnx.support.errors import ModelError
 
 
@@ -34,4 +34,4 @@ def opened(model: ir.Model, provider: str, *, precise_integers: bool = False) ->
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         save_model(model, path)
-        yield open_session(path, provider, precise_integers=precise_integers)
+        yield open_session(path, provider, SessionSettings(precise_integers=precise_integers))

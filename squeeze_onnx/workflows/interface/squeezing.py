@@ -71,6 +71,7 @@ def analyze(
         return Report(stages.analyze(path, _filtered(path, chosen, site_filter), track_of(track)))
 
 
+# Over six parameters: callers give each by its name, and one place says of each what it takes.
 def optimize(
     model: ModelLike,
     out: PathLike,
@@ -122,6 +123,7 @@ def optimize(
         return Report(report)
 
 
+# Over six parameters: those of `optimize`, and the gate.
 def optimize_within(
     model: ModelLike,
     out: PathLike,
@@ -153,6 +155,7 @@ def optimize_within(
         return Report(report)
 
 
+# Over six parameters: those of `optimize`, without what is about files.
 def squeeze(
     model: ModelLike,
     config: OptimizeConfig | Mapping[str, Any] | None = None,

@@ -15,7 +15,7 @@ from squeeze_onnx.compress import forecast, step_watch, survey
 from squeeze_onnx.compress.precision import measured, through_files
 from squeeze_onnx.compress.soco.learn import SocoConfig
 from squeeze_onnx.runtime.quantizers import quantize_int8
-from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.runtime.sessions import Session, SessionSettings, open_session
 from tests.cli.matrix.trained_encoder import (
     answers,
     sentences,
@@ -78,7 +78,7 @@ def quick_and_precise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 def _open_precisely(path: Path, provider: str = "cpu", **_: object) -> Session:
     """Open a model as `open_session` does on a processor with VNNI, whatever is asked for."""
-    return open_session(path, provider, precise_integers=True)
+    return open_session(path, provider, SessionSettings(precise_integers=True))
 
 
 def _weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:

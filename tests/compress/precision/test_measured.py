@@ -1,5 +1,7 @@
 """What is written is what is measured: a fault between the two shows in the report."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +15,7 @@ from squeeze_onnx.compress.precision.tables import ColumnTable
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.quantized.few_bits import store_int8_table
 from squeeze_onnx.graph.rewrite.insertion import Inserter
-from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.runtime.sessions import Session, SessionSettings, open_session
 from tests.compress.precision.tiny import batches, block, factored_table
 
 EVIDENCE = Evidence(batches(8))
@@ -23,8 +25,8 @@ EVIDENCE = Evidence(batches(8))
 def precise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this machine compute as one with VNNI does."""
 
-    def open_precisely(*args: object, **options: object) -> Session:
-        return open_session(*args, **options | {"precise_integers": True})  # type: ignore[arg-type]
+    def open_precisely(path: Path, provider: str, settings: SessionSettings) -> Session:
+        return open_session(path, provider, replace(settings, precise_integers=True))
 
     monkeypatch.setattr("squeeze_onnx.compress.precision.through_files.open_session", open_precisely)
     monkeypatch.setattr(measured, "int8_products_saturate", lambda: False)

@@ -13,7 +13,7 @@ from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.precision import PRECISIONS, TARGETS, Evidence, target_cpu, target_of
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.quantized.saturation import saturating_products
-from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.runtime.sessions import SessionSettings, open_session
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.processor import int8_products_saturate
 
@@ -45,7 +45,7 @@ def lowered(precision: str, target: str) -> ir.Model:
 
 
 def outputs(model: ir.Model, *, exactly: bool = False) -> np.ndarray:
-    session = open_session(ir.to_proto(model).SerializeToString(), precise_integers=exactly)
+    session = open_session(ir.to_proto(model).SerializeToString(), settings=SessionSettings(precise_integers=exactly))
     found: np.ndarray = session.run(None, {"x": ROWS})[0]
     return found
 
