@@ -24,7 +24,7 @@ SECTIONS = {
 )
 @click.option("--target", default="edge", show_default=True, metavar="NAME", help="What it is for: edge.")
 @click.option(
-    "--form", default="both", show_default=True, metavar="NAME", help="onnx, ort (ONNX Runtime's own format) or both."
+    "--form", default="onnx", show_default=True, metavar="NAME", help="onnx, ort (ONNX Runtime's own format) or both."
 )
 @click.option("--licence", metavar="TEXT", help="Licence of the source model [default: as its model card says].")
 @click.option(
@@ -41,7 +41,7 @@ SECTIONS = {
 )
 @verbosity_options
 def package(model: Path, out: Path, force: bool, **options: Any) -> None:
-    """Pack MODEL for a device: ONNX and .ort with its required operators, tokenizer, manifest.json and run.py.
+    """Pack MODEL for a device: ONNX, or .ort with its required operators, tokenizer, manifest.json and run.py.
 
     MODEL is an .onnx file or a folder with one; its precision stays what it is. run.py answers a text with onnxruntime,
     tokenizers and numpy alone. Equal input gives equal bytes.

@@ -5,7 +5,7 @@ from typing import Any
 
 from squeeze_onnx.compress.frontier import FrontierPoint
 from squeeze_onnx.evaluate.evaluator import Exam
-from squeeze_onnx.evaluate.metrics import change_of
+from squeeze_onnx.evaluate.metrics import cannot_tell, change_of
 from squeeze_onnx.support.readable import readable_bytes
 
 
@@ -24,10 +24,11 @@ def search_verdict(search: Mapping[str, Any]) -> str:
     selection, gate = search["selection"], search["gate"]
     last = gate["points"][-1]
     low, high = last["drop_interval"]
+    doubt = ", which lies within it: more rows would tell" if cannot_tell((low, high), search["max_drop"]) else ""
     verdict = (
         f"Passed: on {gate['rows']} rows of the {gate['split']} split {search['primary_metric']} "
         f"{change_of(search['primary_metric'], last['drop_points'])} (95 % interval of the drop {low:+.2f} … {high:+.2f}); "
-        f"{search['max_drop']:g} allowed. "
+        f"{search['max_drop']:g} allowed{doubt}. "
     )
     if selection["split"] == gate["split"]:
         return verdict + "The budget was searched on these very rows, for there is no train split: trust it less."

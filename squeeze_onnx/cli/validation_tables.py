@@ -10,7 +10,7 @@ from rich.text import Text
 from squeeze_onnx.cli.console import plain_table
 from squeeze_onnx.cli.reading_lines import embedding_lines
 from squeeze_onnx.cli.robustness_tables import robustness_tables
-from squeeze_onnx.evaluate.metrics import change_of
+from squeeze_onnx.evaluate.metrics import cannot_tell, change_of
 from squeeze_onnx.support.readable import readable_bytes
 
 Report = Mapping[str, Any]
@@ -131,7 +131,12 @@ def verdict(report: Report) -> Text:
     if report["max_drop"] is None:
         return Text(f"* {drop}.")
     word = ("Passed", "green") if report["passed"] else ("Failed", "red")
-    return Text.assemble(word, f": {drop}; {report['max_drop']:g} is allowed.")
+    interval, allowed = report["providers"][worst]["drop_interval"], f"{report['max_drop']:g} is allowed"
+    if cannot_tell(interval, report["max_drop"]):
+        allowed += (
+            f", which lies within the 95 % interval of the drop, {_interval(interval, '+.2f')}: more rows would tell"
+        )
+    return Text.assemble(word, f": {drop}; {allowed}.")
 
 
 def _interval(bounds: tuple[float, float], form: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from squeeze_onnx.compress.allocators import Allocator, Alternative, GlobalBudget, Independent
 from squeeze_onnx.compress.config import DEFAULT_KEEP
 from squeeze_onnx.compress.context import Context
-from squeeze_onnx.compress.floors import with_floors
+from squeeze_onnx.compress.limits import with_limits
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.presets import PRESETS
 from squeeze_onnx.compress.selectors import TracyWidomEdge
@@ -38,7 +38,7 @@ def frontier_for(context: Context, survey: Survey) -> dict[str, Any] | None:
     allocator = allocator_for(context, survey)
     if not isinstance(allocator, GlobalBudget):
         return None
-    candidates = [measured.candidate for measured in with_floors(survey.spectra, context.config.floor)]
+    candidates = [measured.candidate for measured in with_limits(survey.spectra, context.config)]
     points = allocator.forecast(candidates, sorted({*FORECAST_BUDGETS, allocator.keep}))
     return {"of": allocator.objective.name, "keep": allocator.keep, "points": [asdict(point) for point in points]}
 
@@ -53,5 +53,5 @@ def predicted_damage(context: Context, survey: Survey) -> float | None:
     allocator = allocator_for(context, survey)
     if not isinstance(allocator, GlobalBudget) or not METHODS[survey.method].probes:
         return None
-    candidates = [measured.candidate for measured in with_floors(survey.spectra, context.config.floor)]
+    candidates = [measured.candidate for measured in with_limits(survey.spectra, context.config)]
     return next((point.damage for point in allocator.forecast(candidates, [allocator.keep])), None)

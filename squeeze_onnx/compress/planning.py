@@ -68,9 +68,10 @@ def _truncated(measured: SiteSpectra, choice: RankChoice, above_break_even: Abov
     rank = max(choice.rank + measured.candidate.extra_rank, 1)
     if rank >= min(site.in_features, site.out_features):
         return planned_site(site, None, f"{choice.reason}: nothing to drop")
+    if rank > site.break_even_rank and above_break_even == "denoise":
+        return planned_site(site, rank, f"{choice.reason}: rank {rank} written back as one dense matrix")
+    rank = max(rank - rank % measured.candidate.rank_step, measured.candidate.rank_step)
     if rank > site.break_even_rank:
-        if above_break_even == "denoise":
-            return planned_site(site, rank, f"{choice.reason}: rank {rank} written back as one dense matrix")
         return planned_site(site, None, f"{choice.reason}: rank {rank} is above break-even ({site.break_even_rank})")
     factor_bytes = rank * (site.in_features + site.out_features) * site.weight.dtype.itemsize
     if factor_bytes >= site.weight.stored_bytes:

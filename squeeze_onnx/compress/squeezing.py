@@ -9,9 +9,9 @@ from typing import Any
 from squeeze_onnx.compress.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.factoring import Truncating, rewrite_sites
-from squeeze_onnx.compress.floors import with_floors
 from squeeze_onnx.compress.forecast import allocator_for, predicted_damage
 from squeeze_onnx.compress.last_look import looker_of
+from squeeze_onnx.compress.limits import with_limits
 from squeeze_onnx.compress.lowering import finish, planned_precision
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
@@ -117,7 +117,7 @@ def plan_for(context: Context, survey: Survey) -> Plan:
     """Spend the budget on what ``survey`` found in the model; the survey may serve several budgets."""
     config = context.config
     plan = make_plan(
-        with_floors(survey.spectra, config.floor),
+        with_limits(survey.spectra, config),
         allocator_for(context, survey),
         method=survey.method,
         budget=_budget(config, survey.method),

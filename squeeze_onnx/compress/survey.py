@@ -8,8 +8,8 @@ from squeeze_onnx.compress.automatic import resolve_method
 from squeeze_onnx.compress.config import DEFAULT_KEEP
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.enough_text import refuse_too_little
-from squeeze_onnx.compress.floors import with_floors
 from squeeze_onnx.compress.last_look import looker_of
+from squeeze_onnx.compress.limits import with_limits
 from squeeze_onnx.compress.methods import METHODS, WeightingOf
 from squeeze_onnx.compress.objectives import objective_of
 from squeeze_onnx.compress.sensitivity import (
@@ -170,7 +170,7 @@ def _learn(spectra: Sequence[SiteSpectra], weighting_of: WeightingOf, context: C
     losses = imitation_losses(model, context.head, hidden_weight=SOCO_HIDDEN_WEIGHT)
     return learn_spectra(
         model,
-        with_floors(spectra, config.floor),
+        with_limits(spectra, config),
         weighting_of,
         Teaching(losses, context.fitted, config.provider, track=context.track),
         keep=config.keep or DEFAULT_KEEP,

@@ -154,7 +154,7 @@ def test_a_perplexity_that_rises_is_not_said_to_drop() -> None:
     report = {
         "task": "texts.txt",
         "primary_metric": "perplexity",
-        "providers": {"cpu": {"drop_points": 2.5}},
+        "providers": {"cpu": {"drop_points": 2.5, "drop_interval": [1.5, 3.5]}},
         "max_drop": 1.0,
         "passed": False,
     }

@@ -31,7 +31,7 @@ def answer(bundle: Path, *texts: str) -> object:
 
 def test_from_a_model_to_an_answer_on_the_device(run_cli: RunCli, tmp_path: Path) -> None:
     model = write_classifier(tmp_path / "model", SENTIMENT, id2label={"0": "negative", "1": "positive"})
-    packed = run_cli("package", model, "-o", tmp_path / "b.zip")
+    packed = run_cli("package", model, "-o", tmp_path / "b.zip", "--form", "both")
     assert (packed.returncode, packed.stderr) == (0, "")
     sha256 = packed.stdout.split()[-1]
     checked = run_cli("verify", tmp_path / "b.zip", "--sha256", sha256, "--unpack", tmp_path / "device")
@@ -87,4 +87,4 @@ def test_an_archive_that_is_cut_off_is_status_2(call_cli: RunCli, model: Path, t
 
 def test_verbose_lists_the_files(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
     for command in (("package", model, "-o", tmp_path / "b"), ("verify", tmp_path / "b")):
-        assert "required_operators.config  " in call_cli(*command, "--verbose").stdout
+        assert "model.onnx  " in call_cli(*command, "--verbose").stdout

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 
 from tests.conftest import RunCli
@@ -33,3 +34,18 @@ def test_static_int8_without_data_is_refused_in_one_sentence(call_cli: RunCli, m
     assert done.returncode == 2
     assert "--precision int8-static takes ranges from data" in done.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize("precision", ["int4", "int8-int4"])
+def test_a_table_is_cut_to_whole_blocks_so_that_its_factor_is_rounded(
+    call_cli: RunCli, model: Path, tmp_path: Path, precision: str
+) -> None:
+    """Rank 11 is what 0.6 of its parameters buys, and rows of 11 are no blocks of 16."""
+    options = ("--method", "svd", "--keep", "0.6", "--include", "embedding", "--precision", precision)
+    done = call_cli("optimize", model, "-o", tmp_path / "out", *options)
+    assert done.returncode == 0, done.stderr
+    sites = json.loads((tmp_path / "out" / "plan.json").read_text())["sites"]
+    assert {site["name"]: site["rank"] for site in sites}["embedding"] == 16
+    graph = onnx.load(tmp_path / "out" / "model.onnx").graph
+    assert "GatherBlockQuantized" in {node.op_type for node in graph.node}
+    assert "float32" not in done.stdout

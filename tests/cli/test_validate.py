@@ -60,16 +60,26 @@ def test_a_gate_that_fails_is_status_1_and_the_report_is_written_all_the_same(ru
     [
         ({"cpu": 0.5, "cuda": 1.25}, None, True, "* accuracy drops by 1.25 points (cuda)."),
         ({"cpu": 0.5}, 1.0, True, "Passed: accuracy drops by 0.50 points (cpu); 1 is allowed."),
+        (
+            {"cpu": 0.75},
+            1.0,
+            True,
+            "Passed: accuracy drops by 0.75 points (cpu); 1 is allowed, which lies within the 95 % interval of the drop, "
+            "+0.35 … +1.15: more rows would tell.",
+        ),
         ({"cpu": -0.5}, 0.0, True, "Passed: accuracy rises by 0.50 points (cpu); 0 is allowed."),
         ({"cpu": 2.0}, 1.5, False, "Failed: accuracy drops by 2.00 points (cpu); 1.5 is allowed."),
     ],
-    ids=["no gate, the worst provider", "passed", "a gain", "failed"],
+    ids=["no gate, the worst provider", "passed", "the interval crosses", "a gain", "failed"],
 )
 def test_the_verdict_is_one_sentence(drops: dict[str, float], max_drop: float | None, passed: bool, text: str) -> None:
     report = {
         "task": "sst2",
         "primary_metric": "accuracy",
-        "providers": {provider: {"drop_points": drop} for provider, drop in drops.items()},
+        "providers": {
+            provider: {"drop_points": drop, "drop_interval": [drop - 0.4, drop + 0.4]}
+            for provider, drop in drops.items()
+        },
         "max_drop": max_drop,
         "passed": passed,
     }

@@ -22,6 +22,7 @@ class Candidate:
     ``spectrum`` is that of the weighted weight, ``edge`` the singular value up to which it could be noise (same units),
     ``extra_rank`` the rank that undoing the weighting adds to every truncation, ``sensitivity`` the damage to the model's
     output per relative squared error of the site's own output, and ``floor`` the least fraction of its parameters that stays.
+    The rank of its factors is a multiple of ``rank_step``.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Candidate:
     extra_rank: int = 0
     sensitivity: float = 1.0
     floor: float = 0.0
+    rank_step: int = 1
 
     @property
     def dense_parameters(self) -> int:

@@ -1,5 +1,6 @@
 """Global budget: one price for the whole model, by parameter or by time, and dense where factors do not pay."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ class GlobalBudget(Allocator):
     Site i at rank r loses ``sensitivity``·Σ_{k>r} s_k²/Σ s_k²: its squared error relative to its own output, times how much that
     matters to the model's output. Sites of one of ``alternatives`` may lose columns or share a left factor instead, where that
     is cheaper than lower ranks at all of them; of alternatives that overlap, the cheapest cover of their sites counts. See
-    `lagrangian` for how the budget is spent. No site falls under its ``floor`` of parameters.
+    `lagrangian` for how the budget is spent. No site falls under its ``floor`` of parameters, or off the grid of its
+    ``rank_step``.
     """
 
     keep: float
@@ -82,7 +84,7 @@ class GlobalBudget(Allocator):
             if total > 0
             else np.zeros(len(energy) + 1)
         )
-        step = self.objective.rank_multiple
+        step = math.lcm(self.objective.rank_multiple, candidate.rank_step)
         ranks = np.array(
             [
                 rank

@@ -96,13 +96,15 @@ class Precision(Protocol):
     """A way to store and compute the weights of a squeezed model, called ``name`` on the command line.
 
     ``weights_apart`` says that no weight may lie inside a fused operator, ``providers`` where such a model runs,
-    ``rounds_rows`` whether products are those of integers, which have to be right on the processor.
+    ``rounds_rows`` whether products are those of integers, which have to be right on the processor, and ``table_step`` of what
+    the width of a table has to be a multiple for its rows to be rounded.
     """
 
     name: ClassVar[str]
     weights_apart: ClassVar[bool]
     providers: ClassVar[tuple[str, ...]]
     rounds_rows: ClassVar[bool]
+    table_step: ClassVar[int]
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Return ``model``, whose graph may change on the way, in this precision. Raises OptionError if data is missing."""

@@ -39,6 +39,7 @@ class Float16:
     weights_apart: ClassVar[bool] = False
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     rounds_rows: ClassVar[bool] = False
+    table_step: ClassVar[int] = 1
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Convert ``model``, whose constants change on the way; one that is float16 already stays as it is."""

@@ -16,6 +16,7 @@ class Float32:
     weights_apart: ClassVar[bool] = False
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     rounds_rows: ClassVar[bool] = False
+    table_step: ClassVar[int] = 1
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Return ``model``."""

@@ -16,7 +16,7 @@ from squeeze_onnx.compress.precision.compensation import round_compensated
 from squeeze_onnx.compress.precision.correction import RANK_STEP, Residual, allocate_ranks
 from squeeze_onnx.compress.precision.excluded_operators import choose_islands
 from squeeze_onnx.compress.precision.rounding import Blocks, round_blocks
-from squeeze_onnx.compress.precision.tables import fits_blocks, round_rows
+from squeeze_onnx.compress.precision.tables import BLOCK_SIZES, fits_blocks, round_rows
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.quantized.few_bits import is_lookup, store_block_product, store_block_table
@@ -66,6 +66,7 @@ class Int4:
     weights_apart: ClassVar[bool] = True
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     rounds_rows: ClassVar[bool] = True
+    table_step: ClassVar[int] = BLOCK_SIZES[-1]
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Store every product and table of ``model``, whose graph changes, in few bits."""

@@ -18,7 +18,14 @@ from squeeze_onnx.compress.precision.base import EIGHT_BITS, Evidence, Lowered
 from squeeze_onnx.compress.precision.excluded_operators import Group, choose_islands
 from squeeze_onnx.compress.precision.rounding import ColumnIntegers, ColumnRounding
 from squeeze_onnx.compress.precision.row_ranges import measure_row_ranges
-from squeeze_onnx.compress.precision.tables import EncodedTable, Int4Rows, Int8Columns, TableForm, fits_blocks
+from squeeze_onnx.compress.precision.tables import (
+    BLOCK_SIZES,
+    EncodedTable,
+    Int4Rows,
+    Int8Columns,
+    TableForm,
+    fits_blocks,
+)
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.fused.fused_layers import keep_sums_apart
 from squeeze_onnx.graph.match.factor_pairs import FactorPair, find_factor_pairs
@@ -49,6 +56,7 @@ class DynamicInt8:
     weights_apart: ClassVar[bool] = True
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds_rows: ClassVar[bool] = True
+    table_step: ClassVar[int] = 1
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Quantize every product and table of ``model``, whose graph changes on the way, but for sites that hurt."""
@@ -63,6 +71,7 @@ class Int8Int4Tables:
     weights_apart: ClassVar[bool] = True
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds_rows: ClassVar[bool] = True
+    table_step: ClassVar[int] = BLOCK_SIZES[-1]
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Quantize every product and table of ``model``, whose graph changes on the way, but for products that hurt."""
@@ -77,6 +86,7 @@ class StaticInt8:
     weights_apart: ClassVar[bool] = True
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds_rows: ClassVar[bool] = True
+    table_step: ClassVar[int] = 1
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Quantize as `DynamicInt8` does. Raises OptionError without calibration data."""

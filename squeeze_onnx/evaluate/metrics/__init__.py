@@ -155,6 +155,12 @@ def change_of(name: str, drop_points: float) -> str:
     return f"{verb} by {abs(drop_points):.2f} {'points' if rising else '%'}"
 
 
+def cannot_tell(interval: Sequence[float], allowed: float) -> bool:
+    """Whether what is ``allowed`` lies within the 95 % ``interval`` of a drop: on other rows the gate might say otherwise."""
+    low, high = interval
+    return low <= allowed < high
+
+
 def metrics_of(task: Task) -> dict[str, Metric]:
     """Return the metrics that ``task`` is scored by, in its order."""
     return {name: METRICS[name] for name in task.metrics}

@@ -52,7 +52,7 @@ class PackageConfig:
     """
 
     target: Target = "edge"
-    form: Form = "both"
+    form: Form = "onnx"
     licence: str | None = None
     measured: tuple[Path, ...] = ()
     tokenizer: Path | None = None

@@ -97,6 +97,14 @@ def test_ranks_are_multiples(candidate: MakeCandidate, multiple: int) -> None:
     assert all(rank % multiple == 0 for rank in ranks.values())
 
 
+def test_ranks_of_a_site_lie_on_its_own_grid_and_on_that_of_the_objective(candidate: MakeCandidate) -> None:
+    values = list(np.linspace(9, 1, 64))
+    sites = [candidate("table", values, (64, 256), rank_step=6), candidate("product", values, (64, 256))]
+    ranks = allocated(sites, GlobalBudget(0.4, objective=Objective(rank_multiple=4)))
+    assert ranks["table"] % 12 == 0 < ranks["table"]
+    assert ranks["product"] % 4 == 0
+
+
 def test_a_floor_keeps_every_site_above_its_share(candidate: MakeCandidate) -> None:
     sites = [
         candidate("vital", list(np.linspace(9, 1, 32)), (32, 128), sensitivity=100.0, floor=0.1),

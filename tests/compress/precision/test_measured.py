@@ -85,6 +85,7 @@ def test_outputs_that_become_nan_are_told() -> None:
         weights_apart: ClassVar[bool] = True
         providers: ClassVar[tuple[str, ...]] = ("cpu",)
         rounds_rows: ClassVar[bool] = True
+        table_step: ClassVar[int] = 1
 
         def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
             return Lowered(block(head=np.full((4, 48), np.nan)))

@@ -16,6 +16,7 @@ from tests.text_models import write_classifier
 from tests.tiny_encoder import encoder_model, write_model_folder
 
 FILES = {"config.json", "model.onnx", "model.ort", "required_operators.config", "run.py", "tokenizer.json"}
+BOTH = PackageConfig(form="both")
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def bundle(model: Path, tmp_path: Path) -> Bundle:
     """Package the tiny encoder into the folder ``bundle``."""
-    return package(model, tmp_path / "bundle")
+    return package(model, tmp_path / "bundle", BOTH)
 
 
 def test_a_bundle_holds_all_that_a_device_needs(bundle: Bundle, model: Path) -> None:
@@ -49,13 +50,13 @@ def test_the_manifest_describes_the_model(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("name", ["b", "b.zip"], ids=["folder", "archive"])
 def test_equal_input_gives_equal_bytes(model: Path, tmp_path: Path, name: str) -> None:
-    first, second = (package(model, tmp_path / place / name) for place in ("one", "another"))
+    first, second = (package(model, tmp_path / place / name, BOTH) for place in ("one", "another"))
     assert first.sha256 == second.sha256
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "another")
 
 
 def test_folder_and_archive_hold_the_same(bundle: Bundle, model: Path, tmp_path: Path) -> None:
-    archived = package(model, tmp_path / "b.zip")
+    archived = package(model, tmp_path / "b.zip", BOTH)
     assert archived.sha256 == bundle.sha256
     unpacked = verify(tmp_path / "b.zip", sha256=bundle.sha256, into=tmp_path / "unpacked")
     assert unpacked.manifest == bundle.manifest
@@ -63,10 +64,14 @@ def test_folder_and_archive_hold_the_same(bundle: Bundle, model: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("form", "absent"), [("onnx", {"model.ort", "required_operators.config"}), ("ort", {"model.onnx"})]
+    ("config", "form", "absent"),
+    [(None, "onnx", {"model.ort", "required_operators.config"}), (PackageConfig(form="ort"), "ort", {"model.onnx"})],
+    ids=["unless asked for, onnx", "ort"],
 )
-def test_one_form_of_the_model_may_do(model: Path, tmp_path: Path, form: str, absent: set[str]) -> None:
-    bundle = package(model, tmp_path / "b", PackageConfig(form=form))  # type: ignore[arg-type]
+def test_one_form_of_the_model_does(
+    model: Path, tmp_path: Path, config: PackageConfig | None, form: str, absent: set[str]
+) -> None:
+    bundle = package(model, tmp_path / "b", config)
     assert set(bundle.manifest.files) == FILES - absent
     assert bundle.manifest.models == (f"model.{form}",)
     assert verify(bundle.path).sha256 == bundle.sha256
@@ -74,7 +79,7 @@ def test_one_form_of_the_model_may_do(model: Path, tmp_path: Path, form: str, ab
 
 def test_tables_in_four_bits_answer_in_both_forms(model: Path, tmp_path: Path) -> None:
     optimize(model, tmp_path / "small", OptimizeConfig(method="svd", keep=0.5, simulations=1, precision="int8-int4"))
-    bundle = package(tmp_path / "small", tmp_path / "b")
+    bundle = package(tmp_path / "small", tmp_path / "b", BOTH)
     assert "GatherBlockQuantized" in bundle.manifest.document["model"]["operators"]["com.microsoft"]
     assert "GatherBlockQuantized" in (tmp_path / "b" / "required_operators.config").read_text()
     assert [answer.model for answer in bundle.answers] == ["model.ort", "model.onnx"]
@@ -83,7 +88,7 @@ def test_tables_in_four_bits_answer_in_both_forms(model: Path, tmp_path: Path) -
 def test_external_data_comes_along(tmp_path: Path) -> None:
     folder = write_model_folder(tmp_path / "model")
     onnx.save(encoder_model(), folder / "model.onnx", save_as_external_data=True, location="weights.bin")
-    bundle = package(folder, tmp_path / "b")
+    bundle = package(folder, tmp_path / "b", BOTH)
     assert set(bundle.manifest.files) == {*FILES, "weights.bin"}
     assert set(bundle.manifest.document["model"]["sha256"]) == {"model.onnx", "weights.bin"}
     assert np.array_equal(verify(bundle.path).answers[0].values, bundle.answers[0].values)
@@ -143,7 +148,7 @@ def test_what_lies_there_stays_unless_forced(bundle: Bundle, model: Path, tmp_pa
         with pytest.raises(OutputError, match="--force"):
             package(model, out)
         assert snapshot(tmp_path) == before
-        assert package(model, out, force=True).sha256 == bundle.sha256
+        assert package(model, out, BOTH, force=True).sha256 == bundle.sha256
 
 
 def test_a_bundle_does_not_replace_its_model(model: Path) -> None:
