@@ -1,6 +1,8 @@
 """The last stage before the model is written: fused operators, then the precision of its weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import onnx_ir as ir
@@ -13,6 +15,7 @@ from squeeze_onnx.compress.precision import (
     EVERYWHERE,
     EXACT_ON,
     PRECISIONS,
+    Encoded,
     Evidence,
     Lowered,
     Precision,
@@ -32,6 +35,9 @@ from squeeze_onnx.support.stopwatch import Stopwatch
 
 _WIDENED = "The model computed in {}: around its integers it computes in float32 now, which is what processors have kernels for."
 
+NOTHING_ENCODED: Mapping[str, Encoded] = MappingProxyType({})
+"""What a model that did not learn rounded brings along."""
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -44,17 +50,22 @@ class Finished:
 
 
 def finish(
-    context: Context, model: OnnxModel, plan: Plan, *, clock: Stopwatch, witness: Witness = unwatched
+    context: Context,
+    model: OnnxModel,
+    plan: Plan,
+    *,
+    clock: Stopwatch,
+    witness: Witness = unwatched,
+    encoded: Mapping[str, Encoded] = NOTHING_ENCODED,
 ) -> Finished:
     """Fuse and lower the squeezed ``model``, whose graph changes in place; ``clock`` is told how long each step takes.
 
     The ``witness`` sees it fused. The precision is the one that is asked for, or else that of ``plan``, with what it keeps in a
-    higher one.
+    higher one; ``encoded`` are weights that learned to be stored as they are.
     """
-    config, calibration = context.config, context.batches
+    config = context.config
     planned = planned_precision(plan, config)
-    precision = _class_of(planned)()
-    target = target_of(planned.target_cpu)
+    precision, target = precision_of(planned), target_of(planned.target_cpu)
     fused = None
     if config.fuse is not None:
         with clock.stage("fuse"):
@@ -64,15 +75,26 @@ def finish(
         witness("fusing", model.ir)
     before = serialized_size(model.ir)
     with clock.stage("precision"):
-        decomposer = config.decomposing.decomposer()
-        head = context.known_head if calibration else None
-        evidence = Evidence(calibration, planned.kept, config.provider, context.track, decomposer, target, head)
-        lowered = _lower(precision, model, evidence)
+        lowered = _lower(precision, model, replace(evidence_for(context, planned), encoded=encoded))
     plan = replace(plan, precision=replace(planned, kept=tuple(site.name for site in lowered.kept)))
     size = {"before": before, "after": serialized_size(lowered.model)}
     processors = _processors(target, lowered.model) if precision.rounds_rows else None
     report = {"name": planned.name, "bytes": size, **lowered.to_json(), "processors": processors}
     return Finished(OnnxModel(model.path, lowered.model), plan, fused, report)
+
+
+def evidence_for(context: Context, planned: PlannedPrecision) -> Evidence:
+    """Return what choices within the ``planned`` precision go by."""
+    config, calibration = context.config, context.batches
+    return Evidence(
+        calibration,
+        planned.kept,
+        config.provider,
+        context.track,
+        config.decomposing.decomposer(),
+        target_of(planned.target_cpu),
+        context.known_head if calibration else None,
+    )
 
 
 def _lower(precision: Precision, model: OnnxModel, evidence: Evidence) -> Lowered:
@@ -121,6 +143,11 @@ def planned_precision(plan: Plan | None, config: OptimizeConfig) -> PlannedPreci
             f"({rounded}), or leave it out"
         )
     return replace(planned, target_cpu=target.name)
+
+
+def precision_of(planned: PlannedPrecision) -> Precision:
+    """Return the precision that is ``planned``; raises OptionError for one that is unknown."""
+    return _class_of(planned)()
 
 
 def _class_of(planned: PlannedPrecision) -> type[Precision]:

@@ -1,11 +1,12 @@
 """What squeezing a loaded model returns."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from squeeze_onnx.compress.factoring import TruncationErrors
 from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.precision import Encoded
 from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.evaluate.certificate import Certificate
@@ -22,7 +23,8 @@ class SqueezeResult(Shown):
 
     ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name, as they were before ``distillation``.
     ``stages`` are those of a method that learns. ``fused`` counts operators and ``precision`` says how weights were
-    rounded, where that was asked for. Without calibration data there is neither ``last_look`` nor ``certificate``.
+    rounded, where that was asked for; ``encoded`` are weights that learned as they will be stored, by site. Without calibration
+    data there is neither ``last_look`` nor ``certificate``.
     """
 
     model: OnnxModel
@@ -36,6 +38,7 @@ class SqueezeResult(Shown):
     last_look: LastLook | None = None
     fused: FusionCounts | None = None
     precision: Mapping[str, Any] | None = None
+    encoded: Mapping[str, Encoded] = field(default_factory=dict)
 
     def summary(self) -> dict[str, str]:
         """Return the method, how many sites were rewritten, and what stays of their parameters."""
@@ -48,7 +51,7 @@ class SqueezeResult(Shown):
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values: all but the model and the spectra, under the names of report.json."""
+        """Return plain values: all but the model, the spectra and integers, under the names of report.json."""
         parts = ("distillation", "certificate", "last_look", "fused")
         return {
             "plan": self.plan.to_json(),

@@ -12,11 +12,12 @@ from squeeze_onnx.compress.factoring import Truncating, rewrite_sites
 from squeeze_onnx.compress.forecast import allocator_for, predicted_damage
 from squeeze_onnx.compress.last_look import looker_of
 from squeeze_onnx.compress.limits import with_limits
-from squeeze_onnx.compress.lowering import finish, planned_precision
+from squeeze_onnx.compress.lowering import evidence_for, finish, planned_precision, precision_of
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
 from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.planning import make_plan, planned_sites_of
+from squeeze_onnx.compress.precision.learned import RoundedLearning
 from squeeze_onnx.compress.preparing import prepare
 from squeeze_onnx.compress.refit import Refitting, refit_sites
 from squeeze_onnx.compress.slicing import slice_sites
@@ -78,7 +79,7 @@ def squeeze(
     clock = Stopwatch()
     damage: Mapping[StepName, float | None] = {"squeezing": predicted}
     if config.fuse is not None or precision != PlannedPrecision.name:
-        finished = finish(context, result.model, result.plan, clock=clock, witness=witness)
+        finished = finish(context, result.model, result.plan, clock=clock, witness=witness, encoded=result.encoded)
         result = replace(
             result, model=finished.model, plan=finished.plan, fused=finished.fused, precision=finished.precision
         )
@@ -161,14 +162,28 @@ def _sites_of(plan: Plan, model: OnnxModel) -> tuple[MatMulSite, ...]:
 
 
 def distilled(context: Context, result: SqueezeResult) -> SqueezeResult:
-    """Let the squeezed model, whose weights change in place, learn to imitate the dense one for as long as is asked for."""
-    clock, config = Stopwatch(), context.config
+    """Let the squeezed model, whose weights change in place, learn to imitate the dense one for as long as is asked for.
+
+    What will be stored in few bits learns as it will be stored, and is left so.
+    """
+    clock, config, student = Stopwatch(), context.config, result.model.ir
     dense, head = context.dense.ir, context.head
     losses = imitation_losses(dense, head)
-    teaching = Teaching(losses, context.batches, config.provider, checkpoint=context.checkpoint, track=context.track)
+    planned = planned_precision(result.plan, config)
     with clock.stage("distillation"):
-        outcome = distill(result.model.ir, dense, teaching, replace(distillation_of(config), rate=learning_rate(head)))
-    return replace(result, distillation=outcome, timing={**result.timing, **clock.seconds})
+        rounded = RoundedLearning.of(precision_of(planned), student, evidence_for(context, planned))
+        teaching = Teaching(
+            losses,
+            context.batches,
+            config.provider,
+            checkpoint=context.checkpoint,
+            track=context.track,
+            roundings=rounded.roundings(student),
+        )
+        outcome = distill(student, dense, teaching, replace(distillation_of(config), rate=learning_rate(head)))
+        encoded = rounded.finish(student)
+    timing = {**result.timing, **clock.seconds}
+    return replace(result, distillation=outcome, encoded=encoded, timing=timing)
 
 
 def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from squeeze_onnx.learning.gradients import differentiate
-from squeeze_onnx.learning.learner import Learner
+from squeeze_onnx.learning.learner import USUAL, Learner, LearnerOptions
 from squeeze_onnx.learning.losses import LOSS, LossGraph
 from squeeze_onnx.learning.parts import PartedText
 
@@ -43,6 +43,7 @@ class BatchLearner:
         """Fill ``gradient`` for one batch and return the losses by name."""
         sequences, losses = self.sequences(batch), dict[str, float]()
         self.gradient[:] = 0
+        self._learner.look()
         for index in self._text.of(batch):
             share = self._text.sequences(index) / sequences
             for name, loss in self._learner.run(self._lessons.feeds(index)).items():
@@ -63,11 +64,9 @@ def open_learner(
     parameters: Sequence[str],
     lessons: Lessons,
     text: PartedText,
-    *,
-    provider: str = "cpu",
-    threads: int | None = None,
+    options: LearnerOptions = USUAL,
 ) -> BatchLearner:
     """Differentiate ``graph``, which ``lessons`` on ``text`` feed, by ``parameters``, and open the result."""
     differentiated = differentiate(graph.model, parameters, LOSS, lessons.feeds(text.most_telling()))
-    learner = Learner(differentiated, (LOSS, *graph.heads), provider=provider, threads=threads)
+    learner = Learner(differentiated, (LOSS, *graph.heads), options)
     return BatchLearner(learner, lessons, text)

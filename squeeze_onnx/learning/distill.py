@@ -2,10 +2,11 @@
 
 Factors, dense weights, biases and norms learn, up to the last hidden state if those are compared, so the size stays what it was:
 layer by layer first, if asked to, each to make of what it is given what the dense one has there, then the whole. A slice of the
-text is held out; the parameters that answer it best are what is kept, and the start is among them.
+text is held out; the parameters that answer it best are what is kept, and the start is among them. What will be stored in fewer
+bits answers, and is judged, as it will be stored; what is left in the student are the entries behind it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -20,6 +21,7 @@ from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.batch_learner import Lessons, open_learner
 from squeeze_onnx.learning.blocks import Block, BlockLessons, BlockSearch, Prefix, block_graph, find_blocks
 from squeeze_onnx.learning.checkpoints import Checkpoint
+from squeeze_onnx.learning.learner import LearnerOptions
 from squeeze_onnx.learning.losses import HiddenStateError, LossGraph, LossHead, attach_losses
 from squeeze_onnx.learning.parameters import learnable_parameters, read_entries
 from squeeze_onnx.learning.parts import PartedText, in_parts, tokens_measured
@@ -91,13 +93,15 @@ def distill(
         )
     saving = None
     if teaching.checkpoint is not None:
-        fingerprint = _fingerprint(config, losses, as_vector(read_entries(student, parameters)), batches)
+        start = read_entries(student, parameters)
+        rounded = {name: rounding(start[name]) for name, rounding in teaching.roundings.items() if name in start}
+        fingerprint = _fingerprint((config, tuple(losses)), (start, rounded), batches)
         saving = Saving(Checkpoint(teaching.checkpoint.path, fingerprint), teaching.checkpoint.minutes)
     search, pace = _share_steps(student, losses, len(batches), config)
     text = in_parts(batches, student, tokens_measured(teacher, losses[-1].value, batches, provider))
     with TemporaryDirectory() as folder:
         taught = teach(teacher, graph, text.parts, Path(folder) / "teacher", provider=provider, track=teaching.track)
-        school = _School(student, text, taught, config, pace, provider, threads)
+        school = _School(student, text, taught, config, pace, teaching.options)
         prefix = Prefix(
             student, search.blocks, text.parts, Path(folder) / "student", provider=provider, threads=threads
         )
@@ -164,8 +168,7 @@ class _School:
     taught: TaughtBatches
     config: DistillConfig
     pace: _Pace
-    provider: str
-    threads: int | None
+    options: LearnerOptions
 
     def teach_block(self, prefix: Prefix, place: int, block: Block) -> Imitation:
         prefix.advance_to(place)
@@ -187,7 +190,7 @@ class _School:
         steps: int,
         earlier: Sequence[np.ndarray] = (),
     ) -> Imitation:
-        learner = open_learner(graph, parameters, lessons, self.text, provider=self.provider, threads=self.threads)
+        learner = open_learner(graph, parameters, lessons, self.text, self.options)
         return Imitation(
             learner,
             graph.heads[0],
@@ -199,13 +202,12 @@ class _School:
 
 
 def _fingerprint(
-    config: DistillConfig, losses: Sequence[LossHead], parameters: np.ndarray, batches: Sequence[CalibrationBatch]
+    options: tuple[Any, ...], parameters: Sequence[Mapping[str, np.ndarray]], batches: Sequence[CalibrationBatch]
 ) -> str:
-    """Return what tells this run from any other: its options, its start and its text."""
-    digest = sha256(repr((config, tuple(losses))).encode())
-    digest.update(parameters.tobytes())
-    for batch in batches:
-        for name, array in sorted(batch.feeds.items()):
+    """Return what tells this run from any other: its options, its start, also rounded, and its text."""
+    digest = sha256(repr(options).encode())
+    for arrays in (*parameters, *(batch.feeds for batch in batches)):
+        for name, array in sorted(arrays.items()):
             digest.update(f"{name}{array.shape}".encode())
             digest.update(array.tobytes())
     return digest.hexdigest()

@@ -51,7 +51,7 @@ def write_folder(
     ``clock`` has what was timed so far; the ``witness`` sees the model fused.
     Returns what goes into ``report.json`` (see `write_report`), but for its ``frontier`` and what `examine_written` adds.
     """
-    finished = finish(context, result.model, result.plan, clock=clock, witness=witness)
+    finished = finish(context, result.model, result.plan, clock=clock, witness=witness, encoded=result.encoded)
     with clock.stage("save"):
         repository = repository_of(result.model.path)
         target = repository.place_in(folder)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.batch_learner import BatchLearner, open_learner
+from squeeze_onnx.learning.learner import LearnerOptions
 from squeeze_onnx.learning.losses import attach_losses
 from squeeze_onnx.learning.objectives import answer_loss
 from squeeze_onnx.learning.parameters import learnable_parameters
@@ -67,7 +68,9 @@ def test_the_most_telling_part_has_the_most_sequences_and_tokens() -> None:
 def opened(student: ir.Model, parted: PartedText, folder: Path) -> BatchLearner:
     graph = attach_losses(student, [answer_loss(TOKENS)])
     taught = teach(dense(), graph, parted.parts, folder)
-    return open_learner(graph, learnable_parameters(student, ["last_hidden_state"]), taught, parted, threads=1)
+    return open_learner(
+        graph, learnable_parameters(student, ["last_hidden_state"]), taught, parted, LearnerOptions(threads=1)
+    )
 
 
 @pytest.mark.parametrize("most_tokens", [3, 17])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.learning.batch_learner import BatchLearner, open_learner
+from squeeze_onnx.learning.learner import LearnerOptions
 from squeeze_onnx.learning.losses import attach_losses
 from squeeze_onnx.learning.objectives import answer_loss
 from squeeze_onnx.learning.parameters import learnable_parameters
@@ -28,7 +29,7 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> School:
     parted = in_parts(text(), student)
     taught = teach(dense(), graph, parted.parts, tmp_path_factory.mktemp("imitation"))
     parameters = learnable_parameters(student, [losses[0].value])
-    return open_learner(graph, parameters, taught, parted, threads=1), graph.heads[0]
+    return open_learner(graph, parameters, taught, parted, LearnerOptions(threads=1)), graph.heads[0]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 A new precision is one file here, one line in `PRECISIONS` and one test file.
 """
 
-from squeeze_onnx.compress.precision.base import EIGHT_BITS, Evidence, KeptSite, Lowered, Precision
+from squeeze_onnx.compress.precision.base import EIGHT_BITS, Encoded, Evidence, KeptSite, Lowered, Precision
 from squeeze_onnx.compress.precision.fp16 import Float16
 from squeeze_onnx.compress.precision.fp32 import Float32
 from squeeze_onnx.compress.precision.int4 import Int4
@@ -23,6 +23,7 @@ __all__ = [
     "TARGETS",
     "THIS",
     "DynamicInt8",
+    "Encoded",
     "Evidence",
     "Float16",
     "Float32",

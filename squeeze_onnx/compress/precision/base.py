@@ -1,8 +1,8 @@
 """The one-method protocol of a precision, what it may look at, and what it returns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -15,13 +15,28 @@ from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
 from squeeze_onnx.spectral.moments import Moments, SecondMoment
 from squeeze_onnx.support.progress import Track, silent
 
+T = TypeVar("T")
+
+
+class Encoded(Protocol):
+    """A weight as it will be stored, in few bits."""
+
+    def decoded(self) -> np.ndarray:
+        """Return the weight (in, out) that the integers stand for."""
+        ...
+
+
+Encoder = Callable[[np.ndarray], Encoded]
+"""Rounds a weight (in, out)."""
+
 
 @dataclass(frozen=True)
 class Evidence:
     """What a choice may go by: calibration data, what a plan has decided already, and the processors it is made for.
 
     ``kept`` are the names of sites (nodes for fp16) that a plan keeps in a higher precision; None lets them be chosen. What
-    rounding loses is decomposed by ``decomposer``; ``head`` says how the outputs are read, if it is known.
+    rounding loses is decomposed by ``decomposer``; ``head`` says how the outputs are read, if it is known. ``encoded`` are the
+    weights of sites that learned to be stored as these very integers.
     """
 
     batches: Sequence[CalibrationBatch] = ()
@@ -31,6 +46,7 @@ class Evidence:
     decomposer: Decomposer = field(default_factory=Automatic)
     target: TargetCpu = ANY
     head: Head | None = None
+    encoded: Mapping[str, Encoded] = field(default_factory=dict)
 
     @property
     def ranking(self) -> Sequence[CalibrationBatch]:
@@ -41,6 +57,11 @@ class Evidence:
     def checking(self) -> Sequence[CalibrationBatch]:
         """The batches on which a choice is checked: those in between, or all where there is one only."""
         return self.batches[1::2] or self.batches
+
+    def learned(self, name: str, kind: type[T]) -> T | None:
+        """Return what the weight of the site ``name`` learned to be, if it did, as this ``kind`` of integers."""
+        found = self.encoded.get(name)
+        return found if isinstance(found, kind) else None
 
     def moments(self, model: ir.Model, sites: Sequence[MatMulSite]) -> Mapping[str, Moments]:
         """Return what ``sites`` meet on the calibration data; without data every direction counts alike."""
@@ -105,6 +126,13 @@ class Precision(Protocol):
     providers: ClassVar[tuple[str, ...]]
     rounds_rows: ClassVar[bool]
     table_step: ClassVar[int]
+
+    def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
+        """Bring ``model``, which changes in place, into a form that rounds well, and return what rounds each of its weights.
+
+        For a model that then learns with rounded weights; empty if that is not worth it.
+        """
+        ...
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Return ``model``, whose graph may change on the way, in this precision. Raises OptionError if data is missing."""

@@ -1,5 +1,6 @@
 """fp16: half the bytes, for devices that compute in float16; what would overflow there stays in an island of float32."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -7,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.compress.precision.base import Evidence, KeptSite, Lowered
+from squeeze_onnx.compress.precision.base import Encoder, Evidence, KeptSite, Lowered
 from squeeze_onnx.compress.precision.through_files import opened, through_files
 from squeeze_onnx.data.calibration import session_showing
 from squeeze_onnx.graph.match.sites import find_sites
@@ -40,6 +41,10 @@ class Float16:
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     rounds_rows: ClassVar[bool] = False
     table_step: ClassVar[int] = 1
+
+    def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
+        """Return nothing: so many bits lose nothing that learning could make up for."""
+        return {}
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Convert ``model``, whose constants change on the way; one that is float16 already stays as it is."""

@@ -1,11 +1,12 @@
 """fp32: the squeezed model as it is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_ir as ir
 
-from squeeze_onnx.compress.precision.base import Evidence, Lowered
+from squeeze_onnx.compress.precision.base import Encoder, Evidence, Lowered
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,10 @@ class Float32:
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     rounds_rows: ClassVar[bool] = False
     table_step: ClassVar[int] = 1
+
+    def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
+        """Return nothing."""
+        return {}
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Return ``model``."""

@@ -11,12 +11,12 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.compress.precision.base import EIGHT_BITS, Evidence, KeptSite, Lowered
+from squeeze_onnx.compress.precision.base import EIGHT_BITS, Encoder, Evidence, KeptSite, Lowered
 from squeeze_onnx.compress.precision.compensation import round_compensated
 from squeeze_onnx.compress.precision.correction import RANK_STEP, Residual, allocate_ranks
 from squeeze_onnx.compress.precision.excluded_operators import choose_islands
 from squeeze_onnx.compress.precision.rounding import Blocks, round_blocks
-from squeeze_onnx.compress.precision.tables import BLOCK_SIZES, fits_blocks, round_rows
+from squeeze_onnx.compress.precision.tables import BLOCK_SIZES, BlockTable, fits_blocks, round_rows
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.quantized.few_bits import is_lookup, store_block_product, store_block_table
@@ -68,6 +68,11 @@ class Int4:
     rounds_rows: ClassVar[bool] = True
     table_step: ClassVar[int] = BLOCK_SIZES[-1]
 
+    def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
+        """Return how products and tables are rounded, without the errors of one entry being made up for by others."""
+        sites = [site for site in plain_weight_sites(model) if _fits(site)]
+        return {site.name: _table if is_lookup(site) else _product for site in sites}
+
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Store every product and table of ``model``, whose graph changes, in few bits."""
         found = plain_weight_sites(model)
@@ -75,7 +80,7 @@ class Int4:
         unfit = tuple(f"{site.name} stays float32: {_UNFIT}." for site in found if not _fits(site))
         products = [site for site in sites if not is_lookup(site)]
         moments = evidence.moments(model, sites)
-        blocks = {site.name: _round(site, 4, moments[site.name]) for site in sites}
+        blocks = {site.name: _learned(evidence, site) or _round(site, 4, moments[site.name]) for site in sites}
         corrections = self._corrections(products, blocks, moments, evidence.decomposer)
         rounded = {site.name: _decoded(site, blocks[site.name], corrections.get(site.name)) for site in sites}
         groups = [(site.name,) for site in sites]
@@ -115,6 +120,30 @@ class Int4:
         costs = {site.name: _correction_bytes(site) for site in products}
         ranks = allocate_ranks(residuals, budget, costs)
         return {name: Correction.of(residuals[name].factors(rank, decomposer)) for name, rank in ranks.items() if rank}
+
+
+@dataclass(frozen=True, eq=False)
+class ProductBlocks:
+    """Blocks along the columns of a weight (in, out), which is stored transposed."""
+
+    blocks: Blocks
+
+    def decoded(self) -> np.ndarray:
+        """Return the weight (in, out) that the integers stand for."""
+        return self.blocks.decoded().T
+
+
+def _product(weight: np.ndarray) -> ProductBlocks:
+    return ProductBlocks(round_blocks(weight.T, bits=4, size=BLOCK))
+
+
+def _table(weight: np.ndarray) -> BlockTable:
+    return BlockTable(round_rows(weight, bits=4))
+
+
+def _learned(evidence: Evidence, site: MatMulSite) -> Blocks | None:
+    found = evidence.learned(site.name, BlockTable) or evidence.learned(site.name, ProductBlocks)
+    return found.blocks if found is not None else None
 
 
 def _fits(site: MatMulSite) -> bool:

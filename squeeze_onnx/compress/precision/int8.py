@@ -14,12 +14,14 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.balance import PairRounding, RoundWeight, quantizable
-from squeeze_onnx.compress.precision.base import EIGHT_BITS, Evidence, Lowered
+from squeeze_onnx.compress.precision.base import EIGHT_BITS, Encoder, Evidence, Lowered
 from squeeze_onnx.compress.precision.excluded_operators import Group, choose_islands
 from squeeze_onnx.compress.precision.rounding import ColumnIntegers, ColumnRounding
 from squeeze_onnx.compress.precision.row_ranges import measure_row_ranges
 from squeeze_onnx.compress.precision.tables import (
     BLOCK_SIZES,
+    BlockTable,
+    ColumnTable,
     EncodedTable,
     Int4Rows,
     Int8Columns,
@@ -58,6 +60,10 @@ class DynamicInt8:
     rounds_rows: ClassVar[bool] = True
     table_step: ClassVar[int] = 1
 
+    def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
+        """Return how products and tables are rounded; factors are balanced first."""
+        return _encoders(model, evidence)
+
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Quantize every product and table of ``model``, whose graph changes on the way, but for sites that hurt."""
         return _lower(model, evidence, _dynamic, self.name)
@@ -73,6 +79,10 @@ class Int8Int4Tables:
     rounds_rows: ClassVar[bool] = True
     table_step: ClassVar[int] = BLOCK_SIZES[-1]
 
+    def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
+        """Return how products and tables are rounded; factors are balanced first."""
+        return _encoders(model, evidence, four_bit_tables=True)
+
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Quantize every product and table of ``model``, whose graph changes on the way, but for products that hurt."""
         return _lower(model, evidence, _dynamic, self.name, four_bit_tables=True)
@@ -87,6 +97,10 @@ class StaticInt8:
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds_rows: ClassVar[bool] = True
     table_step: ClassVar[int] = 1
+
+    def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
+        """Return how products and tables are rounded; factors are balanced first."""
+        return _encoders(model, evidence)
 
     def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
         """Quantize as `DynamicInt8` does. Raises OptionError without calibration data."""
@@ -106,6 +120,16 @@ def _static(evidence: Evidence, model: ir.Model, products: Sequence[MatMulSite])
     return StaticProducts(Inserter(model), measure_row_ranges(model, products, evidence))
 
 
+def _encoders(model: ir.Model, evidence: Evidence, *, four_bit_tables: bool = False) -> dict[str, Encoder]:
+    sites = plain_weight_sites(model)
+    rounding = ColumnRounding(fits_pairs=evidence.target.fits_pairs)
+    forms = _table_forms(sites, four_bits=four_bit_tables)
+    rewriter, site_of = Rewriter(model), {site.name: site for site in sites}
+    for name, weight in _balanced(model, find_factor_pairs(sites), evidence, forms, rounding).items():
+        rewriter.replace(site_of[name], weight)
+    return {site.name: forms[site.name].encode if site.name in forms else rounding.encode for site in sites}
+
+
 def _lower(
     model: ir.Model,
     evidence: Evidence,
@@ -123,9 +147,14 @@ def _lower(
     pairs = find_factor_pairs(sites)
     rounding = ColumnRounding(fits_pairs=evidence.target.fits_pairs)
     forms = _table_forms(sites, four_bits=four_bit_tables)
-    weights = {site.name: read_weight(site) for site in sites} | _balanced(model, pairs, evidence, forms, rounding)
-    tables = {name: form.encode(weights[name]) for name, form in forms.items()}
-    products = {name: rounding.encode(weight) for name, weight in weights.items() if name not in tables}
+    unlearned = [pair for pair in pairs if not {pair.left.name, pair.right.name} & evidence.encoded.keys()]
+    weights = {site.name: read_weight(site) for site in sites} | _balanced(model, unlearned, evidence, forms, rounding)
+    tables = {name: _learned_table(evidence, name) or form.encode(weights[name]) for name, form in forms.items()}
+    products = {
+        name: evidence.learned(name, ColumnIntegers) or rounding.encode(weight)
+        for name, weight in weights.items()
+        if name not in tables
+    }
     rounded = {name: each.decoded() for name, each in tables.items()}
     rounded |= {name: each.decoded() for name, each in products.items()}
     islands = choose_islands(model, _groups(sites, pairs), rounded, evidence, round_rows=True)
@@ -172,6 +201,10 @@ def _balanced(
         balanced = quantizable(factors, moments[pair.left.name], PairRounding(round_left, rounding.round))
         weights |= {pair.left.name: balanced.left, pair.right.name: balanced.right}
     return weights
+
+
+def _learned_table(evidence: Evidence, name: str) -> EncodedTable | None:
+    return evidence.learned(name, ColumnTable) or evidence.learned(name, BlockTable)
 
 
 def _groups(sites: Sequence[MatMulSite], pairs: Sequence[FactorPair]) -> list[Group]:

@@ -110,7 +110,7 @@ def learn_spectra(
     text = in_parts(batches, model, tokens_measured(model, losses[-1].value, batches, provider))
     with TemporaryDirectory() as folder:
         taught = teach(model, graph, text.parts, Path(folder), provider=provider, track=track)
-        learner = open_learner(graph, learned, taught, text, provider=provider, threads=teaching.threads)
+        learner = open_learner(graph, learned, taught, text, teaching.options)
         scales = Scales(
             learner.parameters[: sum(each.rank for each in components.values())],
             [each.candidate for each in measured],

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence, measured
-from squeeze_onnx.compress.precision.base import Lowered
+from squeeze_onnx.compress.precision.base import Encoder, Lowered
 from squeeze_onnx.compress.precision.measured import lower_measured
 from squeeze_onnx.compress.precision.tables import ColumnTable
 from squeeze_onnx.graph.match.sites import MatMulSite
@@ -86,6 +86,9 @@ def test_outputs_that_become_nan_are_told() -> None:
         providers: ClassVar[tuple[str, ...]] = ("cpu",)
         rounds_rows: ClassVar[bool] = True
         table_step: ClassVar[int] = 1
+
+        def encoders(self, model: ir.Model, evidence: Evidence) -> dict[str, Encoder]:
+            return {}
 
         def lower(self, model: ir.Model, evidence: Evidence) -> Lowered:
             return Lowered(block(head=np.full((4, 48), np.nan)))
