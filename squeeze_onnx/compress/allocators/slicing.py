@@ -1,6 +1,7 @@
 """Another way to spend parameters: take whole columns out of a block of weights instead of lowering the rank of each."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,13 +22,15 @@ class Slicing:
 
     before: the sites that have them as columns, by name, with their in_features. after: those that have them as rows, with their
     out_features. sizes: some numbers of columns that stay, descending from all of them. damage: what each does to the model's
-    output, in units of ``sensitivity`` · relative squared error.
+    output, in units of ``sensitivity`` · relative squared error. columns_each: how many columns of a site before go with one, by
+    name, where that is not one: two where a gate is packed with what it opens.
     """
 
     before: tuple[tuple[str, int], ...]
     after: tuple[tuple[str, int], ...]
     sizes: np.ndarray
     damage: np.ndarray
+    columns_each: Mapping[str, int] = field(default_factory=dict)
     sizes_are_ranks = False
 
     @property
@@ -37,10 +40,13 @@ class Slicing:
 
     def costs(self, cost: Cost) -> np.ndarray:
         """What the whole block costs at each size."""
-        before = sum(cost.into(rows, self.sizes) for _, rows in self.before)
+        before = sum(cost.into(rows, self.sizes * self._each(name)) for name, rows in self.before)
         return np.asarray(before + sum(cost.out_of(self.sizes, columns) for _, columns in self.after))
 
     def choices(self, columns: int, reason: str) -> dict[str, SliceChoice]:
         """What it means for each site that so many ``columns`` stay."""
-        made = {name: SliceChoice((size, columns), reason) for name, size in self.before}
+        made = {name: SliceChoice((size, columns * self._each(name)), reason) for name, size in self.before}
         return made | {name: SliceChoice((columns, size), reason) for name, size in self.after}
+
+    def _each(self, name: str) -> int:
+        return self.columns_each.get(name, 1)

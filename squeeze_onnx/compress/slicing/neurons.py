@@ -12,8 +12,9 @@ from squeeze_onnx.compress.sensitivity import Prober
 from squeeze_onnx.compress.slicing.base import Kind, Seen
 from squeeze_onnx.compress.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
 from squeeze_onnx.compress.weights import read_weight
-from squeeze_onnx.graph.match.consumers import find_bias
+from squeeze_onnx.graph.match.consumers import find_biases
 from squeeze_onnx.graph.match.feed_forward import FeedForward, find_feed_forwards
+from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.spectral.elimination import Elimination, compensate, eliminate
 from squeeze_onnx.spectral.moments import SecondMoment
@@ -21,12 +22,16 @@ from squeeze_onnx.spectral.moments import SecondMoment
 
 @dataclass(frozen=True)
 class Neurons:
-    """The neurons of one block: its shapes, their second moment, and the order in which they can go."""
+    """The neurons of one block: its shapes, their second moment, and the order in which they can go.
+
+    columns_each: how many columns a neuron has of each site before, by name.
+    """
 
     before: tuple[tuple[str, int], ...]
     after: tuple[str, int]
     moment: SecondMoment
     elimination: Elimination
+    columns_each: Mapping[str, int]
 
     def probed(self, prober: Prober) -> Self:
         """Return it as it is: what neurons do to the model is what the site does that reads them."""
@@ -35,16 +40,17 @@ class Neurons:
     def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
         """Return the block as an allocator sees it."""
         damage = relative_damage(self.elimination.errors, candidates[self.after[0]])
-        return Slicing(self.before, (self.after,), self.elimination.sizes, damage)
+        return Slicing(self.before, (self.after,), self.elimination.sizes, damage, self.columns_each)
 
 
 def measure_neurons(block: FeedForward, seen: Seen) -> Neurons:
     """Measure one block."""
     after = block.after
     moment = seen.moments[after.name]
-    elimination = eliminate(seen_moment(moment, find_bias(after)), seen.weight(after))
+    elimination = eliminate(_seen_moment(moment, after), seen.weight(after))
     before = tuple((site.name, site.in_features) for site in block.before)
-    return Neurons(before, (after.name, after.out_features), moment, elimination)
+    each = {site.name: block.columns_each(site) for site in block.before}
+    return Neurons(before, (after.name, after.out_features), moment, elimination, each)
 
 
 def slice_neurons(
@@ -52,8 +58,8 @@ def slice_neurons(
 ) -> dict[str, TruncationErrors]:
     """Keep so many neurons of ``block``."""
     kept = measured.elimination.kept(columns)
-    weight, bias = read_weight(block.after), find_bias(block.after)
-    seen = seen_moment(measured.moment, bias)
+    weight, biases = read_weight(block.after), find_biases(block.after)
+    seen = _seen_moment(measured.moment, block.after)
     after = compensate(seen, weight, kept)
     whole = np.zeros_like(weight)
     whole[kept] = after
@@ -61,13 +67,20 @@ def slice_neurons(
     for site in block.before:
         old = read_weight(site)
         sliced = np.zeros_like(old)
-        sliced[:, kept] = old[:, kept]
+        stays = block.kept_columns(site, kept)
+        sliced[:, stays] = old[:, stays]
         errors[site.name] = dropped_columns_errors(old, sliced)
     errors[block.after.name] = output_errors(weight, whole, seen)
     rewriter.slice(block, kept, after)
-    if shift_biases and bias is not None:
-        rewriter.shift_bias(block.after, bias, measured.moment.mean @ (weight - whole))
+    if shift_biases or len(block.after.nodes) > 1:  # a refit leaves weights that layers share as they are
+        for bias in biases:
+            rewriter.shift_bias(block.after, bias, measured.moment.mean @ (weight - whole))
     return errors
+
+
+def _seen_moment(moment: SecondMoment, after: MatMulSite) -> np.ndarray:
+    biases = find_biases(after)
+    return seen_moment(moment, biases[0] if len(biases) == len(after.nodes) else None)
 
 
 NEURONS = Kind(find_feed_forwards, measure_neurons, slice_neurons)

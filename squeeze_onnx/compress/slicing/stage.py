@@ -100,7 +100,7 @@ def _planned_blocks(
 def _columns(block: Block, asked: Mapping[str, tuple[int, int]]) -> int:
     """Return how many columns of ``block`` stay if its sites get the shapes ``asked``."""
     first = block.sites[0].name
-    columns = asked[first][1]
+    columns = asked[first][1] * block.columns // block.shapes(block.columns)[first][1]
     for name, shape in block.shapes(columns).items():
         if asked[name] != shape:
             others = ", ".join(other.name for other in block.sites if other.name != name)

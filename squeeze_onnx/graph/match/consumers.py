@@ -29,11 +29,20 @@ class Bias:
 def find_bias(site: MatMulSite) -> Bias | None:
     """Return the bias of ``site``, which only one node uses; None too if its operator scales the product or the bias."""
     (node,) = site.nodes
-    operator = WEIGHT_OPERATORS[op_of(node)]
+    return _bias_of(node, site.out_features)
+
+
+def find_biases(site: MatMulSite) -> list[Bias]:
+    """Return the biases of ``site`` as `find_bias` does, those of all nodes that use it."""
+    return [bias for node in site.nodes if (bias := _bias_of(node, site.out_features)) is not None]
+
+
+def _bias_of(node: ir.Node, size: int) -> Bias | None:
     if _scales(node):
         return None
-    inside = None if operator.bias is None else _bias(node, operator.bias, site.out_features)
-    return inside or _added_bias(node.outputs[0], site.out_features)
+    operand = WEIGHT_OPERATORS[op_of(node)].bias
+    inside = None if operand is None else _bias(node, operand, size)
+    return inside or _added_bias(node.outputs[0], size)
 
 
 def find_residual(site: MatMulSite, joins: Container[ir.Node]) -> ir.Value | None:

@@ -208,6 +208,9 @@ ELEMENTWISE = (NONLINEARITIES - {"com.microsoft.BiasSplitGelu", "com.microsoft.F
     "Sub",
 }
 
+# What returns the entries of its first operand (Concat: of all), or some of them, in other places.
+MOVES = frozenset({"Concat", "Flatten", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
+
 LAYER_NORMALIZATIONS = frozenset(
     {"LayerNormalization", "com.microsoft.EmbedLayerNormalization", "com.microsoft.SkipLayerNormalization"}
 )

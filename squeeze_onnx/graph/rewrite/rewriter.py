@@ -17,13 +17,15 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.graph.io.spilling import Store, in_memory
-from squeeze_onnx.graph.match.constants import constant_tensor, constant_vector, views_of
+from squeeze_onnx.graph.match.column_edits import Edit
+from squeeze_onnx.graph.match.constants import constant_tensor, constant_vector
 from squeeze_onnx.graph.match.consumers import Bias
 from squeeze_onnx.graph.match.feed_forward import FeedForward
 from squeeze_onnx.graph.match.heads import INFERRED, HeadBlock
 from squeeze_onnx.graph.match.names import free_name, names_in
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of
 from squeeze_onnx.graph.match.sites import MatMulSite
+from squeeze_onnx.graph.rewrite.operands import exchange, remove_old_weight, set_weight
 from squeeze_onnx.support.errors import OptionError
 
 INITIALIZERS_OF_THEIR_OWN = 4
@@ -93,9 +95,9 @@ class Rewriter:
             if rows not in first_products:
                 first_products[rows] = self._multiply_before(first, node, rows, left_value)
             node.replace_input_with(operator.rows, first_products[rows])
-            _set_weight(node, right_values[node])
+            set_weight(node, right_values[node])
         for site in sites:
-            _remove_old_weight(site)
+            remove_old_weight(site)
 
     def replace(self, site: MatMulSite, weight: np.ndarray) -> None:
         """Replace the weight of ``site`` by ``weight`` (in, out), cast once to the weight's type.
@@ -119,18 +121,52 @@ class Rewriter:
         expected = (len(kept), block.after.out_features)
         if after.shape != expected:
             raise OptionError(f"site {block.after.name!r} needs a weight of shape {expected}, not {after.shape}")
+        edits, shapes = block.edits(kept), list(block.shapes_between(kept))
         self._put(block.after, after)
         for site in block.before:
-            self._put(site, site.weight.numpy()[:, kept])
-        for index, (node, operand) in enumerate(block.vectors):
-            old = node.inputs[operand]
-            tensor = constant_tensor(old)
-            assert old is not None and tensor is not None, "found by find_feed_forwards"
-            entries = ir.Tensor(np.ascontiguousarray(tensor.numpy()[kept]), dtype=tensor.dtype)
-            _exchange(node, operand, self._initializer(block.after, f"vector.{index}", entries))
-        for value in block.values:
+            self._put(site, site.weight.numpy()[:, block.kept_columns(site, kept)])
+        known: dict[tuple[ir.Value | None, bytes], ir.Value] = {}
+        for edit in edits:
+            self._edit(block.after, edit, known)
+        for value, sizes in shapes:
             if value.shape is not None:
-                value.shape = ir.Shape([*value.shape.dims[:-1], len(kept)])
+                dims = value.shape.dims if len(value.shape) == len(sizes) else ()
+                value.shape = ir.Shape([old if new is None else new for old, new in zip(dims, sizes, strict=False)])
+
+    def _edit(self, site: MatMulSite, edit: Edit, known: dict[tuple[ir.Value | None, bytes], ir.Value]) -> None:
+        """Give a node the constant that ``edit`` has for it; ``known`` are those made of what it reads now."""
+        if isinstance(edit.operand, str):
+            edit.node.attributes[edit.operand] = ir.AttrInt64s(edit.operand, edit.entries.tolist())
+            return
+        old = edit.node.inputs[edit.operand]
+        key = (old, edit.entries.tobytes())
+        if key not in known and edit.pieces:
+            known[key] = self._joined(site, edit)
+        elif key not in known:
+            known[key] = self._constant(site, f"vector.{len(known)}", old, edit.entries)
+        exchange(edit.node, edit.operand, known[key])
+
+    def _constant(self, site: MatMulSite, suffix: str, old: ir.Value | None, entries: np.ndarray) -> ir.Value:
+        """Store ``entries`` in the type of ``old``."""
+        tensor = constant_tensor(old)
+        assert tensor is not None, "found by find_feed_forwards"
+        return self._initializer(site, suffix, ir.Tensor(np.ascontiguousarray(entries), dtype=tensor.dtype))
+
+    def _joined(self, site: MatMulSite, edit: Edit) -> ir.Value:
+        """Insert a Concat like that of the operand of ``edit``, with its pieces; return what it joins."""
+        assert isinstance(edit.operand, int)
+        joined = edit.node.inputs[edit.operand]
+        concat = None if joined is None else joined.producer()
+        assert joined is not None and concat is not None, "found by find_feed_forwards"
+        pieces = [
+            old if new is None else self._constant(site, "shape", old, new)
+            for old, new in zip(concat.inputs, edit.pieces, strict=True)
+        ]
+        name = self._free_name(site, "joined_shape")
+        node = ir.Node("", "Concat", pieces, concat.attributes.values(), name=name)
+        node.outputs[0].name, node.outputs[0].type = name, joined.type
+        self._graph.insert_before(edit.node, node)
+        return node.outputs[0]
 
     def narrow(
         self,
@@ -171,7 +207,7 @@ class Rewriter:
         self._put_bias(site, bias, _cast(site, entries, bias.tensor.dtype))
 
     def _put_bias(self, site: MatMulSite, bias: Bias, tensor: ir.Tensor[np.ndarray]) -> None:
-        _exchange(bias.node, bias.operand, self._initializer(site, "bias", tensor))
+        exchange(bias.node, bias.operand, self._initializer(site, "bias", tensor))
 
     def _put(self, site: MatMulSite, weight: np.ndarray) -> None:
         self._put_tensor(site, _cast(site, weight))
@@ -179,8 +215,8 @@ class Rewriter:
     def _put_tensor(self, site: MatMulSite, tensor: ir.Tensor[np.ndarray]) -> None:
         value = self._initializer(site, "weight", tensor)
         for node in site.nodes:
-            _set_weight(node, value)
-        _remove_old_weight(site)
+            set_weight(node, value)
+        remove_old_weight(site)
 
     def _set_last_size(self, site: MatMulSite, reshape: ir.Node, size: int) -> None:
         """Let the shape that ``reshape`` gives end with ``size``, unless it is inferred; see `graph.heads`."""
@@ -201,7 +237,7 @@ class Rewriter:
             joined.outputs[0].name, joined.outputs[0].type = name, ir.TensorType(tensor.dtype)
             self._graph.insert_before(reshape, joined)
             new = joined.outputs[0]
-        _exchange(reshape, 1, new)
+        exchange(reshape, 1, new)
 
     def _multiply_before(self, site: MatMulSite, node: ir.Node, rows: ir.Value | None, left: ir.Value) -> ir.Value:
         """Insert rows @ left before ``node`` and return the product."""
@@ -220,7 +256,7 @@ class Rewriter:
         self._graph.insert_after(lookup, multiply)
         lookup.name = looked_up.name = self._free_name(site, "left_lookup")
         looked_up.shape = _with_last_size(looked_up.shape, left)
-        _set_weight(lookup, left)
+        set_weight(lookup, left)
 
     def _initializer(self, site: MatMulSite, suffix: str, tensor: ir.Tensor[np.ndarray]) -> ir.Value:
         name = self._free_name(site, suffix)
@@ -249,43 +285,8 @@ def _cast(site: MatMulSite, entries: np.ndarray, dtype: ir.DataType | None = Non
     return ir.Tensor(cast, dtype=dtype)
 
 
-def _exchange(node: ir.Node, operand: int, value: ir.Value) -> None:
-    """Let ``node`` read ``value`` as its ``operand``, and remove what it read if nothing else needs it."""
-    old = node.inputs[operand]
-    node.replace_input_with(operand, value)
-    if old is not None:
-        _remove_unused(old)
-
-
-def _set_weight(node: ir.Node, value: ir.Value) -> None:
-    """Give ``node`` the constant ``value`` (in, out) as its weight."""
-    operator = WEIGHT_OPERATORS[op_of(node)]
-    node.replace_input_with(operator.weight, value)
-    if operator.transpose is not None:
-        node.attributes.pop(operator.transpose, None)
-
-
 def _with_last_size(shape: ir.Shape | None, left: ir.Value) -> ir.Shape | None:
     """Return ``shape`` with the rank of ``left`` as its last size."""
     if shape is None or left.shape is None:
         return None
     return ir.Shape([*shape.dims[:-1], left.shape[1]])
-
-
-def _remove_old_weight(site: MatMulSite) -> None:
-    """Remove what the weight of ``site`` was stored in and read through, as far as nothing needs it."""
-    for view in reversed(list(views_of(site.weight.source))):
-        _remove_unused(view)
-
-
-def _remove_unused(value: ir.Value) -> None:
-    node, graph = value.producer(), value.graph
-    if graph is None or value.uses() or value.is_graph_output():
-        return  # removed before, or needed
-    if node is None:
-        del graph.initializers[str(value.name)]
-        return
-    operands = [operand for operand in node.inputs if operand is not None]
-    graph.remove(node, safe=True)
-    for operand in operands:  # a scale or a zero point, if this was their last use
-        _remove_unused(operand)

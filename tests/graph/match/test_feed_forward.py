@@ -22,11 +22,28 @@ CONSTANTS: dict[str, Any] = {
     "b": random_weight(NEURONS, seed=3),
     "half": np.array(0.5, np.float32),
     "one": np.ones(1, np.float32),
-    "matrix": random_weight(1, NEURONS, seed=4),
-    "shape": np.array([0, 2, 3]),
+    "row": random_weight(1, NEURONS, seed=4),
+    "P": random_weight(IN, 2 * NEURONS, seed=6),
+    "p": random_weight(2 * NEURONS, seed=7),
+    "sizes": np.array([NEURONS, NEURONS]),
+    "zero": np.array([0]),
+    "width": np.array([NEURONS]),
+    "end": np.array([2**62]),
+    "last": np.array([-1]),
+    "two": np.array([2]),
+    "odd": np.array([1]),
+    "first": np.array(0),
+    "second": np.array(1),
+    "halves": np.array([0, 2, NEURONS]),
+    "pairs": np.array([0, NEURONS, 2]),
+    "backwards": np.arange(NEURONS)[::-1].copy(),
+    "flat": np.array([-1, IN]),
+    "flattened": np.array([5, NEURONS]),
+    "of_fixed": np.array([1, 5, NEURONS]),
+    "fixed": np.array([5, IN]),
 }
 X = random_weight(5, IN, seed=9)
-KEPT = np.array([1, 2, 5])
+KEPT = np.array([1, 5])
 
 
 def block_model(body: str) -> ir.Model:
@@ -46,6 +63,29 @@ SLICED = {
     "Gemm": "a = Gemm(x, W, b) h = Relu(a) z = Gemm(h, V)",
     "gelu": "a = MatMul(x, W) e = Erf(a) f = Add(e, one) g = Mul(a, f) h = Mul(g, half) z = MatMul(h, V)",
     "gate": "a = MatMul(x, W) g = MatMul(x, G) s = Sigmoid(g) t = Mul(g, s) h = Mul(a, t) z = MatMul(h, V)",
+    "a row of constants": "a = MatMul(x, W) h = Add(a, row) z = MatMul(h, V)",
+    "packed, split": """a = MatMul(x, P) c = Add(a, p) u, g = Split<axis = -1>(c, sizes)
+        s = Relu(g) h = Mul(u, s) z = MatMul(h, V)""",
+    "packed, split in two": """a = MatMul(x, P) u, g = Split<axis = -1, num_outputs = 2>(a)
+        s = Relu(g) h = Mul(u, s) z = MatMul(h, V)""",
+    "packed, sliced": """a = Gemm(x, P, p) u = Slice(a, zero, width, last) g = Slice(a, width, end, last)
+        s = Tanh(g) h = Mul(u, s) z = MatMul(h, V)""",
+    "packed in pairs, sliced": """a = MatMul(x, P) u = Slice(a, zero, end, last, two) g = Slice(a, odd, end, last, two)
+        s = Relu(g) h = Mul(u, s) z = MatMul(h, V)""",
+    "packed in pairs, reshaped": """a = MatMul(x, P) r = Reshape(a, pairs) u = Gather<axis = 2>(r, first)
+        g = Gather<axis = 2>(r, second) s = Relu(g) h = Mul(u, s) z = MatMul(h, V)""",
+    "packed in halves, reshaped": """a = MatMul(x, P) r = Reshape(a, halves) u = Gather<axis = 1>(r, first)
+        g = Gather<axis = 1>(r, second) s = Relu(g) h = Mul(u, s) z = MatMul(h, V)""",
+    "packed, sliced by its shape": """a = MatMul(x, P) k = Shape(a) n = Gather(k, last) m = Div(n, two)
+        u = Slice(a, zero, m, last) g = Slice(a, m, n, last) s = Relu(g) h = Mul(u, s) z = MatMul(h, V)""",
+    "reversed": "a = MatMul(x, W) h = Gather<axis = 1>(a, backwards) z = MatMul(h, V)",
+    "flattened, and back": """u = Unsqueeze(x, zero) k = Shape(u) l = Slice(k, zero, two) f = Reshape(u, flat)
+        a = Gemm(f, W, b) t = Concat<axis = 0>(l, width) r = Reshape(a, t) h = Relu(r) v = MatMul(h, V) z = Squeeze(v, zero)""",
+    "a fixed number of tokens": """q = Reshape(x, fixed) a = Gemm(q, W, b) r = Reshape(a, of_fixed) h = Relu(r)
+        f = Reshape(h, flattened) z = Gemm(f, V)""",
+    "columns first": "a = MatMul(x, W) t = Transpose(a) r = Relu(t) h = Transpose(r) z = MatMul(h, V)",
+    "Einsums that permute": """a = MatMul(x, W) t = Einsum<equation = "ij->ji">(a)
+        h = Einsum<equation = "ji->ij">(t) z = MatMul(h, V)""",
 }
 
 
@@ -68,14 +108,17 @@ class TestSliced:
         (block,) = blocks(model)
         Rewriter(model).slice(block, KEPT, block.after.weight.numpy()[KEPT])
         sizes = {dim for value in model.graph.initializers.values() if value.shape for dim in value.shape.numpy()}
-        assert NEURONS not in sizes
+        assert sizes.isdisjoint({NEURONS, 2 * NEURONS})
         (smaller,) = blocks(model)
         assert smaller.columns == len(KEPT)
 
 
 LEFT_ALONE = {
     "softmax mixes neurons": "a = MatMul(x, W) h = Softmax(a) z = MatMul(h, V)",
-    "a constant of two axes": "a = MatMul(x, W) h = Add(a, matrix) z = MatMul(h, V)",
+    "a norm": "a = MatMul(x, W) h = LayerNormalization(a, b) z = MatMul(h, V)",
+    "neurons are added to others": "a = MatMul(x, W) c = Gather<axis = 1>(a, backwards) h = Add(a, c) z = MatMul(h, V)",
+    "a part that is not read": "a = MatMul(x, P) u, g = Split<axis = -1>(a, sizes) h = Relu(u) z = MatMul(h, V)",
+    "tokens are summed": 'a = MatMul(x, W) c = Einsum<equation = "ij->j">(a) h = Add(c, row) z = MatMul(h, V)',
     "no weight before": "h = Concat<axis = 1>(x, y) i = Relu(h) z = MatMul(i, V)",
     "an input beside the neurons": "a = MatMul(x, W) c = Concat<axis = 1>(x, y) h = Add(a, c) z = MatMul(h, V)",
     "neurons are read elsewhere": "a = MatMul(x, W) h = Relu(a) m = ReduceMax(a) u = MatMul(h, V) z = Add(u, m)",
@@ -93,6 +136,35 @@ def test_left_alone(body: str) -> None:
     assert blocks(model) == ()
 
 
+LAYERS = """a = MatMul(x, W) c = Add(a, b) h = Relu(c) y = MatMul(h, S)
+    d = MatMul(y, W) e = Add(d, {bias}) g = Relu(e) z = MatMul(g, {after})"""
+
+
+def shared(bias: str, after: str) -> ir.Model:
+    constants: dict[str, Any] = {name: CONSTANTS[name] for name in ("W", "b")}
+    weights = {"S": random_weight(NEURONS, IN, seed=5), "T": random_weight(NEURONS, IN, seed=6)}
+    used: dict[str, Any] = {name: weights[name] for name in {"S", after}}
+    return tiny_model(
+        f"g (float[B,4] x) => (float[B,4] z) {{ {LAYERS.format(bias=bias, after=after)} }}", **constants, **used
+    )
+
+
+class TestSharedWeights:
+    def test_are_sliced_alike_in_all_layers(self) -> None:
+        model, expected = shared("b", "S"), shared("b", "S")
+        (block,), (other,) = blocks(model), blocks(expected)
+        after = block.after.weight.numpy()
+        weight = np.zeros_like(after)
+        weight[KEPT] = after[KEPT]
+        Rewriter(expected).replace(other.after, weight)
+        Rewriter(model).slice(block, KEPT, after[KEPT])
+        np.testing.assert_allclose(run(model, {"x": X})[0], run(expected, {"x": X})[0], rtol=1e-5, atol=1e-6)
+        assert NEURONS not in {dim for value in model.graph.initializers.values() for dim in value.shape or ()}
+
+    def test_are_left_alone_where_only_one_side_is_shared(self) -> None:
+        assert blocks(shared("b", "T")) == ()
+
+
 def test_neurons_that_the_model_returns_are_left_alone() -> None:
     model = tiny_model(
         "g (float[B,4] x) => (float[B,3] z, float[B,6] h) { a = MatMul(x, W) h = Relu(a) z = MatMul(h, V) }",
@@ -105,5 +177,5 @@ def test_neurons_that_the_model_returns_are_left_alone() -> None:
 def test_a_weight_of_another_shape_is_refused() -> None:
     model = block_model(SLICED["relu"])
     (block,) = blocks(model)
-    with pytest.raises(OptionError, match=r"needs a weight of shape \(3, 3\), not \(6, 3\)"):
+    with pytest.raises(OptionError, match=r"needs a weight of shape \(2, 3\), not \(6, 3\)"):
         Rewriter(model).slice(block, KEPT, block.after.weight.numpy())
