@@ -235,7 +235,7 @@ def _follow(
             trace.move(node)
         else:
             tensors = [constant_tensor(value) for value in node.inputs if value not in trace.numbers]
-            trace.tie(node, [tensor.shape.numpy() for tensor in tensors if tensor is not None])
+            trace.tie(node, [tuple(tensor.shape.numpy()) for tensor in tensors if tensor is not None])
     return trace
 
 
