@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from squeeze_onnx.compress.config import OptimizeConfig as OptimizeConfig
     from squeeze_onnx.compress.held_back import Calibration as Calibration
     from squeeze_onnx.compress.plan import Plan as Plan
-    from squeeze_onnx.compress.plan import PlannedSite as PlannedSite
+    from squeeze_onnx.compress.planned_site import PlannedSite as PlannedSite
     from squeeze_onnx.compress.squeeze_result import SqueezeResult as SqueezeResult
     from squeeze_onnx.data.calibration import CalibrationBatch as CalibrationBatch
     from squeeze_onnx.evaluate.bench_config import BenchConfig as BenchConfig
@@ -69,7 +69,7 @@ _HOME = {
     "OptimizeConfig": "compress.config",
     "PackageConfig": "workflows.packaging.bundle",
     "Plan": "compress.plan",
-    "PlannedSite": "compress.plan",
+    "PlannedSite": "compress.planned_site",
     "Report": "report.result",
     "SqueezeError": "support.errors",
     "SqueezeResult": "compress.squeeze_result",

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 from squeeze_onnx import OptimizeConfig, Plan, squeeze
 from squeeze_onnx.compress.context import Context
-from squeeze_onnx.compress.plan import PlannedPrecision, PlannedSite, break_even_rank, read_plan
+from squeeze_onnx.compress.forms import Dense, Form, SharedLeft, Sliced, form_of_rank
+from squeeze_onnx.compress.plan import PlannedPrecision
+from squeeze_onnx.compress.plan_reading import read_plan
+from squeeze_onnx.compress.planned_site import PlannedSite, break_even_rank
 from squeeze_onnx.compress.squeezing import plan_for
 from squeeze_onnx.compress.survey import take_survey
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
@@ -128,20 +131,21 @@ names = st.text(min_size=1, max_size=20)
 def planned_sites(draw: st.DrawFn) -> PlannedSite:
     rows, columns = draw(st.tuples(st.integers(1, 99), st.integers(1, 99)))
     fate = draw(st.sampled_from(["dense", "truncated", "sliced", "shared"]))
-    kept = None
+    form: Form = Dense()
     if fate == "sliced" and rows > 1:
-        kept = (draw(st.integers(1, rows - 1)), columns)
-    rank = draw(st.integers(1, min(rows, columns))) if fate in ("truncated", "shared") else None
+        form = Sliced((draw(st.integers(1, rows - 1)), columns))
+    if fate == "truncated":
+        form = form_of_rank(draw(st.integers(1, min(rows, columns))), break_even_rank(rows, columns))
+    if fate == "shared":
+        form = SharedLeft(draw(st.integers(1, rows)), draw(names))
     return PlannedSite(
         name=draw(names),
         layer=draw(st.none() | st.integers(0, 99)),
         role=draw(st.sampled_from(EVERYTHING)),
         shape=(rows, columns),
         break_even_rank=break_even_rank(rows, columns),
-        rank=rank,
+        form=form,
         reason=draw(st.text(max_size=20)),
-        kept_shape=kept,
-        shares_left=draw(names) if fate == "shared" else None,
         sensitivity=draw(st.floats(0, 1e300)),
     )
 

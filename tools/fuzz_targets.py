@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from squeeze_onnx.compress.config import OptimizeConfig
-from squeeze_onnx.compress.plan import read_plan
+from squeeze_onnx.compress.plan_reading import read_plan
 from squeeze_onnx.data.glue import TASKS
 from squeeze_onnx.data.readers import read_validation
 from squeeze_onnx.graph.io.model import load_model

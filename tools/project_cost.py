@@ -24,8 +24,8 @@ from onnx import helper, numpy_helper
 from scipy.optimize import nnls
 
 from squeeze_onnx.compress.config import AnalyzeConfig
-from squeeze_onnx.compress.factoring import truncate
 from squeeze_onnx.compress.spectra import SiteView, measure_view, noise_distances
+from squeeze_onnx.compress.truncation import truncate
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.spectral.decompositions import Exact

@@ -65,7 +65,7 @@ def optimize(
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json
     from squeeze_onnx.compress.calibration_source import TASK_PREFIX, CalibrationConfig
     from squeeze_onnx.compress.config import OptimizeConfig
-    from squeeze_onnx.compress.plan import read_plan
+    from squeeze_onnx.compress.plan_reading import read_plan
     from squeeze_onnx.integrations.dask import workers
     from squeeze_onnx.learning.checkpoints import CheckpointConfig
     from squeeze_onnx.support.errors import OptionError

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from squeeze_onnx.cli.console import plain_table
+from squeeze_onnx.compress.forms import TREATMENTS
 
 Report = Mapping[str, Any]
 
@@ -69,7 +70,7 @@ def size_table(report: Report) -> Table:
     table = plain_table(
         "Eligible weights by role",
         ["role"],
-        ["sites", "factored", "sliced", "denoised", "dense", "ranks", "stays", "cosine"],
+        ["sites", *TREATMENTS, "ranks", "stays", "cosine"],
     )
     by_role: dict[str, list[Report]] = defaultdict(list)
     for site in report["sites"]:
@@ -81,10 +82,7 @@ def size_table(report: Report) -> Table:
         table.add_row(
             role,
             str(len(sites)),
-            *(
-                str(sum(site["treatment"] == treatment for site in sites))
-                for treatment in ("factored", "sliced", "denoised", "dense")
-            ),
+            *(str(sum(site["treatment"] == treatment for site in sites)) for treatment in TREATMENTS),
             f"{ranks[0]}–{ranks[-1]}" if ranks else "–",
             f"{100 * kept / dense:.1f} %",
             f"{sum(site['weight_cosine'] for site in sites) / len(sites):.3f}",

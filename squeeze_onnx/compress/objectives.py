@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from squeeze_onnx.compress.allocators import PARAMETERS, Cost, Objective
+from squeeze_onnx.compress.allocators import PARAMETERS, Objective
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.lowering import finish
-from squeeze_onnx.compress.plan import Plan, PlannedSite
+from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.fixed_shape import FixedShape
@@ -90,27 +90,8 @@ def latency_report(context: Context, squeezed: Path, plan: Plan, objective: Obje
 
 def predicted_share(plan: Plan, objective: Objective) -> float:
     """Return what ``plan`` leaves of ``objective``, as a fraction of the dense model's."""
-    dense = objective.fixed + sum(_dense_cost(site, objective.cost) for site in plan.sites)
-    return (objective.fixed + sum(_kept_cost(site, objective.cost) for site in plan.sites)) / dense
-
-
-def _dense_cost(site: PlannedSite, cost: Cost) -> float:
-    rows, columns = site.shape
-    return float(cost.into(rows, np.array([columns]))[0])
-
-
-def _kept_cost(site: PlannedSite, cost: Cost) -> float:
-    rows, columns = site.shape
-    if site.treatment == "sliced":
-        assert site.kept_shape is not None
-        height, width = site.kept_shape
-        kept = cost.into(rows, np.array([width])) if height == rows else cost.out_of(np.array([height]), columns)
-        return float(kept[0])
-    if site.treatment == "factored":
-        rank = np.array([site.rank])
-        left = float(cost.into(rows, rank)[0]) if site.left == site.name else 0.0
-        return left + float(cost.out_of(rank, columns)[0])
-    return _dense_cost(site, cost)
+    dense = objective.fixed + sum(site.dense_cost(objective.cost) for site in plan.sites)
+    return (objective.fixed + sum(site.kept_cost(objective.cost) for site in plan.sites)) / dense
 
 
 def _parameters(context: Context) -> Objective:

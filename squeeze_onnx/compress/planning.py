@@ -1,4 +1,4 @@
-"""The plan stage: spectra in, the fate of every eligible site out. A saved plan is checked against the model here."""
+"""The plan stage: spectra in, what becomes of every eligible site out. A saved plan is checked against the model here."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,10 @@ from typing import Any
 
 from squeeze_onnx.compress.allocators import Allocator, Choice, ShareChoice, SliceChoice
 from squeeze_onnx.compress.config import AboveBreakEven
-from squeeze_onnx.compress.plan import Plan, PlannedSite
+from squeeze_onnx.compress.forms import FORMS, SharedLeft, Sliced, form_of_rank
+from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.selectors import RankChoice
-from squeeze_onnx.compress.sharing import check_sharing
-from squeeze_onnx.compress.slicing.stage import check_slices
 from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.graph.match.sites import MatMulSite, SkippedSite
 from squeeze_onnx.support.errors import OptionError
@@ -56,10 +56,10 @@ def _check_budget(sites: Sequence[MatMulSite], budget: Mapping[str, Any]) -> Non
 def _planned(measured: SiteSpectra, choice: Choice, above_break_even: AboveBreakEven) -> PlannedSite:
     site = measured.site
     if isinstance(choice, SliceChoice):
-        sliced = choice.shape != (site.in_features, site.out_features)
-        return replace(planned_site(site, None, choice.reason), kept_shape=choice.shape if sliced else None)
+        whole = planned_site(site, None, choice.reason)
+        return whole if choice.shape == whole.shape else replace(whole, form=Sliced(choice.shape))
     if isinstance(choice, ShareChoice):
-        return replace(planned_site(site, choice.rank, choice.reason), shares_left=choice.first)
+        return replace(planned_site(site, None, choice.reason), form=SharedLeft(choice.rank, choice.first))
     return _truncated(measured, choice, above_break_even)
 
 
@@ -84,14 +84,14 @@ def _truncated(measured: SiteSpectra, choice: RankChoice, above_break_even: Abov
 
 
 def planned_site(site: MatMulSite, rank: int | None, reason: str) -> PlannedSite:
-    """Write down ``rank`` for ``site``."""
+    """Write down ``rank`` for ``site``: None leaves the weight as it is."""
     return PlannedSite(
         name=site.name,
         layer=site.layer,
         role=str(site.role),
         shape=(site.in_features, site.out_features),
         break_even_rank=site.break_even_rank,
-        rank=rank,
+        form=form_of_rank(rank, site.break_even_rank),
         reason=reason,
     )
 
@@ -100,7 +100,7 @@ def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSit
     """Find the model's sites that ``plan`` speaks of, in the order of the plan.
 
     Raises OptionError if there are none, and naming the first site that stands in the plan twice, that this model lacks, that
-    has another shape in it, or that cannot share a left factor as the plan says.
+    has another shape in it, or that cannot take the form the plan says.
     """
     if not plan.sites:
         raise OptionError("the plan names no site; give the plan.json of an earlier run")
@@ -120,6 +120,6 @@ def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSit
                 f"{site.in_features} × {site.out_features}; a plan fits models of the same architecture only"
             )
     found = tuple(by_name[planned.name] for planned in plan.sites)
-    check_sharing(found, plan)
-    check_slices(found, plan.sites)
+    for form in FORMS:
+        form.check(found, plan.sites, plan.method)
     return found

@@ -13,16 +13,11 @@ from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
-from squeeze_onnx.compress.factoring import (
-    Truncating,
-    TruncationErrors,
-    put_factors,
-    rewrite_sites,
-    truncate_planned,
-)
+from squeeze_onnx.compress.factoring import Truncating, approximate_planned, rewrite_sites
 from squeeze_onnx.compress.methods import NO_FISHER, refit_weighting
-from squeeze_onnx.compress.plan import PlannedSite
+from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.refit_moments import Job, Stage, StageSums
+from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.match.consumers import find_bias, find_residual
@@ -114,7 +109,7 @@ def _can_regress(site: MatMulSite, planned: PlannedSite) -> bool:
     """Whether ``site`` has one place in the graph, and float entries that may change."""
     if len(site.nodes) > 1 or WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup:
         return False
-    return planned.rank is not None or not site.weight.decoding
+    return planned.form.truncates or not site.weight.decoding
 
 
 def _stages(
@@ -150,18 +145,12 @@ def _refit(
     weighting: Weighting,
     decomposer: Decomposer,
 ) -> dict[str, TruncationErrors]:
-    """Put what was regressed in the place of ``jobs``, which share a left factor or are one site that does not."""
+    """Put what was regressed in the place of ``jobs``, a group of sites that are carried out together."""
     sites, planned = [job.site for job in jobs], [job.planned for job in jobs]
     weights = [regression.weight for regression in regressions]
-    errors: dict[str, TruncationErrors] = {}
-    if planned[0].rank is None:
-        rewriter.replace(sites[0], weights[0])
-    else:
-        factors, lost = truncate_planned(weights, planned, weighting, decomposer)
-        put_factors(rewriter, sites, planned, factors)
-        errors = {site.name: each for site, each in zip(sites, lost, strict=True)}
-        weights = [each.product() for each in factors]
-    for job, regression, weight in zip(jobs, regressions, weights, strict=True):
+    found, lost = approximate_planned(weights, planned, weighting, decomposer)
+    planned[0].form.put(rewriter, sites, found)
+    for job, regression, each in zip(jobs, regressions, found, strict=True):
         if job.bias is not None:
-            rewriter.shift_bias(job.site, job.bias, regression.bias_shift(weight))
-    return errors
+            rewriter.shift_bias(job.site, job.bias, regression.bias_shift(each.product()))
+    return {site.name: each for site, each in zip(sites, lost, strict=False)}  # no errors of what was not truncated

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from squeeze_onnx.compress.factoring import by_left
-from squeeze_onnx.compress.plan import PlannedSite
+from squeeze_onnx.compress.factoring import by_group
+from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.match.consumers import Bias
 from squeeze_onnx.graph.match.sites import MatMulSite
@@ -55,8 +55,8 @@ class Stage:
 
     @property
     def groups(self) -> list[list[Job]]:
-        """The jobs, those together that share a left factor."""
-        return by_left(self.jobs, lambda job: job.planned)
+        """The jobs, those together that are carried out together."""
+        return by_group(self.jobs, lambda job: job.planned)
 
 
 @dataclass(frozen=True)

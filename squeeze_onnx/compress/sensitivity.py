@@ -15,8 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.compress.allocators import Uniform
-from squeeze_onnx.compress.factoring import truncate_weighted
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView
+from squeeze_onnx.compress.truncation import truncate_weighted
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.counted_outputs import counted_outputs
 from squeeze_onnx.evaluate.heads import Head

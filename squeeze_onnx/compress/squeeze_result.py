@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from squeeze_onnx.compress.factoring import TruncationErrors
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.precision import Encoded
 from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra
+from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.evaluate.certificate import Certificate
 from squeeze_onnx.evaluate.last_look import LastLook
 from squeeze_onnx.graph.fused.fusion import FusionCounts

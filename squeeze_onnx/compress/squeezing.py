@@ -10,6 +10,7 @@ from squeeze_onnx.compress.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, Optimi
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.factoring import Truncating, rewrite_sites
 from squeeze_onnx.compress.forecast import allocator_for, predicted_damage
+from squeeze_onnx.compress.forms.sliced import kept_shapes
 from squeeze_onnx.compress.last_look import looker_of
 from squeeze_onnx.compress.limits import with_limits
 from squeeze_onnx.compress.lowering import evidence_for, finish, planned_precision, precision_of
@@ -142,7 +143,9 @@ def carry_out(
         model = into or OnnxModel(context.dense.path, context.dense.ir.clone())
         shift_biases, store = not plan.refit, context.store
         sites = _sites_of(plan, model)
-        errors = slice_sites(model.ir, sites, plan.sites, survey.blocks, shift_biases=shift_biases, store=store)
+        errors = slice_sites(
+            model.ir, sites, kept_shapes(plan.sites), survey.blocks, shift_biases=shift_biases, store=store
+        )
         sites = _sites_of(plan, model)
         decomposer = context.config.decomposing.decomposer()
         truncating = Truncating(survey.weighting_of, decomposer, store, context.track)

@@ -8,6 +8,7 @@ from squeeze_onnx.compress.automatic import resolve_method
 from squeeze_onnx.compress.config import DEFAULT_KEEP
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.enough_text import refuse_too_little
+from squeeze_onnx.compress.forms import Sliced
 from squeeze_onnx.compress.last_look import looker_of
 from squeeze_onnx.compress.limits import with_limits
 from squeeze_onnx.compress.methods import METHODS, WeightingOf
@@ -190,7 +191,7 @@ def _sites_to_slice(context: Context) -> Sequence[MatMulSite]:
     if context.plan is None:
         return context.sites
     pairs = zip(context.sites, context.plan.sites, strict=True)
-    return [site for site, planned in pairs if planned.kept_shape is not None]
+    return [site for site, planned in pairs if isinstance(planned.form, Sliced)]
 
 
 def _moments(method: str, context: Context) -> dict[str, Moments]:

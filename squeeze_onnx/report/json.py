@@ -9,11 +9,12 @@ import numpy as np
 
 from squeeze_onnx.compress.config import AnalyzeConfig
 from squeeze_onnx.compress.eligibility import Eligibility
-from squeeze_onnx.compress.factoring import TruncationErrors
 from squeeze_onnx.compress.lowering import Finished
-from squeeze_onnx.compress.plan import Plan, PlannedSite
+from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
+from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.data.repository import repository_of
 from squeeze_onnx.graph.io.size import ModelSize
 from squeeze_onnx.spectral.rmt.histogram import singular_value_histogram
@@ -175,9 +176,9 @@ def _optimized_site(planned: PlannedSite, measured: SiteSpectra, errors: Truncat
         "layer": planned.layer,
         "role": planned.role,
         "shape": list(planned.shape),
-        "rank": planned.rank if planned.treatment == "factored" else None,
-        "shares_left": planned.shares_left,
-        "kept_shape": None if planned.kept_shape is None else list(planned.kept_shape),
+        "rank": None,
+        "shares_left": None,
+        "kept_shape": None,
         "kept_parameters": planned.kept_parameters,
         "treatment": planned.treatment,
         "reason": planned.reason,
@@ -194,7 +195,7 @@ def _optimized_site(planned: PlannedSite, measured: SiteSpectra, errors: Truncat
         "relative_error": lost.relative_error,
         "weight_cosine": lost.weight_cosine,
         "decomposition": None if lost.decomposition is None else asdict(lost.decomposition),
-    }
+    } | planned.form.reported()
 
 
 def _cut(planned: PlannedSite, measured: SiteSpectra) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from squeeze_onnx.compress.plan import read_plan
+from squeeze_onnx.compress.plan_reading import read_plan
 from squeeze_onnx.evaluate.validation import validate
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.support.progress import Track, silent

@@ -14,7 +14,8 @@ from squeeze_onnx.compress.last_look import looker_of
 from squeeze_onnx.compress.lowering import finish, planned_precision
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
 from squeeze_onnx.compress.objectives import latency_report
-from squeeze_onnx.compress.plan import Plan, read_plan
+from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.plan_reading import read_plan
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.squeezing import carry_out
 from squeeze_onnx.compress.step_watch import Watch

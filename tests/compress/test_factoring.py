@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from squeeze_onnx.compress.eligibility import choose_eligible
-from squeeze_onnx.compress.factoring import Truncating, rewrite_sites, truncate, truncate_jointly
+from squeeze_onnx.compress.factoring import Truncating, rewrite_sites
 from squeeze_onnx.compress.planning import planned_site
+from squeeze_onnx.compress.truncation import truncate, truncate_jointly
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.spectral.decompositions import Exact
 from squeeze_onnx.spectral.moments import SecondMoment

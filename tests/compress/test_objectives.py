@@ -12,8 +12,10 @@ from squeeze_onnx.compress import objectives
 from squeeze_onnx.compress.allocators import PARAMETERS, Objective
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.forms import SharedLeft, Sliced, form_of_rank
 from squeeze_onnx.compress.objectives import objective_of, predicted_share, written_alike
-from squeeze_onnx.compress.plan import Plan, PlannedSite
+from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.runtime import matmul_latency
@@ -44,7 +46,7 @@ def context(model: OnnxModel, **options: Any) -> Context:
 
 
 def planned(name: str, rank: int | None = None) -> PlannedSite:
-    return PlannedSite(name, 0, "ffn_in", (8, 12), break_even_rank=4, rank=rank, reason="")
+    return PlannedSite(name, 0, "ffn_in", (8, 12), break_even_rank=4, form=form_of_rank(rank, 4), reason="")
 
 
 def share(*sites: PlannedSite, fixed: float = 0.0) -> float:
@@ -59,12 +61,12 @@ class TestWhatIsLeft:
         assert share(planned("a", rank=2)) == (10 + 8 * 2 + 10 + 2 * 12) / (10 + 8 * 12)
 
     def test_a_left_factor_is_called_once_by_all_that_share_it(self) -> None:
-        together = [replace(planned(name, rank=2), shares_left="a") for name in "ab"]
+        together = [replace(planned(name), form=SharedLeft(2, "a")) for name in "ab"]
         assert share(*together) == (10 + 8 * 2 + 2 * (10 + 2 * 12)) / (2 * (10 + 8 * 12))
 
     @pytest.mark.parametrize(("kept", "cost"), [((8, 5), 10 + 8 * 5), ((5, 12), 10 + 5 * 12)])
     def test_a_sliced_weight_is_one_call(self, kept: tuple[int, int], cost: int) -> None:
-        assert share(replace(planned("a"), kept_shape=kept)) == cost / (10 + 8 * 12)
+        assert share(replace(planned("a"), form=Sliced(kept))) == cost / (10 + 8 * 12)
 
     def test_what_the_rest_of_the_model_takes_stays(self) -> None:
         assert share(planned("a", rank=2), fixed=94) == (94 + 10 + 8 * 2 + 10 + 2 * 12) / 200

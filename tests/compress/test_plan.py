@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeeze_onnx.compress.plan import Plan, PlannedSite, break_even_rank, read_plan
+from squeeze_onnx.compress.forms import Factored, SharedLeft, form_of_rank
+from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.plan_reading import read_plan
+from squeeze_onnx.compress.planned_site import PlannedSite, break_even_rank
 from squeeze_onnx.support.errors import OptionError
 
-SITE = PlannedSite("layer.0/query", 0, "query", (8, 8), 3, 2, "because")
+SITE = PlannedSite("layer.0/query", 0, "query", (8, 8), 3, Factored(2), "because")
 
 
 def written(folder: Path, **changes: Any) -> Path:
@@ -31,13 +34,13 @@ def test_a_plan_survives_the_way_through_its_file(tmp_path: Path) -> None:
     ("rank", "treatment", "kept"), [(None, "dense", 64), (2, "factored", 32), (3, "factored", 48), (5, "denoised", 64)]
 )
 def test_the_rank_alone_says_what_happens(rank: int | None, treatment: str, kept: int) -> None:
-    site = PlannedSite("a", None, "other", (8, 8), 3, rank, "")
+    site = PlannedSite("a", None, "other", (8, 8), 3, form_of_rank(rank, 3), "")
     assert (site.treatment, site.kept_parameters) == (treatment, kept)
 
 
 def test_a_left_factor_that_sites_share_counts_once() -> None:
     shared = [
-        PlannedSite(name, 0, name, (8, 6), 3, 4, "", shares_left="query", sensitivity=0.5)
+        PlannedSite(name, 0, name, (8, 6), 3, SharedLeft(4, "query"), "", sensitivity=0.5)
         for name in ("query", "key", "value")
     ]
     assert [site.kept_parameters for site in shared] == [4 * (8 + 6), 4 * 6, 4 * 6]
@@ -45,7 +48,7 @@ def test_a_left_factor_that_sites_share_counts_once() -> None:
 
 
 def test_a_shared_left_factor_survives_the_way_through_the_file(tmp_path: Path) -> None:
-    site = PlannedSite("key", 0, "key", (8, 3), 2, 5, "because", shares_left="query", sensitivity=0.25)
+    site = PlannedSite("key", 0, "key", (8, 3), 2, SharedLeft(5, "query"), "because", sensitivity=0.25)
     plan = Plan("whiten", {"keep": 0.5}, (site,))
     (tmp_path / "plan.json").write_text(json.dumps(plan.to_json()))
     assert read_plan(tmp_path / "plan.json") == plan
@@ -75,6 +78,15 @@ def test_break_even_is_the_last_rank_at_which_factors_are_smaller(rows: int, col
         ({"sites": [{"name": "q", "shape": [8, 8], "rank": None, "shares_left": "k"}]}, "\"shares_left\" is 'k'"),
         ({"sites": [{"name": "q", "shape": [8, 8], "rank": 2, "shares_left": 1}]}, '"shares_left" is 1'),
         ({"sites": [{"name": "q", "shape": [8, 4], "rank": 9, "shares_left": "k"}]}, '"rank" is 9'),
+        (
+            {"sites": [{"name": "q", "shape": [8, 8], "kept_shape": [8, 4], "shares_left": "k"}]},
+            "\"shares_left\" is 'k'",
+        ),
+        ({"sites": [{"name": "q", "shape": [8, 8], "rank": 2, "kept_shape": [8, 4]}]}, '"kept_shape" is [8, 4]'),
+        (
+            {"sites": [{"name": "q", "shape": [8, 8], "rank": 2, "shares_left": "k", "kept_shape": [8, 4]}]},
+            '"kept_shape" is [8, 4] beside rank and shares_left: set one of them to null',
+        ),
         ({"sites": [{"name": "q", "shape": [8, 8], "sensitivity": -1}]}, '(q): "sensitivity" is -1'),
         ({"sites": [{"name": "q", "shape": [8, 8], "sensitivity": True}]}, '"sensitivity" is True'),
         ({"sites": [{"name": "q", "shape": [8, 8], "rnak": 3}]}, "(q): unknown key 'rnak'; did you mean rank?"),

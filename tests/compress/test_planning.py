@@ -12,7 +12,8 @@ from onnx import helper, numpy_helper
 
 from squeeze_onnx.compress.allocators import Candidate
 from squeeze_onnx.compress.config import AboveBreakEven, AnalyzeConfig
-from squeeze_onnx.compress.plan import Plan, PlannedSite
+from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.planning import make_plan, planned_site, planned_sites_of
 from squeeze_onnx.compress.selectors import RankChoice
 from squeeze_onnx.compress.spectra import SiteSpectra, measure_spectra

@@ -11,7 +11,6 @@ import pytest
 from squeeze_onnx.compress.allocators import Uniform
 from squeeze_onnx.compress.config import AnalyzeConfig
 from squeeze_onnx.compress.eligibility import choose_eligible
-from squeeze_onnx.compress.factoring import truncate
 from squeeze_onnx.compress.sensitivity import (
     find_starts,
     open_prober,
@@ -20,6 +19,7 @@ from squeeze_onnx.compress.sensitivity import (
     values_of_starts,
 )
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView, measure_view, noise_distances
+from squeeze_onnx.compress.truncation import truncate
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.graph.io.model import OnnxModel, load_model

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -11,10 +10,12 @@ import pytest
 
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
-from squeeze_onnx.compress.factoring import truncate_jointly
-from squeeze_onnx.compress.plan import Plan, PlannedSite
+from squeeze_onnx.compress.forms import Dense, Factored, Form, SharedLeft
+from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.survey import Survey, take_survey
+from squeeze_onnx.compress.truncation import truncate_jointly
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.fused.fusion import count_fused, fuse
@@ -64,19 +65,19 @@ def survey() -> Survey:
     return take_survey(Context(model(), CONFIG, CALIBRATION))
 
 
-def plan_with(survey: Survey, rank: int | None, *, roles: tuple[str, ...] = ROLES, refit: bool = False) -> Plan:
+def plan_with(survey: Survey, rank: int, *, roles: tuple[str, ...] = ROLES, refit: bool = False) -> Plan:
     """Return a plan in which ``roles`` of every layer share left factors of this rank, and all else stays."""
 
     def planned(site: PlannedSite) -> PlannedSite:
-        shares = f"layer.{site.layer}/{roles[0]}" if site.role in roles else None
-        return replace(site, kept_shape=None, rank=rank if shares else None, shares_left=shares)
+        shares = site.role in roles
+        return replace(site, form=SharedLeft(rank, f"layer.{site.layer}/{roles[0]}") if shares else Dense())
 
     plan = plan_for(Context(model(), CONFIG), survey)
     return replace(plan, sites=tuple(map(planned, plan.sites)), refit=refit)
 
 
-def edited(plan: Plan, name: str, **changes: Any) -> Plan:
-    return replace(plan, sites=tuple(replace(s, **changes) if s.name == name else s for s in plan.sites))
+def edited(plan: Plan, name: str, form: Form) -> Plan:
+    return replace(plan, sites=tuple(replace(s, form=form) if s.name == name else s for s in plan.sites))
 
 
 def distance(found: ir.Model) -> float:
@@ -116,14 +117,14 @@ class TestPlanned:
     def test_where_query_key_and_value_see_the_same_directions(self, common: bool) -> None:
         survey = take_survey(Context(model(planted(common=common)), CONFIG, CALIBRATION))
         plan = plan_for(Context(model(), CONFIG), survey)
-        shared = [site for site in plan.sites if site.shares_left]
+        shared = [site for site in plan.sites if isinstance(site.form, SharedLeft)]
         assert {site.role for site in shared} == (set(ROLES) if common else set())
-        assert all(site.shares_left == f"layer.{site.layer}/query" and site.sensitivity > 0 for site in shared)
+        assert all(site.group == f"layer.{site.layer}/query" and site.sensitivity > 0 for site in shared)
         for layer in range(LAYERS):
             assert len({site.rank for site in shared if site.layer == layer}) == common
         assert plan.kept_parameters <= 0.4 * plan.eligible_parameters
         off = plan_for(Context(model(), replace(CONFIG, joint_qkv=False)), survey)
-        assert not [site for site in off.sites if site.shares_left]
+        assert not [site for site in off.sites if isinstance(site.form, SharedLeft)]
 
 
 class TestCarriedOut:
@@ -168,7 +169,7 @@ class TestCarriedOut:
         assert all(0 < result.errors[f"layer.1/{role}"].weighted_error < 0.7 for role in ROLES)
 
     def test_two_of_three_share_beside_one_that_does_not(self, survey: Survey) -> None:
-        plan = edited(plan_with(survey, 6, roles=ROLES[:2]), "layer.0/value", rank=3)
+        plan = edited(plan_with(survey, 6, roles=ROLES[:2]), "layer.0/value", Factored(3))
         arrays = weights_of(ir.to_proto(carry_out(Context(model(), batches=CALIBRATION), plan, survey).model.ir))
         assert arrays["layer.0/query/left"].shape == (HIDDEN, 6)
         assert arrays["layer.0/value/left"].shape == (HIDDEN, 3)
@@ -189,21 +190,25 @@ class TestCarriedOut:
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "message"),
+    ("name", "form", "message"),
     [
-        ("layer.0/key", {"rank": 5}, "gives site layer.0/key rank 5 and layer.0/query rank 6, but they share"),
-        ("layer.0/key", {"shares_left": "layer.1/query"}, "share its left factor with .*do not read the same value"),
-        ("layer.0/key", {"shares_left": "layer.0/ffn_in"}, "layer.0/key the .* layer.0/ffn_in, so that site needs the"),
-        ("layer.0/key", {"shares_left": "nowhere"}, "gives site layer.0/key the .* nowhere, but no other site"),
-        ("layer.0/query", {"shares_left": None}, "site layer.0/key the .* layer.0/query, so that site needs the same"),
+        (
+            "layer.0/key",
+            SharedLeft(5, "layer.0/query"),
+            "gives site layer.0/key rank 5 and layer.0/query rank 6, but they share",
+        ),
+        ("layer.0/key", SharedLeft(6, "layer.1/query"), "share its left factor with .*do not read the same value"),
+        ("layer.0/key", SharedLeft(6, "layer.0/ffn_in"), "layer.0/key the .* layer.0/ffn_in, so that site needs the"),
+        ("layer.0/key", SharedLeft(6, "nowhere"), "gives site layer.0/key the .* nowhere, but no other site"),
+        ("layer.0/query", Factored(6), "site layer.0/key the .* layer.0/query, so that site needs the same"),
     ],
     ids=["another rank", "another layer", "a site that shares nothing", "no site at all", "half of it taken back"],
 )
 def test_a_plan_that_shares_what_cannot_be_shared_is_refused(
-    survey: Survey, name: str, changes: dict[str, Any], message: str
+    survey: Survey, name: str, form: Form, message: str
 ) -> None:
     with pytest.raises(OptionError, match=message):
-        carry_out(Context(model()), edited(plan_with(survey, 6), name, **changes), survey)
+        carry_out(Context(model()), edited(plan_with(survey, 6), name, form), survey)
 
 
 def test_a_shared_left_factor_that_does_not_pay_is_refused(survey: Survey) -> None:

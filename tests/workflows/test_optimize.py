@@ -15,7 +15,8 @@ from squeeze_onnx.compress import usual_text
 from squeeze_onnx.compress.calibration_source import Amount, CalibrationConfig
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.context import Context
-from squeeze_onnx.compress.plan import read_plan
+from squeeze_onnx.compress.forms import Factored
+from squeeze_onnx.compress.plan_reading import read_plan
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.squeezing import carry_out, plan_for, squeeze
 from squeeze_onnx.compress.survey import take_survey
@@ -90,7 +91,7 @@ class TestSqueeze:
 
     def test_carries_out_a_plan_as_it_stands(self, folder: Path, model: OnnxModel) -> None:
         plan = squeeze(model, QUICK).plan
-        edited = replace(plan, sites=(replace(plan.sites[2], rank=5), plan.sites[0]))
+        edited = replace(plan, sites=(replace(plan.sites[2], form=Factored(5)), plan.sites[0]))
         result = squeeze(load_model(folder), OptimizeConfig(keep=0.1, simulations=1), plan=edited)
         assert result.plan is edited
         assert list(result.errors) == ["layer.0/value", "layer.0/query"]

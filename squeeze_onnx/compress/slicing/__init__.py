@@ -5,6 +5,16 @@ key, and of value and output, in the heads of an attention.
 """
 
 from squeeze_onnx.compress.slicing.base import Block, Kind, Measurement, Seen
-from squeeze_onnx.compress.slicing.stage import KINDS, measure_blocks, slice_sites, slicings_of
+from squeeze_onnx.compress.slicing.stage import KINDS, check_slices, measure_blocks, slice_sites, slicings_of
 
-__all__ = ["KINDS", "Block", "Kind", "Measurement", "Seen", "measure_blocks", "slice_sites", "slicings_of"]
+__all__ = [
+    "KINDS",
+    "Block",
+    "Kind",
+    "Measurement",
+    "Seen",
+    "check_slices",
+    "measure_blocks",
+    "slice_sites",
+    "slicings_of",
+]

@@ -7,8 +7,8 @@ from typing import Generic, Protocol, Self, TypeVar
 import numpy as np
 
 from squeeze_onnx.compress.allocators import Candidate, Slicing
-from squeeze_onnx.compress.factoring import TruncationErrors
 from squeeze_onnx.compress.sensitivity import Prober
+from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter

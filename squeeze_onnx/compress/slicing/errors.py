@@ -3,7 +3,7 @@
 import numpy as np
 
 from squeeze_onnx.compress.allocators import Candidate
-from squeeze_onnx.compress.factoring import TruncationErrors, replacement_errors
+from squeeze_onnx.compress.truncation import TruncationErrors, replacement_errors
 from squeeze_onnx.graph.match.consumers import Bias
 from squeeze_onnx.spectral.decompositions import singular_values
 from squeeze_onnx.spectral.moments import SecondMoment

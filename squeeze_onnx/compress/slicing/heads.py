@@ -7,10 +7,10 @@ from typing import Self
 import numpy as np
 
 from squeeze_onnx.compress.allocators import Candidate, Slicing
-from squeeze_onnx.compress.factoring import TruncationErrors, replacement_errors
 from squeeze_onnx.compress.sensitivity import Prober
 from squeeze_onnx.compress.slicing.base import Kind, Seen
 from squeeze_onnx.compress.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
+from squeeze_onnx.compress.truncation import TruncationErrors, replacement_errors
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.match.consumers import find_bias
 from squeeze_onnx.graph.match.heads import Projected, QueryKey, ValueOutput, find_query_keys, find_value_outputs

@@ -6,12 +6,11 @@ from typing import Any
 import onnx_ir as ir
 
 from squeeze_onnx.compress.allocators import Slicing
-from squeeze_onnx.compress.factoring import TruncationErrors
-from squeeze_onnx.compress.plan import PlannedSite
 from squeeze_onnx.compress.slicing.base import Block, Kind, Measurement, Seen
 from squeeze_onnx.compress.slicing.heads import CONTEXTS, SCORES
 from squeeze_onnx.compress.slicing.neurons import NEURONS
 from squeeze_onnx.compress.spectra import SiteSpectra
+from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.graph.io.spilling import Store, in_memory
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
@@ -44,21 +43,21 @@ def slicings_of(spectra: Sequence[SiteSpectra], blocks: Mapping[str, Measurement
 def slice_sites(
     model: ir.Model,
     sites: Sequence[MatMulSite],
-    plan: Sequence[PlannedSite],
+    kept_shapes: Mapping[str, tuple[int, int]],
     blocks: Mapping[str, Measurement],
     *,
     shift_biases: bool,
     store: Store = in_memory,
 ) -> dict[str, TruncationErrors]:
-    """Take out the columns that ``plan`` (one entry per site, same order) does not keep; ``model`` changes in place.
+    """Take columns out of ``sites`` until those named in ``kept_shapes`` have these; ``model`` changes in place.
 
     New weights go to ``store``. With ``shift_biases`` the mean of what they did goes to the bias behind them, where there is one.
-    Returns the errors by name; ``sites`` that were sliced are out of date then. Raises OptionError if the plan slices what is no
-    block.
+    Returns the errors by name; ``sites`` that were sliced are out of date then. Raises OptionError unless these
+    are shapes of blocks.
     """
     errors: dict[str, TruncationErrors] = {}
     rewriter = Rewriter(model, store)
-    for kind, block, columns in _planned_blocks(sites, plan):
+    for kind, block, columns in _planned_blocks(sites, kept_shapes):
         if block.name not in blocks:
             raise OptionError(
                 f'the plan has a "kept_shape" for site {block.name}, but nothing is known of what it reads: only float weights '
@@ -68,9 +67,9 @@ def slice_sites(
     return errors
 
 
-def check_slices(sites: Sequence[MatMulSite], plan: Sequence[PlannedSite]) -> None:
-    """Raise OptionError unless ``plan`` (one entry per site, same order) takes columns out of whole blocks of ``sites``."""
-    for _ in _planned_blocks(sites, plan):
+def check_slices(sites: Sequence[MatMulSite], kept_shapes: Mapping[str, tuple[int, int]]) -> None:
+    """Raise OptionError unless ``kept_shapes``, by name, take columns out of whole blocks of ``sites``."""
+    for _ in _planned_blocks(sites, kept_shapes):
         pass
 
 
@@ -79,20 +78,20 @@ def _find(sites: Sequence[MatMulSite], kinds: Collection[str]) -> list[tuple[Kin
 
 
 def _planned_blocks(
-    sites: Sequence[MatMulSite], plan: Sequence[PlannedSite]
+    sites: Sequence[MatMulSite], kept_shapes: Mapping[str, tuple[int, int]]
 ) -> Iterator[tuple[Kind[Any, Any], Block, int]]:
     """Yield the blocks that lose columns, and how many stay."""
-    kept_shapes = {planned.name: planned.kept_shape for planned in plan if planned.kept_shape is not None}
     if not kept_shapes:
         return
+    pending = dict(kept_shapes)
     for kind, block in _find(sites, KINDS):
-        asked = {site.name: kept_shapes.pop(site.name, (site.in_features, site.out_features)) for site in block.sites}
+        asked = {site.name: pending.pop(site.name, (site.in_features, site.out_features)) for site in block.sites}
         columns = _columns(block, asked)
         if columns < block.columns:
             yield kind, block, columns
-    if kept_shapes:
+    if pending:
         raise OptionError(
-            f'the plan has a "kept_shape" for site {next(iter(kept_shapes))}, which is in no feed-forward block and no '
+            f'the plan has a "kept_shape" for site {next(iter(pending))}, which is in no feed-forward block and no '
             "attention whose heads can be made thinner"
         )
 

@@ -17,7 +17,8 @@ import onnx
 import onnx_ir as ir
 
 from squeeze_onnx.compress.calibration_source import TASK_PREFIX, CalibrationConfig, GivenFeeds, GivenTexts
-from squeeze_onnx.compress.plan import Plan, read_plan
+from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.plan_reading import read_plan
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.companions import copy_companions
 from squeeze_onnx.data.positions import mask_of_tokens

@@ -11,7 +11,8 @@ import pytest
 from squeeze_onnx.compress.calibration_source import CalibrationConfig
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.lowering import planned_precision
-from squeeze_onnx.compress.plan import Plan, PlannedPrecision, read_plan
+from squeeze_onnx.compress.plan import Plan, PlannedPrecision
+from squeeze_onnx.compress.plan_reading import read_plan
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.workflows.optimize import optimize
 from tests.tiny_encoder import ELIGIBLE_SITES, SENTENCES, encoder_model, outputs, write_model_folder

@@ -10,6 +10,7 @@ import pytest
 from squeeze_onnx.compress.allocators import ParameterCount, Slicing
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.forms import Dense, Sliced
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.slicing import slicings_of
 from squeeze_onnx.compress.slicing.heads import Scores, possible_widths
@@ -56,7 +57,9 @@ def slicing_of(survey: Survey, sites: tuple[str, ...]) -> Slicing:
 def plan_with(survey: Survey, shapes: dict[str, tuple[int, int]], *, refit: bool = False) -> Plan:
     """Return the plan that gives some sites of the first layer these shapes and leaves all else as it is."""
     plan = plan_for(Context(model(), CONFIG), survey)
-    sites = tuple(replace(site, rank=None, shares_left=None, kept_shape=shapes.get(site.name)) for site in plan.sites)
+    sites = tuple(
+        replace(site, form=Sliced(shapes[site.name]) if site.name in shapes else Dense()) for site in plan.sites
+    )
     return replace(plan, sites=sites, refit=refit)
 
 
@@ -174,7 +177,7 @@ def test_real_exports_are_refitted_with_thinner_heads(model_cache: Path, export:
         "value": (HIDDEN, HIDDEN - HEADS),
         "attention_output": (HIDDEN - HEADS, HIDDEN),
     }
-    sites = tuple(replace(site, rank=None, shares_left=None, kept_shape=thin.get(site.role)) for site in plan.sites)
+    sites = tuple(replace(site, form=Sliced(thin[site.role]) if site.role in thin else Dense()) for site in plan.sites)
     result = carry_out(Context(dense, batches=calibration), replace(plan, sites=sites, refit=True), survey)
     assert len(result.errors) == 2 * len(thin)
     expected, found = (run(each, feeds)[0] for each in (load_model(path).ir, result.model.ir))

@@ -10,6 +10,7 @@ import pytest
 from squeeze_onnx.compress.allocators import ParameterCount
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.forms import Dense, Sliced
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.slicing import slicings_of
 from squeeze_onnx.compress.squeezing import carry_out, plan_for, squeeze
@@ -45,7 +46,9 @@ def plan_with(survey: Survey, neurons: int, *, refit: bool) -> Plan:
     """Return the plan that takes neurons out of the first block and leaves all else as it is."""
     shapes = {"layer.0/ffn_in": (HIDDEN, neurons), "layer.0/ffn_out": (neurons, HIDDEN)}
     plan = plan_for(Context(model(), CONFIG), survey)
-    sites = tuple(replace(site, rank=None, shares_left=None, kept_shape=shapes.get(site.name)) for site in plan.sites)
+    sites = tuple(
+        replace(site, form=Sliced(shapes[site.name]) if site.name in shapes else Dense()) for site in plan.sites
+    )
     return replace(plan, sites=sites, refit=refit)
 
 
@@ -112,6 +115,6 @@ def test_a_plan_that_does_not_fit_the_blocks_is_refused(
     survey: Survey, name: str, kept: tuple[int, int], message: str
 ) -> None:
     plan = plan_with(survey, 40, refit=False)
-    sites = tuple(replace(site, kept_shape=kept) if site.name == name else site for site in plan.sites)
+    sites = tuple(replace(site, form=Sliced(kept)) if site.name == name else site for site in plan.sites)
     with pytest.raises(OptionError, match=message):
         carry_out(Context(model()), replace(plan, sites=sites), survey)

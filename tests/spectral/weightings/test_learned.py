@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from squeeze_onnx.compress.factoring import truncate
+from squeeze_onnx.compress.truncation import truncate
 from squeeze_onnx.spectral.decompositions import Exact
 from squeeze_onnx.spectral.weightings import LearnedSpectrum
 
