@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.forms.sliced import kept_shapes
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.squeezing import squeeze
 from squeeze_onnx.data.calibration import CalibrationBatch
@@ -56,9 +57,7 @@ def distance(layers: tuple[int, int], result: SqueezeResult) -> float:
 @pytest.mark.parametrize("layers", MODELS.values(), ids=MODELS)
 def test_neurons_go_with_all_their_columns_and_less_is_lost_than_by_rank(layers: tuple[int, int]) -> None:
     result, factored = squeezed(layers, CONFIG), squeezed(layers, replace(CONFIG, slice_neurons=False))
-    planned = {site.name: site for site in result.plan.sites}
-    shapes = [planned[f"{side}0"].kept_shape for side in ("in", "out")]
-    assert None not in shapes
-    (width, columns), (neurons, _) = (shape for shape in shapes if shape is not None)
+    shapes = kept_shapes(result.plan.sites)
+    (width, columns), (neurons, _) = shapes["in0"], shapes["out0"]
     assert (width, columns) == (WIDTH, 2 * neurons)
     assert distance(layers, result) < distance(layers, factored)
