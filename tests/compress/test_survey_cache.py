@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import onnx
@@ -185,7 +186,12 @@ class TestAFileThatIs:
 
     def test_changed_in_a_byte_is_refused(self, model: OnnxModel, stored: Path) -> None:
         content = bytearray(stored.read_bytes())
-        for place in range(200, len(content) // 2, len(content) // 12):
+        with ZipFile(stored) as archive:
+            entries = archive.infolist()[::8]
+        for entry in entries:
+            start = entry.header_offset + 30
+            start += sum(int.from_bytes(content[start - size : start - size + 2], "little") for size in (4, 2))
+            place = start + entry.compress_size // 2  # not in a header, where no byte of the data changes
             changed = content.copy()
             changed[place] ^= 1
             stored.write_bytes(changed)

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from squeeze_onnx.compress.allocators.objective import Cost
+
+Count = TypeVar("Count", int, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,8 @@ class Slicing:
 
     before: the sites that have them as columns, by name, with their in_features. after: those that have them as rows, with their
     out_features. sizes: some numbers of columns that stay, descending from all of them. damage: what each does to the model's
-    output, in units of ``sensitivity`` · relative squared error. columns_each: how many columns of a site before go with one, by
-    name, where that is not one: two where a gate is packed with what it opens.
+    output, in units of ``sensitivity`` · relative squared error. columns_each: how many columns or rows of a site go with one, by
+    name, where that is not one: two where a gate is packed with what it opens, or where two heads read one.
     """
 
     before: tuple[tuple[str, int], ...]
@@ -40,13 +43,15 @@ class Slicing:
 
     def costs(self, cost: Cost) -> np.ndarray:
         """What the whole block costs at each size."""
-        before = sum(cost.into(rows, self.sizes * self._each(name)) for name, rows in self.before)
-        return np.asarray(before + sum(cost.out_of(self.sizes, columns) for _, columns in self.after))
+        before = sum(cost.into(rows, self._of(name, self.sizes)) for name, rows in self.before)
+        return np.asarray(
+            before + sum(cost.out_of(self._of(name, self.sizes), columns) for name, columns in self.after)
+        )
 
     def choices(self, columns: int, reason: str) -> dict[str, SliceChoice]:
         """What it means for each site that so many ``columns`` stay."""
-        made = {name: SliceChoice((size, columns * self._each(name)), reason) for name, size in self.before}
-        return made | {name: SliceChoice((columns, size), reason) for name, size in self.after}
+        made = {name: SliceChoice((size, self._of(name, columns)), reason) for name, size in self.before}
+        return made | {name: SliceChoice((self._of(name, columns), size), reason) for name, size in self.after}
 
-    def _each(self, name: str) -> int:
-        return self.columns_each.get(name, 1)
+    def _of(self, name: str, columns: Count) -> Count:
+        return columns * self.columns_each.get(name, 1)

@@ -4,7 +4,8 @@ import numpy as np
 
 from squeeze_onnx.compress.allocators import Candidate
 from squeeze_onnx.compress.truncation import TruncationErrors, replacement_errors
-from squeeze_onnx.graph.match.consumers import Bias
+from squeeze_onnx.graph.match.consumers import Bias, find_biases
+from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.spectral.decompositions import singular_values
 from squeeze_onnx.spectral.moments import SecondMoment
 
@@ -12,6 +13,12 @@ from squeeze_onnx.spectral.moments import SecondMoment
 def seen_moment(moment: SecondMoment, bias: Bias | None) -> np.ndarray:
     """Return the moment that counts behind a site: about the mean if its ``bias`` can take up what the means did."""
     return moment.gram / max(moment.tokens, 1) if bias is None else moment.covariance
+
+
+def moment_behind(moment: SecondMoment, site: MatMulSite) -> np.ndarray:
+    """Return the `seen_moment` of what ``site`` reads: about the mean if there is a bias at every place."""
+    biases = find_biases(site)
+    return seen_moment(moment, biases[0] if len(biases) == len(site.nodes) else None)
 
 
 def relative_damage(errors: np.ndarray, reader: Candidate) -> np.ndarray:

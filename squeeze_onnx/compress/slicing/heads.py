@@ -9,10 +9,10 @@ import numpy as np
 from squeeze_onnx.compress.allocators import Candidate, Slicing
 from squeeze_onnx.compress.sensitivity import Prober
 from squeeze_onnx.compress.slicing.base import Kind, Seen
-from squeeze_onnx.compress.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
+from squeeze_onnx.compress.slicing.errors import dropped_columns_errors, moment_behind, output_errors, relative_damage
 from squeeze_onnx.compress.truncation import TruncationErrors, replacement_errors
 from squeeze_onnx.compress.weights import read_weight
-from squeeze_onnx.graph.match.consumers import find_bias
+from squeeze_onnx.graph.match.consumers import find_biases
 from squeeze_onnx.graph.match.heads import Projected, QueryKey, ValueOutput, find_query_keys, find_value_outputs
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.spectral.decompositions import singular_values
@@ -28,13 +28,15 @@ STEPS = ((32, 8), (8, 4), (1, 1))
 class Scores:
     """Query and key of one attention: their shapes, the bases in which dimensions can go, and what scores do to the model.
 
-    sensitivity: the damage to the model's output per relative squared error of the scores, as that of a site is. halved: what
-    added to the weight of the key, (in, out), has the effect of half the dimensions gone.
+    shared: how many heads of the query meet each head of the key, which has bases of its own. sensitivity: the damage to the
+    model's output per relative squared error of the scores, as that of a site is. halved: what added to the weight of the key,
+    (in, out), has the effect of half the dimensions gone.
     """
 
     before: tuple[tuple[str, int], ...]
     bases: ScoreBases
     halved: np.ndarray
+    shared: int = 1
     sensitivity: float = 1.0
 
     @property
@@ -51,36 +53,43 @@ class Scores:
     def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
         """Return the block as an allocator sees it."""
         widths = possible_widths(self.width)
-        return Slicing(self.before, (), len(self.bases.query) * widths, self.sensitivity * self.bases.lost[widths])
+        damage = self.sensitivity * self.bases.lost[widths]
+        return Slicing(self.before, (), len(self.bases.key) * widths, damage, {self.before[0][0]: self.shared})
 
 
 def measure_scores(block: QueryKey, seen: Seen) -> Scores:
     """Measure query and key of one attention."""
     query, key = block.before
+    queries = _head_blocks(_output_moment(query, seen.moments[query.site.name]), block.heads)
+    shared = block.heads // block.groups
+    moment_of_keys = _output_covariance if block.before_softmax else _output_moment
     bases = score_bases(
-        _head_blocks(_output_moment(query, seen.moments[query.site.name]), block.heads),
-        _head_blocks(_output_covariance(key, seen.moments[key.site.name]), block.heads),
+        queries.reshape(block.groups, shared, *queries.shape[1:]).sum(axis=1),
+        _head_blocks(moment_of_keys(key, seen.moments[key.site.name]), block.groups),
     )
     weight = read_weight(key.site)
     before = tuple((each.site.name, each.site.in_features) for each in block.before)
-    return Scores(before, bases, _apply(weight, _projections(bases, query.width // 2).swapaxes(-1, -2)) - weight)
+    return Scores(
+        before, bases, _apply(weight, _projections(bases, query.width // 2).swapaxes(-1, -2)) - weight, shared
+    )
 
 
 def thin_scores(
     rewriter: Rewriter, block: QueryKey, measured: Scores, columns: int, *, shift_biases: bool
 ) -> dict[str, TruncationErrors]:
     """Keep so many columns of query and key; they have no bias behind them."""
-    width, bases = columns // block.heads, measured.bases
-    # Where the model computes the scale from the width, the query makes up for that.
-    thin = {
-        "query": block.scale_correction(width) * bases.query[..., :width],
-        "key": bases.key[..., :width],
-    }
+    width, bases = columns // block.groups, measured.bases
     projections = _projections(bases, width)
+    # Where the model computes the scale from the width, the query makes up for that.
+    queries = block.scale_correction(width) * bases.query[..., :width]
+    thin = [
+        (np.repeat(queries, measured.shared, axis=0), np.repeat(projections, measured.shared, axis=0)),
+        (bases.key[..., :width], projections.swapaxes(-1, -2)),
+    ]
     weights: dict[str, np.ndarray] = {}
     biases: dict[str, np.ndarray] = {}
     errors: dict[str, TruncationErrors] = {}
-    for each, basis, seen in zip(block.before, thin.values(), (projections, projections.swapaxes(-1, -2)), strict=True):
+    for each, (basis, seen) in zip(block.before, thin, strict=True):
         weight = read_weight(each.site)
         weights[each.site.name], biases[each.site.name] = _apply(weight, basis), _apply(_bias(each), basis)
         spectrum = singular_values(weights[each.site.name])
@@ -94,7 +103,8 @@ def thin_scores(
 class Contexts:
     """Value and output of one attention: their shapes, the second moment between them, and the bases in which dimensions can go.
 
-    errors: the squared error of the attention's output, as a mean over tokens, if 0 … all dimensions of a head stay.
+    bases: one for each head of the value. group_of: the head of the value that each head of the attention reads. errors: the
+    squared error of the attention's output, as a mean over tokens, if 0 … all dimensions of a head stay.
     """
 
     before: tuple[str, int]
@@ -102,6 +112,7 @@ class Contexts:
     moment: SecondMoment
     bases: np.ndarray
     errors: np.ndarray
+    group_of: tuple[int, ...]
 
     def probed(self, prober: Prober) -> Self:
         """Return it as it is: what contexts do to the model is what the site does that reads them."""
@@ -112,21 +123,29 @@ class Contexts:
         widths = possible_widths(self.bases.shape[-1])
         damage = relative_damage(self.errors, candidates[self.after[0]])[widths]
         damage[0] = 0.0  # as they are, whatever rounding says
-        return Slicing((self.before,), (self.after,), len(self.bases) * widths, damage)
+        shared = {self.after[0]: len(self.group_of) // len(self.bases)}
+        return Slicing((self.before,), (self.after,), len(self.bases) * widths, damage, shared)
 
 
 def measure_contexts(block: ValueOutput, seen: Seen) -> Contexts:
     """Measure value and output of one attention."""
     (value,), (output,) = block.before, block.after
     weight, moment = seen.weight(output), seen.moments[output.name]
-    rows = damped(seen_moment(moment, find_bias(output)))
-    bases = context_bases(_head_blocks(rows, block.heads), weight.reshape(block.heads, value.width, -1))
+    rows = damped(moment_behind(moment, output))
+    heads = weight.reshape(block.heads, value.width, -1)
+    blocks = _head_blocks(rows, block.heads)
+    readers = [np.flatnonzero(np.equal(block.group_of, group)) for group in range(block.groups)]
+    bases = context_bases(
+        np.stack([blocks[reading].mean(axis=0) for reading in readers]),
+        np.stack([np.concatenate(heads[reading], axis=-1) for reading in readers]),
+    )
     return Contexts(
         (value.site.name, value.site.in_features),
         (output.name, output.out_features),
         moment,
         bases,
-        context_errors(rows, weight, bases),
+        context_errors(rows, weight, bases[list(block.group_of)]),
+        block.group_of,
     )
 
 
@@ -135,11 +154,11 @@ def thin_contexts(
 ) -> dict[str, TruncationErrors]:
     """Keep so many columns of value, and rows of output."""
     (value,), (output,) = block.before, block.after
-    weight, bias = read_weight(output), find_bias(output)
-    seen = seen_moment(measured.moment, bias)
-    bases = measured.bases[..., : columns // block.heads]
-    after = thin_weight(damped(seen), weight, bases)
-    whole = _widened(after, bases)
+    weight, seen = read_weight(output), moment_behind(measured.moment, output)
+    bases = measured.bases[..., : columns // block.groups]
+    read = bases[list(block.group_of)]
+    after = thin_weight(damped(seen), weight, read)
+    whole = _widened(after, read)
     before = read_weight(value.site)
     weights = {value.site.name: _apply(before, bases), output.name: after}
     errors = {
@@ -147,8 +166,9 @@ def thin_contexts(
         output.name: output_errors(weight, whole, seen),
     }
     rewriter.narrow(block, columns, weights, {value.site.name: _apply(_bias(value), bases)})
-    if shift_biases and bias is not None:
-        rewriter.shift_bias(output, bias, measured.moment.mean @ (weight - whole))
+    if shift_biases or len(output.nodes) > 1:  # a refit leaves weights that layers share as they are
+        for bias in find_biases(output):
+            rewriter.shift_bias(output, bias, measured.moment.mean @ (weight - whole))
     return errors
 
 

@@ -9,12 +9,11 @@ import numpy as np
 from squeeze_onnx.compress.allocators import Candidate, Slicing
 from squeeze_onnx.compress.sensitivity import Prober
 from squeeze_onnx.compress.slicing.base import Kind, Seen
-from squeeze_onnx.compress.slicing.errors import dropped_columns_errors, output_errors, relative_damage, seen_moment
+from squeeze_onnx.compress.slicing.errors import dropped_columns_errors, moment_behind, output_errors, relative_damage
 from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.match.consumers import find_biases
 from squeeze_onnx.graph.match.feed_forward import FeedForward, find_feed_forwards
-from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.spectral.elimination import Elimination, compensate, eliminate
 from squeeze_onnx.spectral.moments import SecondMoment
@@ -47,7 +46,7 @@ def measure_neurons(block: FeedForward, seen: Seen) -> Neurons:
     """Measure one block."""
     after = block.after
     moment = seen.moments[after.name]
-    elimination = eliminate(_seen_moment(moment, after), seen.weight(after))
+    elimination = eliminate(moment_behind(moment, after), seen.weight(after))
     before = tuple((site.name, site.in_features) for site in block.before)
     each = {site.name: block.columns_each(site) for site in block.before}
     return Neurons(before, (after.name, after.out_features), moment, elimination, each)
@@ -59,7 +58,7 @@ def slice_neurons(
     """Keep so many neurons of ``block``."""
     kept = measured.elimination.kept(columns)
     weight, biases = read_weight(block.after), find_biases(block.after)
-    seen = _seen_moment(measured.moment, block.after)
+    seen = moment_behind(measured.moment, block.after)
     after = compensate(seen, weight, kept)
     whole = np.zeros_like(weight)
     whole[kept] = after
@@ -76,11 +75,6 @@ def slice_neurons(
         for bias in biases:
             rewriter.shift_bias(block.after, bias, measured.moment.mean @ (weight - whole))
     return errors
-
-
-def _seen_moment(moment: SecondMoment, after: MatMulSite) -> np.ndarray:
-    biases = find_biases(after)
-    return seen_moment(moment, biases[0] if len(biases) == len(after.nodes) else None)
 
 
 NEURONS = Kind(find_feed_forwards, measure_neurons, slice_neurons)

@@ -14,11 +14,13 @@ from squeeze_onnx.graph.match.operators import ATTENTION_CORES, PACKED_ATTENTION
 class AttentionCore:
     """One attention: the values it takes as query, key and value, and the node that returns the context.
 
-    A core that holds the packed projections itself takes none of the three.
+    A core that holds the packed projections itself takes none of the three. ``scores`` multiplies query and key, unless the node
+    does that itself.
     """
 
     operands: tuple[ir.Value, ...]
     node: ir.Node
+    scores: ir.Node | None = None
 
 
 def attention_cores(graph: ir.Graph, stop: Stop) -> list[AttentionCore]:
@@ -54,9 +56,10 @@ def _spelled_out(softmax: ir.Node, order: dict[ir.Node, int], stop: Stop) -> Ite
     for node in downstream(softmax.outputs[0], stop):
         if scores and _factors(node):
             # Relative positions may add products of their own to the scores; content times content comes first.
-            query, key = _factors(min(scores, key=order.__getitem__))
+            first = min(scores, key=order.__getitem__)
+            query, key = _factors(first)
             values = [factor for factor in _factors(node) if factor.producer() not in probabilities]
-            yield AttentionCore((query, key, *values), node)
+            yield AttentionCore((query, key, *values), node, first)
             return
         probabilities.append(node)
 

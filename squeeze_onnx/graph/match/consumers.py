@@ -29,20 +29,21 @@ class Bias:
 def find_bias(site: MatMulSite) -> Bias | None:
     """Return the bias of ``site``, which only one node uses; None too if its operator scales the product or the bias."""
     (node,) = site.nodes
-    return _bias_of(node, site.out_features)
+    return find_bias_at(node, site.out_features)
 
 
 def find_biases(site: MatMulSite) -> list[Bias]:
     """Return the biases of ``site`` as `find_bias` does, those of all nodes that use it."""
-    return [bias for node in site.nodes if (bias := _bias_of(node, site.out_features)) is not None]
+    return [bias for node in site.nodes if (bias := find_bias_at(node, site.out_features)) is not None]
 
 
-def _bias_of(node: ir.Node, size: int) -> Bias | None:
+def find_bias_at(node: ir.Node, features: int) -> Bias | None:
+    """Return the bias (features,) of the product that ``node`` computes; None too if it scales the product or the bias."""
     if _scales(node):
         return None
     operand = WEIGHT_OPERATORS[op_of(node)].bias
-    inside = None if operand is None else _bias(node, operand, size)
-    return inside or _added_bias(node.outputs[0], size)
+    inside = None if operand is None else _bias(node, operand, features)
+    return inside or _added_bias(node.outputs[0], features)
 
 
 def find_residual(site: MatMulSite, joins: Container[ir.Node]) -> ir.Value | None:

@@ -6,56 +6,89 @@
 
     y ─► value ─► Reshape(…, heads, width) ─► … ─► MatMul(probabilities, ·) ─► … ─► Reshape(…, heads · width) ─► output
 
-The second pair is ValueOutput; its width may be another one. That all between works at other widths, and which scale it then
-has (some exports compute 1/√width from a shape, some store it), is found by computing it. Whatever is spelled otherwise, is
-read elsewhere, rotated, shared between heads or fused is no block.
+The second pair is ValueOutput; its width may be another one. Keys and values may have fewer heads than queries, each shared by
+some of these. A weight may serve several attentions, always together with the same other one. What lies between is found by
+computing it: scores have to be a multiple of query · keyᵀ, and a change of basis of the value has to show in what is joined, both
+at other widths too. Which scale the scores then have (some exports compute 1/√width from a shape, some store it) is found in the
+same way. What is read elsewhere, rotated, spelled otherwise or fused is no block here; see `squeeze_onnx.graph.rewrite` for
+what is done about that.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.match.behaviour import UncomputableError, batch_and_tokens, compute
-from squeeze_onnx.graph.match.constants import constant_vector
-from squeeze_onnx.graph.match.consumers import Bias, find_bias
-from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, data_operands, op_of
-from squeeze_onnx.graph.match.projections import Projection
+from squeeze_onnx.graph.match.attention import AttentionCore, attention_cores
+from squeeze_onnx.graph.match.attention_parts import (
+    Join,
+    NotABlockError,
+    Products,
+    Split,
+    join_after,
+    split_before,
+    touched,
+)
+from squeeze_onnx.graph.match.behaviour import UncomputableError
+from squeeze_onnx.graph.match.consumers import Bias
+from squeeze_onnx.graph.match.dataflow import downstream
+from squeeze_onnx.graph.match.head_behaviour import score_scale, shared_value_heads
+from squeeze_onnx.graph.match.operators import (
+    ADDITIONS,
+    HEAD_LAYOUTS,
+    SCALINGS,
+    SOFTMAXES,
+    WEIGHT_OPERATORS,
+    mixes,
+    op_of,
+)
 from squeeze_onnx.graph.match.sites import MatMulSite
-from squeeze_onnx.graph.match.spelled_attention import SpelledAttention, fit_scale, spelled_attentions
 
-INFERRED = -1
-"""What stands in the operand of a Reshape for the size that follows from the others."""
+_SHIFTS = ADDITIONS | HEAD_LAYOUTS | SCALINGS | {"Cast", "Sub", "Where"}
+"""Through these, what is added to all scores of a query is still added to all of them, but where a mask takes their place."""
 
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """A site before the heads: its bias, and the Reshape that splits its columns into ``heads`` × width."""
+    """A site before the heads, and every place where its columns are split into ``heads`` × width."""
 
     site: MatMulSite
-    bias: Bias | None
-    split: ir.Node
-    heads: int
+    splits: tuple[Split, ...]
+
+    @property
+    def heads(self) -> int:
+        """How many heads its columns make."""
+        return self.splits[0].heads
 
     @property
     def width(self) -> int:
         """The columns of one head."""
-        return self.site.out_features // self.heads
+        return self.splits[0].width
+
+    @property
+    def biases(self) -> tuple[Bias, ...]:
+        """What is added to its products: one and the same vector at every place, or nothing at any."""
+        return tuple(split.bias for split in self.splits if split.bias is not None)
+
+    @property
+    def bias(self) -> Bias | None:
+        """What is added to its product at the first place."""
+        return self.splits[0].bias
 
 
 @dataclass(frozen=True, eq=False)
 class HeadBlock:
     """Sites that meet in the width of the heads, and what else has this width.
 
-    before: what has it in its columns. after: what has it in its rows. joins: the Reshape nodes that put heads side by side.
-    values: what may have the width in its shape.
+    before: what has it in its columns. after: what has it in its rows, and where. values: what may have the width in its shape.
+    Columns are counted where there are the fewest heads, ``groups``, those of keys or values.
     """
 
     before: tuple[Projected, ...]
     after: tuple[MatMulSite, ...]
-    joins: tuple[ir.Node, ...]
+    joins: tuple[Join, ...]
     values: tuple[ir.Value, ...]
 
     @property
@@ -69,208 +102,153 @@ class HeadBlock:
         return (*(projected.site for projected in self.before), *self.after)
 
     @property
+    def groups(self) -> int:
+        """How many heads keys or values have."""
+        return self.before[-1].heads
+
+    @property
+    def width(self) -> int:
+        """The width of a head."""
+        return self.before[-1].width
+
+    @property
     def heads(self) -> int:
-        """How many heads there are."""
-        return self.before[0].heads
+        """How many heads the attention has."""
+        widest = [site.in_features for site in self.after] or [self.before[0].site.out_features]
+        return widest[0] // self.width
 
     @property
     def parts(self) -> int:
         """Its columns come in that many equal parts."""
-        return self.heads
+        return self.groups
 
     @property
     def columns(self) -> int:
-        """The columns of all heads together."""
-        return self.before[0].site.out_features
+        """The columns of all groups together."""
+        return self.before[-1].site.out_features
 
     def shapes(self, columns: int) -> dict[str, tuple[int, int]]:
         """Return the shapes of the weights by site if so many columns stay."""
-        before = {projected.site.name: (projected.site.in_features, columns) for projected in self.before}
-        return before | {site.name: (columns, site.out_features) for site in self.after}
+        before = {each.site.name: (each.site.in_features, columns * each.heads // self.groups) for each in self.before}
+        return before | {site.name: (columns * self.heads // self.groups, site.out_features) for site in self.after}
 
-    def reshapes(self, columns: int) -> list[tuple[ir.Node, int]]:
-        """Return each Reshape with the last entry of its shape if so many columns stay."""
-        splits = [(projected.split, columns // self.heads) for projected in self.before]
-        return [*splits, *((join, columns) for join in self.joins)]
+    def reshapes(self, columns: int) -> Iterator[tuple[ir.Node, int]]:
+        """Yield each Reshape with the last entry of its shape if so many columns stay."""
+        width = columns // self.groups
+        yield from ((split.reshape, width) for each in self.before for split in each.splits)
+        yield from ((join.node, self.heads * width) for join in self.joins if op_of(join.node) == "Reshape")
 
 
 @dataclass(frozen=True, eq=False)
 class QueryKey(HeadBlock):
-    """Query and key, known to the model by the scores query · keyᵀ of each head, before a softmax over the keys."""
+    """Query and key, known to the model by the scores query · keyᵀ of each head, before a softmax over the keys.
 
-    core: "_Core"
+    Key head g meets the query heads from g · heads / groups on. before_softmax: nothing but scaling and additions stand between
+    the scores and the softmax, so that what is added to all scores of a query does not count.
+    """
+
+    scores: ir.Value
+    before_softmax: bool
 
     def scale_correction(self, width: int) -> float:
         """Return by what to multiply the scores of heads of ``width`` so that they are scaled as those of all columns."""
-        return self.core.attention.scale / self.core.scale_at(width, self.core.value_width)
+        query, key = (each.splits[0] for each in self.before)
+        return score_scale(query, key, self.scores, self.width) / score_scale(query, key, self.scores, width)
 
 
 @dataclass(frozen=True, eq=False)
 class ValueOutput(HeadBlock):
-    """Value and attention output, known to the model by the product of the columns and rows of each head."""
+    """Value and attention output, known to the model by the product of the columns and rows of each head.
+
+    group_of: the value head that each head of the attention reads.
+    """
+
+    group_of: tuple[int, ...]
 
 
 Block = TypeVar("Block", bound=HeadBlock)
-Products = Mapping[ir.Node, MatMulSite]
 
 
 def find_query_keys(sites: Sequence[MatMulSite]) -> tuple[QueryKey, ...]:
     """Return the pairs of query and key among ``sites`` whose heads can be made thinner, in graph order."""
-
-    def block(core: _Core, products: Products) -> QueryKey:
-        query, key = (core.projected(index, products) for index in (0, 1))
-        return QueryKey((query, key), (), (), core.values, core)
-
-    return _blocks(sites, block)
+    return _blocks(sites, _query_key)
 
 
 def find_value_outputs(sites: Sequence[MatMulSite]) -> tuple[ValueOutput, ...]:
     """Return the pairs of value and attention output among ``sites`` whose heads can be made thinner, in graph order."""
-
-    def block(core: _Core, products: Products) -> ValueOutput:
-        return ValueOutput((core.projected(2, products),), (core.output(products),), (core.join,), core.values)
-
-    return _blocks(sites, block)
+    return _blocks(sites, _value_output)
 
 
-class _NotABlock(Exception):  # noqa: N818
-    """Something about an attention is not as it has to be."""
+def _query_key(core: AttentionCore, products: Products) -> QueryKey:
+    if core.scores is None:
+        raise NotABlockError
+    query, key = (split_before(operand, products) for operand in core.operands[:2])
+    scores = core.scores.outputs[0]
+    if query.width != key.width or query.site is key.site:
+        raise NotABlockError
+    values = tuple(touched((*query.values, *key.values), scores))
+    for width in (query.width, max(query.width // 2, 1)):  # it works at another one too
+        score_scale(query, key, scores, width)
+    plain = all(op_of(node) in _SHIFTS for node in _until_softmax(scores))
+    return QueryKey((_projected(query), _projected(key)), (), (), values, scores, plain)
 
 
-@dataclass(frozen=True, eq=False)
-class _Core:
-    """An attention, the Reshape nodes that split query, key and value into heads, and the one that joins them again."""
-
-    attention: SpelledAttention
-    splits: tuple[ir.Node, ...]
-    join: ir.Node
-    values: tuple[ir.Value, ...]
-
-    @property
-    def width(self) -> int:
-        """The width of query and key."""
-        return self.attention.query.features // self.attention.heads
-
-    @property
-    def value_width(self) -> int:
-        """The width of value."""
-        return self.attention.value.features // self.attention.heads
-
-    def projected(self, index: int, products: Products) -> Projected:
-        """Return query, key or value, if it is one of ``products`` and its weight and bias may change."""
-        projection = self.attention.projections[index]
-        site = products.get(_producer(projection.product))
-        if site is None or site.weight.decoding:
-            raise _NotABlock
-        bias = find_bias(site)
-        if (None if bias is None else bias.node.inputs[bias.operand]) is not projection.biased.bias:
-            raise _NotABlock
-        return Projected(site, bias, self.splits[index], self.attention.heads)
-
-    def output(self, products: Products) -> MatMulSite:
-        """Return the only reader of the joined heads, if it is one of ``products`` and its weight may change."""
-        readers = list(self.attention.context.uses())
-        site = products.get(readers[0].node) if len(readers) == 1 else None
-        if site is None or site.weight.decoding or WEIGHT_OPERATORS[op_of(site.nodes[0])].rows != readers[0].idx:
-            raise _NotABlock
-        return site
-
-    def scale_at(self, width: int, value_width: int) -> float:
-        """Return the scale that the attention has at other widths; raise UncomputableError if it is none then."""
-        random = np.random.default_rng(0)
-        batch, tokens = batch_and_tokens(_graph(self.join))
-        dtype = self.attention.query.weight.dtype.numpy()
-        heads = self.attention.heads
-        query, key, value = (
-            random.standard_normal((batch, tokens, heads, size)).astype(dtype) for size in (width, width, value_width)
-        )
-        bias = random.standard_normal((batch, 1, tokens, tokens)).astype(dtype)
-        given = dict(zip((split.outputs[0] for split in self.splits), (query, key, value), strict=True))
-        unjoined = self.join.inputs[0]
-        assert unjoined is not None
-        scores, context = compute(
-            [self.attention.logits, unjoined],
-            given | dict.fromkeys(self.attention.biases, bias),
-            shape_beyond=(batch, tokens, heads * width),
-        )
-        return fit_scale(scores, context, (query, key, value), len(self.attention.biases) * bias)
+def _until_softmax(scores: ir.Value) -> Iterator[ir.Node]:
+    for node in downstream(scores, lambda node: op_of(node) in SOFTMAXES or mixes(node)):
+        if op_of(node) not in SOFTMAXES:
+            yield node
 
 
-def _blocks(sites: Sequence[MatMulSite], make: Callable[[_Core, Products], Block]) -> tuple[Block, ...]:
-    products = {site.nodes[0]: site for site in sites if len(site.nodes) == 1}
-    found: list[Block] = []
-    for graph in dict.fromkeys(_graph(node) for node in products):
-        for attention in spelled_attentions(graph):
+def _value_output(core: AttentionCore, products: Products) -> ValueOutput:
+    if len(core.operands) != 3:
+        raise NotABlockError
+    value, join = split_before(core.operands[2], products), join_after(core.node.outputs[0], products)
+    values = tuple(touched(value.values, join.joined))
+    others = [operand for operand in core.node.inputs if operand is not None and operand is not core.operands[2]]
+    if value.site is join.site or any(operand in values for operand in others):
+        raise NotABlockError
+    group_of = shared_value_heads(value, join, others)
+    return ValueOutput((_projected(value),), (join.site,), (join,), values, group_of)
+
+
+def _projected(split: Split) -> Projected:
+    return Projected(split.site, (split,))
+
+
+def _blocks(sites: Sequence[MatMulSite], find: Callable[[AttentionCore, Products], Block]) -> tuple[Block, ...]:
+    products = {node: site for site in sites for node in site.nodes if not WEIGHT_OPERATORS[op_of(node)].lookup}
+    found: dict[tuple[MatMulSite, ...], list[Block]] = {}
+    for graph in dict.fromkeys(node.graph for node in products):
+        assert isinstance(graph, ir.Graph), "sites lie in the main graph"
+        for core in attention_cores(graph, mixes):
             try:
-                found.append(make(_core(attention), products))
-            except (_NotABlock, UncomputableError):
+                block = find(core, products)
+            except (NotABlockError, UncomputableError):
                 continue
-    return tuple(found)
+            found.setdefault(block.sites, []).append(block)
+    return tuple(whole for same in found.values() if (whole := _together(same)) is not None)
 
 
-def _core(attention: SpelledAttention) -> _Core:
-    heads, value = attention.heads, attention.value
-    splits = tuple(
-        _split(projection, heads, projection.features // heads)
-        for projection in (attention.query, attention.key, value)
+def _together(same: Sequence[Block]) -> Block | None:
+    """Return blocks of the ``same`` sites as one; None if these are used elsewhere too, or with other biases."""
+    first = same[0]
+    before = tuple(
+        Projected(each.site, tuple(split for block in same for split in block.before[index].splits))
+        for index, each in enumerate(first.before)
     )
-    join = _producer(attention.context)
-    if op_of(join) != "Reshape" or _last_entries(join.inputs[1])[-1:] not in ([value.features], [INFERRED]):
-        raise _NotABlock
-    core = _Core(attention, splits, join, tuple(_touched(attention)))
-    if min(core.width, core.value_width) > 1:
-        core.scale_at(
-            core.width // 2, core.value_width - 1
-        )  # it works at widths that are different, and not the old ones
-    return core
+    joins = tuple(join for block in same for join in block.joins)
+    uses = [split.product for each in before for split in each.splits] + [join.product for join in joins]
+    if len(uses) != sum(len(site.nodes) for site in first.sites):
+        return None
+    if any(each.heads != block.before[i].heads for block in same for i, each in enumerate(before)):
+        return None
+    for each in before:
+        if len(each.biases) not in (0, len(each.splits)) or not _all_the_same(each.biases):
+            return None
+    values = tuple(value for block in same for value in block.values)
+    return replace(first, before=before, joins=joins, values=values)
 
 
-def _split(projection: Projection, heads: int, width: int) -> ir.Node:
-    readers = [node for node, index in projection.value.uses() if index in data_operands(node)]
-    if len(readers) != 1 or op_of(readers[0]) != "Reshape":
-        raise _NotABlock
-    *_, count, size = (0, 0, *_last_entries(readers[0].inputs[1]))
-    if count not in (heads, INFERRED) or size not in (width, INFERRED):
-        raise _NotABlock
-    return readers[0]
-
-
-def _last_entries(shape: ir.Value | None) -> list[int]:
-    """Return the entries at the end of a ``shape`` that are constant: all, or the last that a Concat joins to others."""
-    producer = None if shape is None else shape.producer()
-    pieces = list(producer.inputs) if producer is not None and op_of(producer) == "Concat" else [shape]
-    entries: list[int] = []
-    for piece in reversed(pieces):
-        tensor = constant_vector(piece)
-        if tensor is None:
-            break
-        entries = [*tensor.numpy().tolist(), *entries]
-    return entries
-
-
-def _touched(attention: SpelledAttention) -> Iterator[ir.Value]:
-    """Yield all that is computed from the projections up to the context; _NotABlock if more than the context comes of it."""
-    pending = [value for each in attention.projections for value in (each.product, each.value)]
-    seen: set[ir.Value] = set()
-    while pending:
-        value = pending.pop()
-        if value in seen:
-            continue
-        if value.is_graph_output() or value in attention.biases:
-            raise _NotABlock
-        seen.add(value)
-        yield value
-        if value is not attention.context:
-            pending.extend(output for node, _ in value.uses() for output in node.outputs)
-
-
-def _producer(value: ir.Value) -> ir.Node:
-    node = value.producer()
-    if node is None:
-        raise _NotABlock
-    return node
-
-
-def _graph(node: ir.Node) -> ir.Graph:
-    assert isinstance(node.graph, ir.Graph), "sites lie in the main graph"
-    return node.graph
+def _all_the_same(biases: Sequence[Bias]) -> bool:
+    entries = [bias.tensor.numpy() for bias in biases]
+    return all(np.array_equal(entries[0], others) for others in entries)

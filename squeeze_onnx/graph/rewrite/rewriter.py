@@ -17,11 +17,12 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.graph.io.spilling import Store, in_memory
+from squeeze_onnx.graph.match.attention_parts import INFERRED
 from squeeze_onnx.graph.match.column_edits import Edit
 from squeeze_onnx.graph.match.constants import constant_tensor, constant_vector
 from squeeze_onnx.graph.match.consumers import Bias
 from squeeze_onnx.graph.match.feed_forward import FeedForward
-from squeeze_onnx.graph.match.heads import INFERRED, HeadBlock
+from squeeze_onnx.graph.match.heads import HeadBlock
 from squeeze_onnx.graph.match.names import free_name, names_in
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of
 from squeeze_onnx.graph.match.sites import MatMulSite
@@ -185,12 +186,12 @@ class Rewriter:
                 raise OptionError(f"site {name!r} needs a weight of shape {shape}, not {weights[name].shape}")
         weight_tensors = [(site, _cast(site, weights[site.name])) for site in block.sites]
         bias_tensors = [
-            (each.site, each.bias, _cast(each.site, biases[each.site.name], each.bias.tensor.dtype))
+            (each.site, each.biases, _cast(each.site, biases[each.site.name], each.bias.tensor.dtype))
             for each in block.before
             if each.bias is not None
         ]
-        for site, bias, tensor in bias_tensors:
-            self._put_bias(site, bias, tensor)
+        for site, places, tensor in bias_tensors:
+            self._put_bias(site, places, tensor)
         for site, tensor in weight_tensors:
             self._put_tensor(site, tensor)
         for reshape, size in block.reshapes(columns):
@@ -204,10 +205,12 @@ class Rewriter:
         Raises OptionError if an entry is not finite in the type of the bias. The model is unchanged then.
         """
         entries = bias.tensor.numpy().astype(np.float64) + shift
-        self._put_bias(site, bias, _cast(site, entries, bias.tensor.dtype))
+        self._put_bias(site, (bias,), _cast(site, entries, bias.tensor.dtype))
 
-    def _put_bias(self, site: MatMulSite, bias: Bias, tensor: ir.Tensor[np.ndarray]) -> None:
-        exchange(bias.node, bias.operand, self._initializer(site, "bias", tensor))
+    def _put_bias(self, site: MatMulSite, places: Sequence[Bias], tensor: ir.Tensor[np.ndarray]) -> None:
+        value = self._initializer(site, "bias", tensor)
+        for bias in places:
+            exchange(bias.node, bias.operand, value)
 
     def _put(self, site: MatMulSite, weight: np.ndarray) -> None:
         self._put_tensor(site, _cast(site, weight))

@@ -1,0 +1,97 @@
+"""What an attention does to its heads, found by computing it on small arrays: at which scale scores are query · keyᵀ, and that
+a change of basis of the values shows in what is joined, each at any width.
+
+Only what lies between the heads and the scores, or between the values and what is joined, is computed: masks, positions and the
+softmax are not looked at, whatever they are.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+
+import numpy as np
+import onnx_ir as ir
+
+from squeeze_onnx.graph.match.attention_parts import Join, Split
+from squeeze_onnx.graph.match.behaviour import UncomputableError, compute
+
+
+def score_scale(query: Split, key: Split, scores: ir.Value, width: int) -> float:
+    """Return the scale at which ``scores`` are the products of ``query`` and ``key`` with heads of ``width``.
+
+    Raises UncomputableError if they are nothing of the kind.
+    """
+    random = np.random.default_rng(0)
+    batch, tokens = query.sizes()
+    dtype = query.site.weight.dtype.numpy()
+    queries, keys = (random.standard_normal((batch, tokens, each.heads, width)).astype(dtype) for each in (query, key))
+    given = {query.split: queries, key.split: keys}
+    [found] = compute([scores], given, shape_beyond=(batch, tokens, query.heads * width))
+    if query.heads % key.heads:
+        raise UncomputableError("the heads of the keys do not divide those of the queries")
+    repeated = np.repeat(keys.astype(np.float64), query.heads // key.heads, axis=2)
+    products = np.einsum("bthd,bshd->bhts", queries.astype(np.float64), repeated)
+    if found.shape not in (products.shape, (batch * query.heads, tokens, tokens)):
+        raise UncomputableError(f"{scores.name} has no row for each token")
+    entries = found.reshape(products.shape).astype(np.float64)
+    scale = float(np.sum(entries * products) / np.sum(products**2))
+    usual = width**-0.5
+    scale = usual if np.isclose(scale, usual, rtol=_tolerance(dtype)) else scale
+    if scale == 0 or not np.allclose(entries, scale * products, rtol=0, atol=_tolerance(dtype) * abs(scale) * width):
+        raise UncomputableError(f"{scores.name} are not the products of query and key")
+    return scale
+
+
+def shared_value_heads(value: Split, join: Join, others: Sequence[ir.Value]) -> tuple[int, ...]:
+    """Return the head of ``value`` that each head joined by ``join`` reads, given ``others`` that the core takes.
+
+    Raises UncomputableError if a change of basis of the heads is not all that shows in what is joined.
+    """
+    heads = join.site.in_features // value.width
+    if heads % value.heads or join.site.in_features % value.width:
+        raise UncomputableError("the heads of the values do not divide those of the attention")
+    random = np.random.default_rng(0)
+    batch, tokens = value.sizes()
+    dtype = value.site.weight.dtype.numpy()
+    width = max(value.width - 1, 1)  # another one
+    whole = random.standard_normal((batch, tokens, value.heads, value.width)).astype(dtype)
+    change = random.standard_normal((value.heads, value.width, width)).astype(dtype)
+    thin = np.einsum("btgd,gdr->btgr", whole, change)
+    for given in _possible_operands(others, (batch, heads, tokens), dtype):
+        shape = (batch, tokens, heads * value.width)
+        try:
+            [found] = compute([join.unjoined], {**given, value.split: whole}, shape_beyond=shape)
+            [changed] = compute([join.unjoined], {**given, value.split: thin}, shape_beyond=shape)
+        except UncomputableError:
+            continue
+        if found.shape[-2:] != (heads, value.width) or changed.shape[-2:] != (heads, width):
+            continue
+        for group_of in _sharings(heads, value.heads):
+            shown = np.einsum("...hd,hdr->...hr", found, change[list(group_of)])
+            if np.allclose(shown, changed, rtol=0, atol=_tolerance(dtype) * value.width):
+                return group_of
+    raise UncomputableError(f"{join.joined.name} is not the heads of the values, weighted and joined")
+
+
+def _possible_operands(
+    others: Sequence[ir.Value], sizes: tuple[int, int, int], dtype: np.dtype
+) -> Iterator[Mapping[ir.Value, np.ndarray]]:
+    """Yield the shapes that the probabilities may have: with the heads as an axis, or one with the batch."""
+    batch, heads, tokens = sizes
+    random = np.random.default_rng(1)
+    shapes = [(batch, heads, tokens, tokens), (batch * heads, tokens, tokens)]
+    for chosen in product(shapes, repeat=len(others)):
+        yield {
+            value: np.abs(random.standard_normal(shape)).astype(dtype)
+            for value, shape in zip(others, chosen, strict=True)
+        }
+
+
+def _sharings(heads: int, groups: int) -> Iterator[tuple[int, ...]]:
+    """Yield the ways in which heads may share those of the values: neighbours do, or each after all others."""
+    yield tuple(head // (heads // groups) for head in range(heads))
+    if 1 < groups < heads:
+        yield tuple(head % groups for head in range(heads))
+
+
+def _tolerance(dtype: np.dtype) -> float:
+    return 100 * float(np.finfo(dtype).eps)
