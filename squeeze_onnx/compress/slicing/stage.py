@@ -109,7 +109,7 @@ def _columns(block: Block, asked: Mapping[str, tuple[int, int]]) -> int:
             )
     if columns % block.parts:
         raise OptionError(
-            f'the plan gives site {first.name} the "kept_shape" {list(asked[first.name])}; {columns} is no multiple of its '
+            f'the plan gives site {first} the "kept_shape" {list(asked[first])}; {columns} is no multiple of its '
             f"{block.parts} heads"
         )
     return columns
