@@ -9,6 +9,8 @@ from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.heads import ClassLogits, Regression, TokenLogits
+from squeeze_onnx.learning.distill import check_teachable
+from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.support.errors import ModelError, OptionError
 
 
@@ -72,3 +74,10 @@ def check_gradients(context: Context) -> None:
                 "model first, or take --method whiten"
             )
     _ = context.fisher_graph
+
+
+def check_distillation(context: Context) -> None:
+    """Raise ModelError, which names the operator and the node, if the model is to learn and cannot."""
+    if context.config.distill and context.batches:
+        model = context.dense.ir
+        context.once("teachable", lambda: check_teachable(model, imitation_losses(model, context.head)))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from squeeze_onnx.compress.allocators import Objective, Sharing, Uniform
-from squeeze_onnx.compress.automatic import resolve_method
+from squeeze_onnx.compress.automatic import check_distillation, resolve_method
 from squeeze_onnx.compress.config import DEFAULT_KEEP
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.enough_text import refuse_too_little
@@ -88,6 +88,7 @@ def take_survey(context: Context) -> Survey:
     with clock.stage("sites"):
         sites = context.sites
         name = plan.method if plan else resolve_method(context)
+        check_distillation(context)
         method = METHODS[name]
         if context.batches:
             _ = context.known_head  # as long as the model is open

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from squeeze_onnx.compress.allocators import Candidate, Sharing
-from squeeze_onnx.compress.automatic import resolve_method
+from squeeze_onnx.compress.automatic import check_distillation, resolve_method
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.objectives import objective_of
@@ -82,6 +82,7 @@ def cached_survey(context: Context, cache: Path) -> Survey:
     taking the same survey.
     """
     clock = Stopwatch()
+    check_distillation(context)
     with clock.stage("cache"):
         key = survey_key(context)
         path = cache / f"survey-{key[:16]}.npz"

@@ -21,6 +21,7 @@ from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.batch_learner import Lessons, open_learner
 from squeeze_onnx.learning.blocks import Block, BlockLessons, BlockSearch, Prefix, block_graph, find_blocks
 from squeeze_onnx.learning.checkpoints import Checkpoint
+from squeeze_onnx.learning.gradients import check_rules
 from squeeze_onnx.learning.learner import LearnerOptions
 from squeeze_onnx.learning.losses import HiddenStateError, LossGraph, LossHead, attach_losses
 from squeeze_onnx.learning.parameters import learnable_parameters, read_entries
@@ -122,6 +123,12 @@ def distill(
     return Distillation(
         measure, whole.before, after, best_step, whole.steps, whole.evaluations, tuple(blocks), search.reason
     )
+
+
+def check_teachable(teacher: ir.Model, losses: Sequence[LossHead]) -> None:
+    """Raise ModelError if a model like ``teacher`` cannot learn by ``losses``; runs nothing."""
+    parameters = learnable_parameters(teacher, _taught_values(losses))
+    check_rules(teacher, parameters, [loss.value for loss in losses])
 
 
 def _taught_values(losses: Sequence[LossHead]) -> list[str]:

@@ -2,8 +2,8 @@
 
     Attention(q, k, v) ─► Transpose ─► MatMul ─► Softmax ─► MatMul
 
-The bodies come with the `onnx` package. Which one a node has may depend on its attributes, on the operands that it is given and
-on their types, so these are traced first (`learning.shapes`).
+The bodies come with the `onnx` package, those of fused operators from `learning.fused_bodies`. Which one a node has may depend on
+its attributes, on the operands that it is given and on their types, so these are traced first (`learning.shapes`).
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -13,6 +13,8 @@ import onnx_ir as ir
 from onnx import defs
 from onnx_ir.passes.common import InlinePass
 
+from squeeze_onnx.graph.match.operators import op_of
+from squeeze_onnx.learning.fused_bodies import FUSED_BODIES, fused_body
 from squeeze_onnx.learning.shapes import Trace
 
 _DOMAIN = "squeeze_onnx.written_out"
@@ -29,6 +31,8 @@ def inline_functions(model: ir.Model) -> None:
 
 def has_body(node: ir.Node, opset: int) -> bool:
     """Whether the operator of ``node`` is defined by others, in ``opset`` of ONNX's own domain."""
+    if op_of(node) in FUSED_BODIES:
+        return True
     schema = _schema(node, opset)
     return schema is not None and (schema.has_function or schema.has_context_dependent_function)
 
@@ -62,6 +66,8 @@ def types_to_trace(nodes: Iterable[ir.Node]) -> Collection[str]:
 
 
 def _body(node: ir.Node, opset: int, types: Sequence[onnx.TypeProto]) -> onnx.FunctionProto | None:
+    if op_of(node) in FUSED_BODIES:
+        return fused_body(node, [_rank(each) for each in types], opset)
     schema = _schema(node, opset)
     if schema is None:
         return None
@@ -92,6 +98,10 @@ def _schema(node: ir.Node, opset: int) -> defs.OpSchema | None:
         return defs.get_schema(node.op_type, opset, "")
     except defs.SchemaError:
         return None
+
+
+def _rank(kind: onnx.TypeProto) -> int | None:
+    return len(kind.tensor_type.shape.dim) if kind.HasField("tensor_type") else None
 
 
 def _type_of(value: ir.Value | None, traced: Trace) -> onnx.TypeProto:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.evaluate.heads import Head
-from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of, product_scale, rows_of
+from squeeze_onnx.graph.match.operators import PACKED_ATTENTION, WEIGHT_OPERATORS, op_of, product_scale, rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.learning.answer_shapes import ShapeOf, answer_shapes
 from squeeze_onnx.learning.draws import DrawnLoss, drawn_loss
@@ -77,6 +77,12 @@ def fisher_graph(
     ``head`` says which output is the answer, which ``session`` on ``model`` shows; ``seed`` draws from its distribution. Raises
     ModelError if the graph cannot be differentiated.
     """
+    for site in sites:
+        if any(op_of(node) == PACKED_ATTENTION for node in site.nodes):
+            raise ModelError(
+                f"{PACKED_ATTENTION} {site.name!r} multiplies with its weight inside an attention, so gradients of the product "
+                "cannot be taken: squeeze the model before it is fused, or take --method whiten"
+            )
     loss = drawn_loss(head)
     losses = attach_losses(model, [loss])
     shape_of = answer_shapes(session, head.output, batches)

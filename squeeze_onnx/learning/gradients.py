@@ -15,6 +15,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from squeeze_onnx.graph.fused.fused_layers import fuse_exact_gelu
 from squeeze_onnx.graph.match.operators import op_of
 from squeeze_onnx.graph.rewrite.insertion import Inserter
+from squeeze_onnx.graph.rewrite.segments import ancestors
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.learning.expansion import has_body, inline_functions, types_to_trace, write_out
 from squeeze_onnx.learning.rules import RULES, Adjoint
@@ -115,6 +116,32 @@ def _without_rule(model: ir.Model, sources: Collection[str]) -> list[ir.Node]:
     ]
 
 
+def check_rules(model: ir.Model, sources: Collection[str], targets: Collection[str]) -> None:
+    """Raise ModelError, which names the operator and the node, if something between the values has no rule and no definition.
+
+    Runs nothing, and leaves ``model`` as it is: this is for telling early what `differentiate` would find.
+    """
+    copy = model.clone()
+    _simplify(copy)
+    graph = copy.graph
+    known = {str(value.name): value for node in graph for value in node.outputs}
+    known |= {str(value.name): value for value in (*graph.inputs, *graph.initializers.values())}
+    varying = varying_with((known[name] for name in sources if name in known), graph)
+    before = set().union(*(ancestors(known[name]) for name in targets if name in known))
+    for node in graph:
+        reached = any(node.inputs[index] in varying for index in slope_operands(node))
+        covered = op_of(node) in RULES or has_body(node, graph.opset_imports[""])
+        if node in before and reached and not covered:
+            raise _no_rule(node)
+
+
+def _no_rule(node: ir.Node) -> ModelError:
+    return ModelError(
+        f"{op_of(node)} {node.name!r} has no rule of differentiation, so nothing can be learned through it: take a "
+        "method without gradients (whiten, svd) and leave out --distill, or export the model without this operator"
+    )
+
+
 def _return(graph: ir.Graph, gradient: ir.Value, shape: Sequence[int | None]) -> None:
     gradient.type, gradient.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(shape)
     graph.outputs.append(gradient)
@@ -151,10 +178,7 @@ class _Differentiation:
     def _pass_on(self, node: ir.Node, gradients: Sequence[ir.Value | None], wanted: frozenset[int]) -> None:
         rule = RULES.get(op_of(node))
         if rule is None:
-            raise ModelError(
-                f"{op_of(node)} {node.name!r} has no rule of differentiation, so nothing can be learned through it: take a "
-                "method without gradients (whiten, svd) and leave out --distill, or export the model without this operator"
-            )
+            raise _no_rule(node)
         for index, gradient in rule(Adjoint(node, gradients, wanted, self._emit)).items():
             operand = node.inputs[index]
             assert operand is not None

@@ -10,6 +10,7 @@ import pytest
 from squeeze_onnx.compress.automatic import resolve_method
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.survey import take_survey
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.support.errors import ModelError, OptionError
@@ -75,6 +76,17 @@ def test_takes_no_gradient_of_an_operator_without_a_rule(resolve: Resolve) -> No
     logits.output[0] = "before"
     model.graph.node.append(onnx.helper.make_node("Atan", ["before"], ["logits"]))
     assert resolve(model) == "whiten"
+
+
+def test_learning_through_an_operator_without_a_rule_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    model = encoder_model(classifier=True)
+    logits = next(node for node in model.graph.node if "logits" in node.output)
+    logits.output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node("Atan", ["before"], ["logits"], name="bend"))
+    loaded = load_model(write_model_folder(tmp_path, model))
+    context = Context(loaded, OptimizeConfig(method="whiten", distill=1), DATA)
+    with pytest.raises(ModelError, match="Atan 'bend' has no rule of differentiation"):
+        take_survey(context)
 
 
 def test_of_an_operator_without_a_rule_says_so_if_gradients_are_asked_for(resolve: Resolve) -> None:

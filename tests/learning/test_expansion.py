@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 
+from squeeze_onnx.graph.fused.fusion import fuse
 from tests.graph.tiny_graphs import random_weight, tiny_model
 from tests.learning.differentiation import gradients, relative_error
+from tests.tiny_encoder import batch, encoder_model
 
 F = torch.nn.functional
 
@@ -39,6 +42,16 @@ def rotated(x: Any, cosines: Any, sines: Any) -> Any:
 
 ANGLES = np.arange(3, dtype=np.float32)[:, None] * np.array([1, 0.1], np.float32)
 TABLES = {"c": np.cos(ANGLES), "s": np.sin(ANGLES), "at": np.array([[0, 1, 2]] * 2)}
+WEIGHT = random_weight(8, 24, seed=5)
+LEFT = np.array([[1, 1, 0], [1, 1, 1]], np.int32)
+SHOWN = torch.tensor(LEFT.astype(bool))[:, None, None]
+
+
+def attention(rows: Any, weight: Any, bias: Any, count: int, **options: Any) -> Any:
+    q, k, v = (heads(each, count) for each in (rows @ weight + bias).chunk(3, -1))
+    return joined(F.scaled_dot_product_attention(q, k, v, **options))
+
+
 MASK = np.repeat(np.array([[[[True, True, False]]], [[[True, True, True]]]]), 3, axis=2)
 
 CASES = {
@@ -83,6 +96,49 @@ CASES = {
     "ReduceLogSumExp": Case(
         "y = ReduceLogSumExp(p, a)", lambda x, p: p.logsumexp(-1, keepdim=True), {"a": np.array([-1])}
     ),
+    "fused: SkipLayerNormalization": Case(
+        "n, m, d, s = com.microsoft.SkipLayerNormalization<epsilon=0.00001>(x, p, g, b, g) y = Add(n, s)",
+        lambda x, p: (
+            F.layer_norm(x + p + torch.arange(8.0), (8,), torch.arange(8.0), torch.ones(8)) + x + p + torch.arange(8.0)
+        ),
+        {"g": np.arange(8, dtype=np.float32), "b": np.ones(8, np.float32)},
+    ),
+    "fused: SkipSimplifiedLayerNormalization": Case(
+        "y = com.microsoft.SkipSimplifiedLayerNormalization<epsilon=0.00001>(x, p, g)",
+        lambda x, p: F.rms_norm(x + p, (8,), torch.arange(8.0), 1e-5),
+        {"g": np.arange(8, dtype=np.float32)},
+    ),
+    "fused: Attention, masked": Case(
+        "y = com.microsoft.Attention<num_heads=2>(p, W, b, m)",
+        lambda x, p: attention(p, torch.tensor(WEIGHT), torch.ones(24), 2, attn_mask=SHOWN),
+        {"W": WEIGHT, "b": np.ones(24, np.float32), "m": LEFT},
+    ),
+    "fused: Attention, lengths, its weight": Case(
+        "t = Transpose<perm=[0,2,1]>(p) f = Reshape(t, to) W = MatMul(f, q) y = com.microsoft.Attention<num_heads=4>(x, W, b, m)",
+        lambda x, p: attention(x, p.mT.reshape(8, 6) @ torch.tensor(WEIGHT)[:6], torch.ones(24), 4, attn_mask=SHOWN),
+        {"q": WEIGHT[:6], "to": np.array([8, 6]), "b": np.ones(24, np.float32), "m": np.array([2, 3], np.int32)},
+        opset=17,
+    ),
+    "fused: Attention, of a decoder": Case(
+        "y = com.microsoft.Attention<num_heads=2,unidirectional=1,scale=0.25>(p, W, b)",
+        lambda x, p: attention(p, torch.tensor(WEIGHT), torch.ones(24), 2, is_causal=True, scale=0.25),
+        {"W": WEIGHT, "b": np.ones(24, np.float32)},
+    ),
+    "fused: MultiHeadAttention": Case(
+        "y = com.microsoft.MultiHeadAttention<num_heads=2>(p, x, p, b, m, r)",
+        lambda x, p: joined(
+            F.scaled_dot_product_attention(
+                *(heads(each + 1, 2) for each in (p, x, p)),
+                attn_mask=torch.where(SHOWN, 0, -1e4) + torch.tensor(random_weight(1, 2, 3, 3, seed=6)),
+            )
+        ),
+        {"b": np.ones(24, np.float32), "m": LEFT, "r": random_weight(1, 2, 3, 3, seed=6)},
+    ),
+    "fused: FusedGemm": Case(
+        'f = Reshape(p, to) h = com.microsoft.FusedGemm<activation="Tanh",transB=1,alpha=0.5>(f, W) y = Identity(h)',
+        lambda x, p: torch.tanh(0.5 * p.reshape(6, 8) @ torch.tensor(WEIGHT).reshape(24, 8).T),
+        {"W": WEIGHT.reshape(24, 8), "to": np.array([6, 8])},
+    ),
     "a function of the model itself": Case("y = local.twice(p)", lambda x, p: 2 * p),
 }
 
@@ -106,3 +162,19 @@ def test_agrees_with_autograd(case: Case) -> None:
     (y**2 + y**3).sum().backward()
     assert parameter.grad is not None
     assert relative_error(found, parameter.grad.numpy()) < 1e-5
+
+
+def test_a_fused_encoder_has_the_gradients_of_the_one_that_it_was_fused_from() -> None:
+    plain = ir.from_proto(encoder_model())
+    (states,) = plain.graph.outputs
+    square = ir.node("ReduceSumSquare", [states], {"keepdims": 0}, name="square")
+    square.outputs[0].name, square.outputs[0].type = "loss", ir.TensorType(ir.DataType.FLOAT)
+    plain.graph.append(square)
+    plain.graph.outputs[:] = square.outputs
+    fused = plain.clone()
+    fuse(fused, "cpu")
+    assert "Attention" in {node.op_type for node in fused.graph}
+    names = ["layer.0/ffn_in.weight", "layer.1/attention_output.weight"]
+    expected, found = (gradients(model, names, batch()) for model in (plain, fused))
+    for name in names:
+        assert relative_error(found[name], expected[name]) < 1e-4

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
 from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.graph.fused.fusion import fuse
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.learning.draws import drawn_loss
 from squeeze_onnx.learning.fisher import FisherGraph, collect_fisher, fisher_graph
@@ -325,3 +326,11 @@ def test_embeddings_of_positions_count_once_a_batch() -> None:
     softmax = np.sum([np.diag(row) - np.outer(row, row) for row in p], axis=0)
     expected = head @ softmax @ head.T / tokens**2
     np.testing.assert_allclose(found.gram / found.rows, expected, atol=0.1 * np.abs(expected).max())
+
+
+def test_of_a_weight_inside_a_fused_attention_is_refused() -> None:
+    model = model_of(CLASSIFIER)
+    fuse(model, "cpu")
+    sites = [site for site in find_sites(model).sites if site.role == "query_key_value"]
+    with pytest.raises(ModelError, match="multiplies with its weight inside an attention"):
+        graph_of(model, sites, calibration(), CLASSIFIER)
