@@ -31,7 +31,6 @@ SECTIONS = {
         "--objective",
         "--batch-size",
         "--sequence-length",
-        "--threads",
         "--floor",
         "--preset",
         "--plan",
@@ -62,7 +61,7 @@ SECTIONS = {
         "--provider",
         "--cache",
     ),
-    "On which machines": ("--scheduler",),
+    "On which machines": ("--scheduler", "--threads"),
     "Steps around truncation": (
         "--slice-neurons",
         "--thin-heads",
@@ -121,7 +120,10 @@ optimize_options: Callable[[F], F] = apply(
     click.option("--batch-size", default=1, show_default=True, help="Sequences that --objective latency times."),
     click.option("--sequence-length", default=128, show_default=True, help="Tokens of each of them."),
     click.option(
-        "--threads", type=int, metavar="N", help="Intra-op threads it times [default: ONNX Runtime's choice]."
+        "--threads",
+        type=int,
+        metavar="N",
+        help="Threads of ONNX Runtime wherever a model is run or timed [default: its choice].",
     ),
     click.option(
         "--max-drop",

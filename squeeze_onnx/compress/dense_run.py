@@ -32,7 +32,7 @@ class DenseRun:
         if self._session is None:
             with session_showing(self._model.ir, self.shown, self._provider) as session:
                 outputs = tuple(value for value in session.outputs if value.name in self._outputs)
-                self._session = replace(session, label=str(self._model.path), outputs=outputs)
+                self._session = replace(session, outputs=outputs)
         return self._session
 
     def over(

@@ -4,12 +4,9 @@ No gradient and no label is needed. A site's damage D at its probe rank, over th
 there, is its sensitivity: to second order the damage of any other rank is sensitivity · e(rank), and damages add up.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx_ir as ir
@@ -21,12 +18,12 @@ from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.counted_outputs import counted_outputs
 from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
-from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.graph.match.operators import rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.perturbation import open_to_perturbation
 from squeeze_onnx.graph.rewrite.segments import Part, cut, extract
-from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.runtime.graph_session import open_graph
+from squeeze_onnx.runtime.sessions import Session
 from squeeze_onnx.spectral.decompositions import Decomposer
 
 PROBE_KEEP = 0.5
@@ -48,26 +45,11 @@ def probe_sensitivity(
     return replace(spectra, candidate=replace(candidate, sensitivity=damage / error if error > 0 else 0.0))
 
 
-@contextmanager
-def open_prober(
-    model: ir.Model,
-    starts: Sequence["Start"],
-    batches: Sequence[CalibrationBatch],
-    provider: str = "cpu",
-    head: Head | None = None,
-) -> Iterator["Prober"]:
-    """Make ready to disturb the sites behind ``starts`` of ``model``, which stays as it is.
-
-    ``batches`` are those of `run_to_starts`; ``head`` says how the outputs are read, if it is known.
-    """
-    with TemporaryDirectory() as folder:
-        yield Prober(model, starts, batches, provider, Path(folder), head=head)
-
-
 class Prober:
-    """Disturbs a weight and sees the outputs move; only what lies behind the layer of that weight is run.
+    """Disturbs a weight behind one of ``starts`` of a model, which stays as it is, and sees the outputs move.
 
-    The rest of the model is opened once a layer, so ask layer by layer.
+    Only what lies behind the layer of that weight is run. The rest of the model is opened once a layer, so ask layer by layer.
+    ``batches`` are those of `run_to_starts`; ``head`` says how the outputs are read, if it is known.
     """
 
     def __init__(
@@ -75,15 +57,12 @@ class Prober:
         model: ir.Model,
         starts: Sequence["Start"],
         batches: Sequence[CalibrationBatch],
-        provider: str,
-        folder: Path,
-        *,
+        provider: str = "cpu",
         head: Head | None = None,
     ) -> None:
         self._head = head
         self._model = model
         self._provider = provider
-        self._folder = folder
         self._starts = {site.name: start for start in starts for site in start.sites}
         self._batches = batches
         self._rest: _Rest | None = None
@@ -101,7 +80,7 @@ class Prober:
             return 0.0
         if self._rest is None or self._rest.start is not start:
             self._rest = None  # one open at a time
-            self._rest = _Rest(self._model, start, self._batches, self._provider, self._folder, head=self._head)
+            self._rest = _Rest(self._model, start, self._batches, self._provider, self._head)
         return self._rest.damage(site, change)
 
 
@@ -160,22 +139,18 @@ class _Rest:
         start: Start,
         batches: Sequence[CalibrationBatch],
         provider: str,
-        folder: Path,
-        *,
         head: Head | None,
     ) -> None:
         types = {name: ir.DataType.from_numpy(batches[0].feeds[name].dtype) for name in start.part.inputs}
         rest = extract(model, start.part, types)
         opened = open_to_perturbation(rest, start.sites)
-        path = folder / "rest.onnx"
-        save_model(rest, path)
         self.start = start
         self._opened = opened
         read = [
             CalibrationBatch({name: batch.feeds[name] for name in start.part.inputs}, batch.mask) for batch in batches
         ]
         still = {opened.inputs[site]: np.zeros((1, 1), dtype=dtype.numpy()) for site, dtype in opened.dtypes.items()}
-        self._meter = DamageMeter(open_session(path, provider), read, still, head)
+        self._meter = DamageMeter(open_graph(rest, provider, part="a part"), read, still, head)
         self._share = len(start.part.outputs) / len(counted_outputs(model.graph))
 
     def damage(self, site: str, change: np.ndarray) -> float:

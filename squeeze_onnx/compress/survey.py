@@ -16,7 +16,6 @@ from squeeze_onnx.compress.objectives import objective_of
 from squeeze_onnx.compress.sensitivity import (
     PROBE_KEEP,
     Prober,
-    open_prober,
     probe_sensitivity,
     run_to_starts,
     values_of_starts,
@@ -108,8 +107,8 @@ def take_survey(context: Context) -> Survey:
         blocks = measure_blocks(_sites_to_slice(context), Seen.of(moments, fisher), kinds, track)
     sharings: tuple[Sharing, ...] = ()
     if probes:
-        prober_of = open_prober(context.dense.ir, context.starts, started, context.config.provider, context.known_head)
-        with clock.stage("sensitivity"), prober_of as prober:
+        prober = Prober(context.dense.ir, context.starts, started, context.config.provider, context.known_head)
+        with clock.stage("sensitivity"):
             spectra, blocks = _probe(prober, blocks, weighting_of, context)
         if method.fisher is None:  # one left factor is found in one metric of all outputs: that of the inputs
             with clock.stage("sharing"):

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol, cast
 
 import numpy as np
@@ -14,10 +12,10 @@ import onnx_ir as ir
 
 from squeeze_onnx.data.positions import counted, sequences_in
 from squeeze_onnx.graph.io.declarations import outputs_replaced
-from squeeze_onnx.graph.io.model import name_of, save_model
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
-from squeeze_onnx.runtime.sessions import Session, open_session
+from squeeze_onnx.runtime.graph_session import open_graph
+from squeeze_onnx.runtime.sessions import Session, session_threads, threads_of_sessions
 from squeeze_onnx.spectral.moment_sums import Counted, GramSum, Heard, Kind, LookupCount, ValueSums
 from squeeze_onnx.spectral.moments import Moments
 from squeeze_onnx.support.errors import ModelError
@@ -138,7 +136,9 @@ def collect_moments(
     if track.hands() == 1:
         with session_showing(model, shown, provider) as session:
             return hear_moments(session, sites, batches, track)
-    hear = partial(_hear_part, model=model, batches=batches, shown=shown, provider=provider)
+    hear = partial(
+        _hear_part, model=model, batches=batches, shown=shown, provider=provider, threads=threads_of_sessions()
+    )
     heard: Heard = {}
     for of_part in track.map(hear, _parts(inputs.kinds, track.hands()), "Calibration"):
         heard |= of_part
@@ -170,13 +170,15 @@ def _parts(kinds: Mapping[str, Kind], count: int) -> list[dict[str, Kind]]:
 
 def _hear_part(
     kinds: Mapping[str, Kind],
+    *,
     model: ir.Model,
     batches: Sequence[CalibrationBatch],
     shown: Sequence[str],
     provider: str,
+    threads: int | None,
 ) -> Heard:
     sums = ValueSums(kinds)
-    with session_showing(model, shown, provider) as session:
+    with session_threads(threads), session_showing(model, shown, provider) as session:
         run_session(session, batches, [sums], label="Calibration")
     return sums.heard()
 
@@ -184,8 +186,6 @@ def _hear_part(
 @contextmanager
 def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> Iterator[Session]:
     """Open a session on ``model``, which stays as it is, with ``values`` for outputs; it may be used beyond the context."""
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # where files that are mapped cannot be deleted
-        path = Path(folder) / "probe.onnx"
-        with outputs_replaced(model, values):
-            save_model(model, path)
-        yield replace(open_session(path, provider), label=name_of(model))
+    with outputs_replaced(model, values):
+        session = open_graph(model, provider)
+    yield session

@@ -19,6 +19,8 @@ from squeeze_onnx.evaluate.sanity import Sanity, sanity_of
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.progress import Track, silent
 
+BASELINE = "baseline"
+
 
 @dataclass(frozen=True)
 class Grade:
@@ -41,8 +43,9 @@ class Examiner:
     seed: int = 0
 
     def open(self, model: Path, name: str) -> OpenModel:
-        """Open ``model``, an .onnx file."""
-        return OpenModel.of(name, open_session(model, self.provider), self.settings, self.task)
+        """Open ``model``, an .onnx file; a candidate lies where it will not be found later, so messages name no file."""
+        label = None if name == BASELINE else f"the {name}"
+        return OpenModel.of(name, open_session(model, self.provider, label=label), self.settings, self.task)
 
     def ask(self, opened: OpenModel, rows: LabelledRows, track: Track = silent) -> np.ndarray:
         """Return what the metrics take of an open model for each row; raises as `squeeze_onnx.evaluate.asking.ask` does."""
@@ -69,7 +72,7 @@ class Exam:
     @classmethod
     def of(cls, examiner: Examiner, rows: LabelledRows, baseline: Path, track: Track = silent) -> Self:
         """Ask ``baseline``, an .onnx file."""
-        opened = examiner.open(baseline, "baseline")
+        opened = examiner.open(baseline, BASELINE)
         order = opened.head.order if isinstance(opened.head, ClassLogits) else None
         return cls(examiner, rows, examiner.ask(opened, rows, track), order)
 

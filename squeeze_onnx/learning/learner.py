@@ -6,16 +6,14 @@ estimator (Bengio, Léonard & Courville 2013, arXiv 1308.3432). So learning make
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.learning.gradients import GradientGraph
 from squeeze_onnx.learning.vectors import as_vector, views
 from squeeze_onnx.runtime.bound_session import BoundSession
-from squeeze_onnx.runtime.sessions import SessionSettings, open_session
+from squeeze_onnx.runtime.graph_session import open_graph
+from squeeze_onnx.runtime.sessions import SessionSettings
 
 Rounding = Callable[[np.ndarray], np.ndarray]
 """Returns what the entries of a parameter become as they are stored, in the same shape."""
@@ -46,11 +44,8 @@ class Learner:
         self.gradient = np.zeros_like(self.parameters)
         self._shapes = {name: array.shape for name, array in graph.parameters.items()}
         self._losses = {name: np.zeros((), np.float32) for name in losses}
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "gradients.onnx"
-            save_model(graph.model, path)
-            settings = SessionSettings(threads=options.threads, memory_pattern=False)
-            session = open_session(path, options.provider, settings)
+        settings = SessionSettings(threads=options.threads, memory_pattern=False)
+        session = open_graph(graph.model, options.provider, settings, part="the gradients")
         gradients = self.named(self.gradient)
         self._session = BoundSession(
             session,

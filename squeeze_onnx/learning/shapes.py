@@ -5,15 +5,13 @@ Shape inference would have to follow how an exporter computes the operand of a R
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.io.model import save_model
 from squeeze_onnx.graph.match.names import free_name, names_in
-from squeeze_onnx.runtime.sessions import SessionSettings, open_session
+from squeeze_onnx.runtime.graph_session import open_graph
+from squeeze_onnx.runtime.sessions import SessionSettings
 from squeeze_onnx.support.errors import ModelError
 
 Shapes = dict[str, tuple[int, ...]]
@@ -83,12 +81,9 @@ def _run(model: ir.Model, feeds: Mapping[str, np.ndarray], typed: Collection[str
         graph.outputs.append(node.outputs[0])
     shown_values = [name for name in typed if name in values]
     graph.outputs.extend(values[name] for name in shown_values)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "shapes.onnx"
-        save_model(probe, path)
-        session = open_session(path, settings=SessionSettings(optimization_level="disabled"))
-        inputs = {spec.name for spec in session.inputs}
-        found = session.run(None, {name: array for name, array in feeds.items() if name in inputs})
+    session = open_graph(probe, settings=SessionSettings(optimization_level="disabled"))
+    inputs = {spec.name for spec in session.inputs}
+    found = session.run(None, {name: array for name, array in feeds.items() if name in inputs})
     shapes |= {name: tuple(shape.tolist()) for name, shape in zip(watched, found[: len(watched)], strict=True)}
     dtypes = dict(zip(shown_values, (array.dtype for array in found[len(watched) :]), strict=True))
     for name in set(typed) - dtypes.keys():

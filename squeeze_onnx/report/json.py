@@ -20,6 +20,7 @@ from squeeze_onnx.graph.io.size import ModelSize
 from squeeze_onnx.spectral.rmt.histogram import singular_value_histogram
 from squeeze_onnx.spectral.rmt.spectrum import Spectrum
 from squeeze_onnx.support.environment import created_now, environment
+from squeeze_onnx.support.given_names import given_name
 
 OPTIMIZATION_FORMAT = "squeeze-onnx/report/1"
 ANALYSIS_FORMAT = "squeeze-onnx/analysis/1"
@@ -74,9 +75,13 @@ def optimization_report(
 
 
 def model_entry(path: Path) -> dict[str, str]:
-    """Say which model a report is about: its file, and the name that people know it by."""
+    """Say which model a report is about: its file, and the name that people know it by.
+
+    Where they gave no path, of a model in memory or from the hub, both are that name.
+    """
+    name = given_name(path)
     root = repository_of(path).root.absolute()
-    return {"name": root.name, "path": str(path)}
+    return {"name": name or root.name, "path": name or str(path)}
 
 
 def _settings(config: AnalyzeConfig, plan: Plan, precision: Mapping[str, Any]) -> dict[str, Any]:

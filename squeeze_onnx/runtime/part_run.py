@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.io.model import save_model
+from squeeze_onnx.graph.io.model import name_of, save_model
 from squeeze_onnx.graph.rewrite.segments import Part, extract
 from squeeze_onnx.graph.rewrite.side_by_side import side_by_side
 from squeeze_onnx.runtime.sessions import Session, SessionSettings, open_session
@@ -34,7 +34,8 @@ class PartRun:
         self._session: Session | None = None
         if part.outputs:
             save_model(alone(model, part, example), path)
-            self._session = open_session(path, provider, SessionSettings(threads=threads))
+            label = f"a part of {name_of(model)}"
+            self._session = open_session(path, provider, SessionSettings(threads=threads), label=label)
 
     def __call__(self, values: Values) -> Values:
         """Return ``values`` and what this part adds to them."""
@@ -68,7 +69,7 @@ class PairRun:
             opened = [together]
         if opened:
             save_model(opened[0], path)
-            self._session = open_session(path, provider)
+            self._session = open_session(path, provider, label=f"a part of {name_of(models[0])}")
 
     def __call__(self, first: Values, second: Values) -> tuple[Values, Values]:
         """Return the values of both and what the parts add to them."""

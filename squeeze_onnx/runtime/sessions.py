@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +27,9 @@ _LEVELS: dict[str, str] = {
 }
 _LOG_FATAL = 4
 _LOG_ERROR = 3
+
+_threads: ContextVar[int | None] = ContextVar("_threads", default=None)
+"""What the innermost `session_threads` of this thread says."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,39 @@ def reported_errors(what: str, feeds: Feeds = NO_FEEDS) -> Iterator[None]:
         raise ModelError(f"{what}: {reason}{way_out(reason, feeds)}") from error
 
 
+@contextmanager
+def session_threads(threads: int | None) -> Iterator[None]:
+    """Give ``threads`` intra-op threads to every session that the block opens without saying how many; None changes nothing.
+
+    Stages open sessions of many parts of a model; a run has one number of threads for all of them. Raises OptionError for fewer
+    than one.
+    """
+    _check_threads(threads)
+    token = _threads.set(_threads.get() if threads is None else threads)
+    try:
+        yield
+    finally:
+        _threads.reset(token)
+
+
+def threads_of_sessions() -> int | None:
+    """Return what `session_threads` says here: other machines that do a part of the work are told."""
+    return _threads.get()
+
+
+def _check_threads(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise OptionError(f"--threads is a positive integer; got {threads}")
+
+
 @dataclass(frozen=True)
 class SessionSettings:
     """How a model is opened.
 
-    ``threads`` is the number of intra-op threads, None for onnxruntime's choice (the physical cores). ``use_tf32``
-    and ``cuda_graph`` are about CUDA only, see `resolve_provider`. ``memory_pattern`` plans a block of memory for each shape of
-    the inputs, beside what the first run on it took: leave it out where values are large and shapes are many. With
+    ``threads`` is the number of intra-op threads, None for what `session_threads` says, or else onnxruntime's choice (the
+    physical cores). ``use_tf32`` and ``cuda_graph`` are about CUDA only, see `resolve_provider`. ``memory_pattern`` plans a block
+    of memory for each shape of the inputs, beside what the first run on it took: leave it out where values are large and shapes
+    are many. With
     ``precise_integers`` products of int8 do not saturate on x86 processors without VNNI, where they do so for speed by default.
     Without ``stop_spinning`` the threads spin for a while after a run, as is onnxruntime's default: the next run begins earlier,
     and everything else on these processors is slower meanwhile. Without ``prepacking``, and with the optimization level
@@ -95,8 +125,7 @@ class SessionSettings:
     prepacking: bool = True
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise OptionError(f"--threads is a positive integer; got {self.threads}")
+        _check_threads(self.threads)
         if self.optimization_level not in _LEVELS:
             raise OptionError(
                 f"the graph optimization level is one of {', '.join(_LEVELS)}; got {self.optimization_level!r}"
@@ -106,15 +135,17 @@ class SessionSettings:
 USUAL = SessionSettings()
 
 
-def open_session(model: str | Path | bytes, provider: str = "cpu", settings: SessionSettings = USUAL) -> Session:
-    """Open a model file, or the bytes of one, on ``cpu`` or ``cuda``.
+def open_session(
+    model: str | Path | bytes, provider: str = "cpu", settings: SessionSettings = USUAL, *, label: str | None = None
+) -> Session:
+    """Open a model file, or the bytes of one, on ``cpu`` or ``cuda``; messages call it by ``label``, or else by its path.
 
     Raises MissingPackageError without onnxruntime, ProviderError when the provider is absent or cannot start (it never
     falls back to the CPU in silence), ModelError with onnxruntime's reason when the model cannot be opened.
     """
     onnxruntime = import_onnxruntime()
     wanted = resolve_provider(provider, use_tf32=settings.use_tf32, cuda_graph=settings.cuda_graph)
-    label = "the model in memory" if isinstance(model, bytes) else str(model)
+    label = label or ("the model in memory" if isinstance(model, bytes) else str(model))
     if provider == "cuda":
         # Finds the CUDA and cuDNN libraries that pip installed; without it only those on the library path are seen. It
         # prints what it misses, and stdout may be a JSON file.
@@ -128,7 +159,9 @@ def open_session(model: str | Path | bytes, provider: str = "cpu", settings: Ses
             enable_fallback=0,
         )
     except _ort_errors() as error:
-        raise ModelError(f"onnxruntime cannot open {label} on {provider}: {reason_of(error)}") from error
+        reason = reason_of(error)
+        reason = reason if isinstance(model, bytes) else reason.replace(str(model), label)
+        raise ModelError(f"onnxruntime cannot open {label} on {provider}: {reason}") from error
     except (RuntimeError, ValueError) as error:
         raise ProviderError(f"--provider {provider}: {PROVIDERS[provider]} cannot start: {reason_of(error)}") from error
     started = session.get_providers()
@@ -159,8 +192,9 @@ def _session_options(onnxruntime: Any, provider: str, settings: SessionSettings)
         options.add_session_config_entry("session.force_spinning_stop", "1")
     if not settings.prepacking:
         options.add_session_config_entry("session.disable_prepacking", "1")
-    if settings.threads is not None:
-        options.intra_op_num_threads = settings.threads
+    threads = _threads.get() if settings.threads is None else settings.threads
+    if threads is not None:
+        options.intra_op_num_threads = threads
     return options
 
 

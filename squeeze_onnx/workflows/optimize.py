@@ -23,6 +23,7 @@ from squeeze_onnx.graph.io.spilling import spill_file
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.report.json import analysis_report
 from squeeze_onnx.runtime.providers import resolve_provider
+from squeeze_onnx.runtime.sessions import session_threads
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.reservation import reserved
@@ -77,36 +78,37 @@ def optimize(
         if plan is not None:
             raise OptionError("--cache keeps what a new plan is made from; leave it out with --plan")
     planned_precision(plan, config)  # refused before anything takes its time
-    clock = Stopwatch()
-    # Without data nothing is run, and a machine without onnxruntime will do.
-    if calibration is not None or config.provider != "cpu":
-        resolve_provider(config.provider)
-    with clock.stage("load"):
-        model = open_model(path, config)
-        refuse_overwriting_input(model, out)
-        if calibration is not None:
-            refuse_unrunnable(model, config)
-        context = Context(model, config, (), plan, checkpoint, track=track, looked_at=calibration is not None)
-        context = context.with_text(calibration)
-    with (
-        staged_folder(out, force=given.get("force", False)) as folder,
-        spill_file(folder) as store,
-        reserved(checkpoint.path) if checkpoint else nullcontext(),
-    ):
-        context = replace(context, store=store)
-        survey = survey_of(context, cache)
-        frontier = frontier_for(context, survey) if plan is None else None
-        watch = watch_for(context)
-        result = squeeze_surveyed(context, survey, watch)
-        report = write_folder(context, result, folder, clock, watch)
-        report |= examine_written(context, folder, report, watch, survey, clock=clock)
-        report |= {
-            "calibration": None if calibration is None else calibration_entry(calibration, context.batches),
-            "score": None,
-            "frontier": frontier,
-            "timing": {**report["timing"], **clock.seconds},
-        }
-        write_report(report, folder)
+    with session_threads(config.threads):
+        clock = Stopwatch()
+        # Without data nothing is run, and a machine without onnxruntime will do.
+        if calibration is not None or config.provider != "cpu":
+            resolve_provider(config.provider)
+        with clock.stage("load"):
+            model = open_model(path, config)
+            refuse_overwriting_input(model, out)
+            if calibration is not None:
+                refuse_unrunnable(model, config)
+            context = Context(model, config, (), plan, checkpoint, track=track, looked_at=calibration is not None)
+            context = context.with_text(calibration)
+        with (
+            staged_folder(out, force=given.get("force", False)) as folder,
+            spill_file(folder) as store,
+            reserved(checkpoint.path) if checkpoint else nullcontext(),
+        ):
+            context = replace(context, store=store)
+            survey = survey_of(context, cache)
+            frontier = frontier_for(context, survey) if plan is None else None
+            watch = watch_for(context)
+            result = squeeze_surveyed(context, survey, watch)
+            report = write_folder(context, result, folder, clock, watch)
+            report |= examine_written(context, folder, report, watch, survey, clock=clock)
+            report |= {
+                "calibration": None if calibration is None else calibration_entry(calibration, context.batches),
+                "score": None,
+                "frontier": frontier,
+                "timing": {**report["timing"], **clock.seconds},
+            }
+            write_report(report, folder)
     if checkpoint is not None:
         checkpoint.path.unlink(missing_ok=True)  # its result is written
     return report

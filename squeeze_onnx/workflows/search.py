@@ -28,6 +28,7 @@ from squeeze_onnx.evaluate.metrics import change_of
 from squeeze_onnx.graph.io.model import refuse_overwriting_input
 from squeeze_onnx.graph.io.spilling import spill_file
 from squeeze_onnx.runtime.providers import resolve_provider
+from squeeze_onnx.runtime.sessions import session_threads
 from squeeze_onnx.support.errors import GateError, OptionError
 from squeeze_onnx.support.progress import silent
 from squeeze_onnx.support.staging import staged_folder
@@ -107,39 +108,40 @@ def optimize_within(
     looks = config.method == "auto" or METHODS[config.method].needs_calibration
     if not (looks or config.refit or config.precision not in (None, "fp32")):
         calibration = None
-    clock = Stopwatch()
-    with clock.stage("load"):
-        model = open_model(path, config)
-        refuse_overwriting_input(model, out)
-        refuse_unrunnable(model, config)
-        rows = choose_rows(model, gate, calibration, config)
-        context = Context(model, config, track=track, looked_at=calibration is not None)
-        context = context.with_text(calibration, rows.texts)
-    with staged_folder(out, force=given.get("force", False)) as folder:
-        with clock.stage("baseline"):
-            selection, final = set_exams(model, rows, gate, config, track)
-        survey = survey_of(context, cache)
-        with clock.stage("search"):
-            workshop = _Workshop(context, survey, folder / "candidates")
-            chosen, search = _Search(workshop, gate, selection, final, tell).run(_budgets(context, survey))
-        for file in chosen.folder.iterdir():
-            file.rename(folder / file.name)
-        shutil.rmtree(workshop.folder)
-        found = examine_written(context.at(chosen.keep), folder, chosen.report, chosen.watch, survey, clock=clock)
-        # What the chosen candidate took is a part of the search.
-        timing = {**survey.timing, **clock.seconds}
-        entry = None if calibration is None else calibration_entry(calibration, context.batches)
-        report = {
-            **chosen.report,
-            "calibration": entry,
-            "search": search,
-            "score": _score(search),
-            "frontier": None,
-            **found,
-            "timing": timing,
-        }
-        write_report(report, folder)
-        return report
+    with session_threads(config.threads):
+        clock = Stopwatch()
+        with clock.stage("load"):
+            model = open_model(path, config)
+            refuse_overwriting_input(model, out)
+            refuse_unrunnable(model, config)
+            rows = choose_rows(model, gate, calibration, config)
+            context = Context(model, config, track=track, looked_at=calibration is not None)
+            context = context.with_text(calibration, rows.texts)
+        with staged_folder(out, force=given.get("force", False)) as folder:
+            with clock.stage("baseline"):
+                selection, final = set_exams(model, rows, gate, config, track)
+            survey = survey_of(context, cache)
+            with clock.stage("search"):
+                workshop = _Workshop(context, survey, folder / "candidates")
+                chosen, search = _Search(workshop, gate, selection, final, tell).run(_budgets(context, survey))
+            for file in chosen.folder.iterdir():
+                file.rename(folder / file.name)
+            shutil.rmtree(workshop.folder)
+            found = examine_written(context.at(chosen.keep), folder, chosen.report, chosen.watch, survey, clock=clock)
+            # What the chosen candidate took is a part of the search.
+            timing = {**survey.timing, **clock.seconds}
+            entry = None if calibration is None else calibration_entry(calibration, context.batches)
+            report = {
+                **chosen.report,
+                "calibration": entry,
+                "search": search,
+                "score": _score(search),
+                "frontier": None,
+                **found,
+                "timing": timing,
+            }
+            write_report(report, folder)
+            return report
 
 
 class _Search:

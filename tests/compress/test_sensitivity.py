@@ -12,8 +12,8 @@ from squeeze_onnx.compress.allocators import Uniform
 from squeeze_onnx.compress.config import AnalyzeConfig
 from squeeze_onnx.compress.eligibility import choose_eligible
 from squeeze_onnx.compress.sensitivity import (
+    Prober,
     find_starts,
-    open_prober,
     probe_sensitivity,
     run_to_starts,
     values_of_starts,
@@ -45,13 +45,13 @@ def probed(model: OnnxModel) -> tuple[SiteSpectra, ...]:
     values = values_of_starts(model.ir, starts)
     with session_showing(model.ir, values, "cpu") as session:
         started = run_to_starts(session, values, [calibration()])
-    with open_prober(model.ir, starts, started) as prober:
-        config = AnalyzeConfig(simulations=1)
-        distances = noise_distances(sites, config)
-        spectra = [measure_view(view, distances[view.site.name], config) for view in views]
-        return tuple(
-            probe_sensitivity(prober, view, each, PROBE, Exact()) for view, each in zip(views, spectra, strict=True)
-        )
+    prober = Prober(model.ir, starts, started)
+    config = AnalyzeConfig(simulations=1)
+    distances = noise_distances(sites, config)
+    spectra = [measure_view(view, distances[view.site.name], config) for view in views]
+    return tuple(
+        probe_sensitivity(prober, view, each, PROBE, Exact()) for view, each in zip(views, spectra, strict=True)
+    )
 
 
 def pooled(outputs: list[np.ndarray], feeds: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -15,10 +15,11 @@ from squeeze_onnx.workflows.optimize import optimize
 from tests.tiny_encoder import SENTENCES, WORDS, write_model_folder
 
 
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
     """Count what happens in one run of `fisher` on two layers."""
     counts: Counter[str] = Counter()
+    tmp_path = tmp_path_factory.mktemp("opened")
     folder = write_model_folder(tmp_path / "model")
     clone, parse, session = ir.Model.clone, model_files._parse, onnxruntime.InferenceSession
 
@@ -32,15 +33,18 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     def opened(path: str, *arguments: Any, **options: Any) -> Any:
         counts["sessions"] += 1
+        options_given = arguments[0] if arguments else options["sess_options"]
+        counts["sessions with one thread"] += options_given.intra_op_num_threads == 1
         counts["openings"] += Path(path).is_relative_to(folder)
         return session(path, *arguments, **options)
 
-    monkeypatch.setattr(ir.Model, "clone", copied)
-    monkeypatch.setattr(model_files, "_parse", parsed)
-    monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
     (tmp_path / "text.txt").write_text("\n".join((*SENTENCES, *WORDS)), encoding="utf-8")
-    config = OptimizeConfig(method="fisher", keep=0.5, simulations=1)
-    optimize(folder, tmp_path / "out", config, calibration=CalibrationConfig(str(tmp_path / "text.txt")))
+    config = OptimizeConfig(method="fisher", keep=0.5, simulations=1, threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ir.Model, "clone", copied)
+        patch.setattr(model_files, "_parse", parsed)
+        patch.setattr(onnxruntime, "InferenceSession", opened)
+        optimize(folder, tmp_path / "out", config, calibration=CalibrationConfig(str(tmp_path / "text.txt")))
     return counts
 
 
@@ -49,3 +53,7 @@ def test_one_run_of_fisher(made: Counter[str]) -> None:
     assert made["openings"] == 1
     assert made["sessions"] <= 14
     assert made["copies"] <= 4
+
+
+def test_threads_hold_for_every_session(made: Counter[str]) -> None:
+    assert made["sessions with one thread"] == made["sessions"] > 0

@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.base import Evidence, KeptSite
-from squeeze_onnx.compress.precision.through_files import opened
 from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
 from squeeze_onnx.graph.rewrite.both_ways import both_ways
+from squeeze_onnx.runtime.graph_session import open_graph
 from squeeze_onnx.support.errors import OptionError
 
 Group = tuple[str, ...]
@@ -95,9 +95,9 @@ def _switchboards(
     """Open one session; the first board runs on every other batch, the second on those in between."""
     switchable = both_ways(model, rounded, round_rows=round_rows)
     still = {name: np.array(False) for name in switchable.switches.values()}
-    with opened(switchable.model, evidence.provider) as session:
-        first, second = (
-            _Switchboard(DamageMeter(session, probe_batches(half), still, evidence.head), switchable.switches)
-            for half in (evidence.ranking, evidence.checking)
-        )
-        yield first, second
+    session = open_graph(switchable.model, evidence.provider)
+    first, second = (
+        _Switchboard(DamageMeter(session, probe_batches(half), still, evidence.head), switchable.switches)
+        for half in (evidence.ranking, evidence.checking)
+    )
+    yield first, second

@@ -9,13 +9,14 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.base import Encoder, Evidence, KeptSite, Lowered
-from squeeze_onnx.compress.precision.through_files import opened, through_files
+from squeeze_onnx.compress.precision.through_files import through_files
 from squeeze_onnx.data.calibration import session_showing
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.quantized.casts import skip_narrow_casts
 from squeeze_onnx.graph.quantized.ranges import computed_values, limit_constants, returning_magnitudes
 from squeeze_onnx.graph.rewrite.half_types import half_type_of, widen
 from squeeze_onnx.graph.rewrite.plain_weights import plain_weight_sites
+from squeeze_onnx.runtime.graph_session import open_graph
 from squeeze_onnx.runtime.quantizers import convert_fp16
 from squeeze_onnx.support.errors import OptionError
 
@@ -97,7 +98,7 @@ def _magnitudes(model: ir.Model, evidence: Evidence) -> dict[str, float]:
     with session_showing(model, names, evidence.provider) as session:
         floats = [output.name for output in session.outputs if output.type == "tensor(float)"]
     largest = np.zeros(len(floats))
-    with opened(returning_magnitudes(model, floats), evidence.provider) as session:
-        for batch in evidence.track(evidence.batches, "Ranges"):
-            largest = np.maximum(largest, np.array(session.run(None, batch.feeds), dtype=np.float64))
+    session = open_graph(returning_magnitudes(model, floats), evidence.provider)
+    for batch in evidence.track(evidence.batches, "Ranges"):
+        largest = np.maximum(largest, np.array(session.run(None, batch.feeds), dtype=np.float64))
     return dict(zip(floats, largest.tolist(), strict=True))

@@ -11,11 +11,12 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.base import Evidence, Lowered, Precision
 from squeeze_onnx.compress.precision.fp32 import Float32
-from squeeze_onnx.compress.precision.through_files import opened
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.evaluate.output_error import probe_batches
 from squeeze_onnx.evaluate.output_rows import Rows, are_finite, output_rows, share_moved
+from squeeze_onnx.runtime.graph_session import open_graph
+from squeeze_onnx.runtime.sessions import SessionSettings
 from squeeze_onnx.support.processor import int8_products_saturate
 
 _INTEGER_OPERATORS = frozenset({"DynamicQuantizeLinear", "MatMulInteger", "QuantizeLinear"})
@@ -55,8 +56,8 @@ def _saturation(
     """Say how much of what was ``measured`` is the saturation of this processor's integer products, if that is noticeable."""
     if not int8_products_saturate() or not any(node.op_type in _INTEGER_OPERATORS for node in lowered.model.graph):
         return ()
-    with opened(lowered.model, "cpu", precise_integers=True) as session:
-        precise = share_moved(output_rows(session, batches, head=head), before)
+    session = open_graph(lowered.model, "cpu", SessionSettings(precise_integers=True))
+    precise = share_moved(output_rows(session, batches, head=head), before)
     if measured < _NOTICEABLE * precise:
         return ()
     return (
@@ -66,5 +67,5 @@ def _saturation(
 
 
 def _outputs(model: ir.Model, batches: Sequence[CalibrationBatch], evidence: Evidence) -> Rows:
-    with opened(model, evidence.provider) as session:
-        return output_rows(session, batches, head=evidence.head)
+    session = open_graph(model, evidence.provider)
+    return output_rows(session, batches, head=evidence.head)

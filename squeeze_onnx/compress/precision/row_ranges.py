@@ -6,11 +6,11 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.base import Evidence
-from squeeze_onnx.compress.precision.through_files import opened
 from squeeze_onnx.graph.match.operators import rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.quantized.integer_storage import RowRange
 from squeeze_onnx.graph.quantized.ranges import returning_extremes
+from squeeze_onnx.runtime.graph_session import open_graph
 
 STEPS = 255
 """Of eight bits."""
@@ -22,10 +22,10 @@ def measure_row_ranges(model: ir.Model, products: Sequence[MatMulSite], evidence
     if not names:
         return {}
     least, largest = np.zeros(len(names)), np.zeros(len(names))  # 0 has to be a number that integers stand for
-    with opened(returning_extremes(model, names), evidence.provider) as session:
-        for batch in evidence.track(evidence.batches, "Ranges"):
-            found = np.array(session.run(None, batch.feeds), dtype=np.float64).reshape(2, -1)
-            least, largest = np.minimum(least, found[0]), np.maximum(largest, found[1])
+    session = open_graph(returning_extremes(model, names), evidence.provider)
+    for batch in evidence.track(evidence.batches, "Ranges"):
+        found = np.array(session.run(None, batch.feeds), dtype=np.float64).reshape(2, -1)
+        least, largest = np.minimum(least, found[0]), np.maximum(largest, found[1])
     return {
         name: row_range(low, high, signed=evidence.target.signed_rows)
         for name, low, high in zip(names, least.tolist(), largest.tolist(), strict=True)

@@ -1,7 +1,6 @@
 """A model through a tool of onnxruntime that reads a file and writes a file."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,7 +8,6 @@ import onnx_ir as ir
 
 from squeeze_onnx.graph.io.external_data import keep_in_memory
 from squeeze_onnx.graph.io.model import load_model, save_model
-from squeeze_onnx.runtime.sessions import Session, SessionSettings, open_session
 from squeeze_onnx.support.errors import ModelError
 
 
@@ -25,13 +23,5 @@ def through_files(model: ir.Model, tool: Callable[[Path, Path], None], purpose: 
             raise ModelError(f"{purpose}: onnxruntime's tool fails on this model: {reason}") from error
         written = load_model(target).ir
         keep_in_memory(written)  # the file goes
+        written.graph.meta.update(model.graph.meta)
         return written
-
-
-@contextmanager
-def opened(model: ir.Model, provider: str, *, precise_integers: bool = False) -> Iterator[Session]:
-    """Open ``model`` from a file that is gone afterwards; see `open_session` for ``precise_integers``."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        save_model(model, path)
-        yield open_session(path, provider, SessionSettings(precise_integers=precise_integers))

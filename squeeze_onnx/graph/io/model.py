@@ -25,12 +25,16 @@ from squeeze_onnx.graph.io.outline import parse_outline
 from squeeze_onnx.graph.io.streaming import stream_model
 from squeeze_onnx.graph.io.wellformed import check_model
 from squeeze_onnx.support.errors import ModelError, OutputError
+from squeeze_onnx.support.given_names import in_words
 
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes of the largest message that protobuf reads and writes."""
 
 _PATH = "squeeze_onnx.path"
 """Key of the file that a graph was loaded from, among what clones take along and files do not."""
+
+IN_MEMORY = "the model in memory"
+"""How messages and reports call a model that has no file."""
 
 GIT_LFS_POINTER = b"version https://git-lfs.github.com/"
 
@@ -78,7 +82,8 @@ def load_model(path: str | Path) -> OnnxModel:
 
 def name_of(model: ir.Model) -> str:
     """Return how messages call ``model``: by the file that it, or what it is a clone of, was loaded from."""
-    return str(model.graph.meta.get(_PATH, "the model in memory"))
+    path = model.graph.meta.get(_PATH)
+    return IN_MEMORY if path is None else in_words(str(path))
 
 
 def save_model(model: ir.Model, path: str | Path, *, external_data: bool = False) -> tuple[Path, ...]:

@@ -62,6 +62,7 @@ def extract(model: ir.Model, part: Part, types: Mapping[str, ir.DataType]) -> ir
     graph = ir.convenience.extract(model.graph, part.inputs, part.outputs)
     for value in graph.inputs:
         value.type = ir.TensorType(types[str(value.name)])
+    graph.meta.update(model.graph.meta)
     return ir.Model(graph, ir_version=model.ir_version, functions=tuple(model.functions.values()))
 
 

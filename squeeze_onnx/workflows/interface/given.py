@@ -24,10 +24,11 @@ from squeeze_onnx.data.companions import copy_companions
 from squeeze_onnx.data.positions import mask_of_tokens
 from squeeze_onnx.data.repository import repository_of
 from squeeze_onnx.graph.io.locate import MODEL_FILE
-from squeeze_onnx.graph.io.model import OnnxModel, save_model
+from squeeze_onnx.graph.io.model import IN_MEMORY, OnnxModel, save_model
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.support.errors import DataError, ModelError, OptionError
 from squeeze_onnx.support.field_names import field_of
+from squeeze_onnx.support.given_names import called
 from squeeze_onnx.support.progress import Track
 from squeeze_onnx.workflows.gate import GateConfig
 
@@ -129,7 +130,7 @@ def model_file(given: ModelLike, name: str = "model") -> Iterator[Path]:
     if isinstance(given, str | os.PathLike):
         yield path_of(given, name)
         return
-    with TemporaryDirectory(prefix="squeeze-onnx-") as folder:
+    with TemporaryDirectory(prefix="squeeze-onnx-") as folder, called(IN_MEMORY, Path(folder)):
         yield written(given, Path(folder), name)
 
 

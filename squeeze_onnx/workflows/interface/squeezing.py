@@ -22,7 +22,9 @@ from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.report.result import Report
+from squeeze_onnx.runtime.sessions import session_threads
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.given_names import called
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.workflows import optimize as stages
 from squeeze_onnx.workflows import search
@@ -182,12 +184,14 @@ def squeeze(
     chosen, made, state = config_of(OptimizeConfig, config, settings), plan_of(plan), _checkpoint(checkpoint)
     _refuse_both(made, site_filter)
     with ExitStack() as stack:
+        stack.enter_context(session_threads(chosen.threads))
         if isinstance(model, OnnxModel):
             loaded = model
         elif isinstance(model, str | os.PathLike):
             loaded = load_model(model)
         else:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="squeeze-onnx-")))
+            stack.enter_context(called(io.IN_MEMORY, folder))
             graph = graph_of(model)
             io.load_model(written(graph, folder))  # refuses what is not well-formed
             graph.graph.sort()
