@@ -6,11 +6,12 @@ from typing import Any
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_of, verbosity_options
+from squeeze_onnx.cli.models import MODEL, from_hub
 from squeeze_onnx.cli.options import PATH, SCHEDULER, reading_options, spectrum_options
 from squeeze_onnx.cli.sections import SectionedCommand
 
 SECTIONS = {
-    "What MODEL is taken as": ("--dequantize", "--freeze-inputs"),
+    "What MODEL is taken as": ("--dequantize", "--freeze-inputs", "--offline"),
     "What is written": ("--json", "--html"),
     "What is looked at": ("--include", "--exclude"),
     "How it is judged": ("--noise", "--probability", "--seed"),
@@ -19,18 +20,20 @@ SECTIONS = {
 
 
 @click.command(cls=SectionedCommand, sections=SECTIONS)
-@click.argument("model", type=PATH)
+@click.argument("model", type=MODEL)
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
 @click.option("--html", "html_path", type=PATH, metavar="FILE", help="Write a self-contained page.")
 @SCHEDULER
 @reading_options
 @spectrum_options
 @verbosity_options
+@from_hub("model")
 def analyze(model: Path, json_path: Path | None, html_path: Path | None, scheduler: str | None, **options: Any) -> None:
     """Hold every weight matrix of MODEL against random-matrix theory: what in it is signal, what is noise?
 
-    MODEL is an .onnx file or a folder with model.onnx. Nothing is changed.
+    MODEL is an .onnx file, a folder with model.onnx, or hf://org/name[@revision]. Nothing is changed.
     """
+    from squeeze_onnx.cli.next_lines import after_analysis
     from squeeze_onnx.cli.tables import analysis_table, skipped_table
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports
     from squeeze_onnx.compress.config import AnalyzeConfig
@@ -50,4 +53,5 @@ def analyze(model: Path, json_path: Path | None, html_path: Path | None, schedul
         console.print(skipped_table(report))
     elif report["skipped"]:
         console.print(f"{len(report['skipped'])} not eligible by default (reasons with --verbose)", style="dim")
-    console.print(f"Next: squeeze-onnx optimize {model} -o OUT --keep 0.75 --calibration FILE", style="dim")
+    taken_as = [f"--{name.replace('_', '-')}" for name in ("dequantize", "freeze_inputs") if options[name]]
+    console.print(after_analysis(model, *taken_as), style="dim")

@@ -6,18 +6,19 @@ from typing import Any
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
+from squeeze_onnx.cli.models import MODEL, from_hub
 from squeeze_onnx.cli.options import PATH
 from squeeze_onnx.cli.sections import SectionedCommand
 
 SECTIONS = {
     "What is timed": ("--batch-size", "--sequence-length", "--against", "--rounds", "--memory"),
-    "How it runs": ("--provider", "--threads", "--tf32", "--cuda-graph", "--seed"),
+    "How it runs": ("--provider", "--threads", "--tf32", "--cuda-graph", "--seed", "--offline"),
     "What is written": ("--json",),
 }
 
 
 @click.command(cls=SectionedCommand, sections=SECTIONS)
-@click.argument("models", type=PATH, nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", type=MODEL, nargs=-1, required=True, metavar="MODEL...")
 @click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda.")
 @click.option("--batch-size", "batch_sizes", type=int, multiple=True, metavar="N", help="May be given several times.")
 @click.option(
@@ -39,15 +40,17 @@ SECTIONS = {
 @click.option("--seed", default=0, show_default=True, help="Seed of the tokens and of the bootstrap.")
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
 @verbosity_options
+@from_hub("models")
 def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, verbose: bool, **options: Any) -> None:
     """Time MODELs in turns on this machine; the first one is what the others are held against.
 
-    Each is an .onnx file or a folder with model.onnx, and runs in a process of its own, which rests while others have their turn.
-    Shapes are 1 × 32, 1 × 128 and 8 × 128 (batch × length), or every
+    Each is an .onnx file, a folder with model.onnx, or hf://org/name, and runs in a process of its own, which rests while others
+    have their turn. Shapes are 1 × 32, 1 × 128 and 8 × 128 (batch × length), or every
     --batch-size with every --sequence-length. A model counts as faster or slower only if the 95 % interval of the ratio of
     the medians leaves out 1.
     """
     from squeeze_onnx.cli.bench_tables import print_benchmark
+    from squeeze_onnx.cli.next_lines import after_bench
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json
     from squeeze_onnx.evaluate.bench_config import BenchConfig
     from squeeze_onnx.evaluate.benchmark import bench as run
@@ -58,6 +61,5 @@ def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, verbose
         write_json(report, json_path)
     console = output_console(quiet=quiet or str(json_path) == "-")
     print_benchmark(report, console, verbose=verbose)
-    first, *others = models
-    candidate = f"validate {first} {others[0]}" if others else f"optimize {first} -o OUT"
-    console.print(f"Next: squeeze-onnx {candidate}", style="dim")
+    if (line := after_bench(models)) is not None:
+        console.print(line, style="dim")

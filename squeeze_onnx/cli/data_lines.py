@@ -1,7 +1,5 @@
 """Own data on the command line: what it is read as, where somebody may have meant it otherwise, and what is calibrated on."""
 
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from squeeze_onnx.compress.calibration_source import TASK_PREFIX, TO_CALIBRATE, CalibrationConfig
@@ -50,15 +48,3 @@ def columns_of_text(
     if not gated:
         raise OptionError(f"--data {data} is for --max-drop or --task where --calibration is given: leave one out")
     return None
-
-
-def next_validation(
-    model: Path, out: Path, *, task: str | None, data: str | None, columns: str | None, metrics: Sequence[str]
-) -> str:
-    """Return the command that scores what was written, ready to be pasted."""
-    options = [] if task is None else ["--task", task]
-    options += [] if data is None else ["--data", data]
-    if task is None and data is not None:
-        options += ["--columns", columns] if columns is not None else []
-        options += [part for metric in metrics for part in ("--metric", metric)]
-    return shlex.join(["squeeze-onnx", "validate", str(model), str(out), *options])

@@ -7,8 +7,8 @@ from typing import Any, Self
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
+from squeeze_onnx.cli.models import MODEL, from_hub
 from squeeze_onnx.cli.optimize_options import FIRST_SCREEN, SECTIONS, optimize_options
-from squeeze_onnx.cli.options import PATH
 from squeeze_onnx.cli.sections import SectionedCommand
 
 
@@ -41,11 +41,21 @@ class _Asked:
         """Take these out of the ``options`` of the command."""
         return cls(**{field.name: options.pop(field.name) for field in fields(cls)})
 
+    def scoring(self) -> list[str]:
+        """Return the options of `validate` that score what was written by what was given here."""
+        columns = ("--columns", self.columns) if self.columns is not None else ()
+        if self.task is not None:
+            return ["--task", self.task, *(("--data", self.data) if self.data is not None else ())]
+        if self.data is None:
+            return []
+        return ["--data", self.data, *columns, *(word for metric in self.metrics for word in ("--metric", metric))]
+
 
 @click.command(cls=SectionedCommand, sections=SECTIONS, first_screen=FIRST_SCREEN)
-@click.argument("model", type=PATH)
+@click.argument("model", type=MODEL)
 @optimize_options
 @verbosity_options
+@from_hub("model")
 def optimize(
     model: Path,
     out: Path,
@@ -53,12 +63,13 @@ def optimize(
 ) -> None:
     """Write to OUT a smaller MODEL: the weights truncated, their MatMuls rewritten as two thin ones.
 
-    MODEL is an .onnx file or a folder with model.onnx, there or in its subfolder onnx. OUT has the same layout: model.onnx,
-    tokenizer, configuration and what else a loader needs; and plan.json, report.json and report.html. Exit status 1 says
-    that no smaller model passes --max-drop, or that the finished one answers far from what was predicted; then nothing is
-    written.
+    MODEL is an .onnx file, a folder with model.onnx, there or in its subfolder onnx, or hf://org/name[@revision], which is
+    fetched. OUT has the same layout: model.onnx, tokenizer, configuration and what else a loader needs; and plan.json,
+    report.json and report.html. Exit status 1 says that no smaller model passes --max-drop, or that the finished one answers
+    far from what was predicted; then nothing is written.
     """
-    from squeeze_onnx.cli.data_lines import calibration_line, columns_of_text, next_validation, own_text
+    from squeeze_onnx.cli.data_lines import calibration_line, columns_of_text, own_text
+    from squeeze_onnx.cli.next_lines import after_optimization
     from squeeze_onnx.cli.optimization_lines import optimization_lines
     from squeeze_onnx.cli.reading_lines import repository_line
     from squeeze_onnx.cli.search_lines import grade_line
@@ -129,10 +140,7 @@ def optimize(
         write_json(report, asked.json_path)
     for line in optimization_lines(report, out, verbose=asked.verbose):
         console.print(line)
-    console.print(
-        f"Next: {next_validation(model, out, task=asked.task, data=asked.data, columns=asked.columns, metrics=asked.metrics)}",
-        style="dim",
-    )
+    console.print(after_optimization(model, out, {**options, **reading}, *asked.scoring()), style="dim")
 
 
 def _with_target_latency(options: dict[str, Any], target: float | None) -> dict[str, Any]:

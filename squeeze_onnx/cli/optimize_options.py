@@ -22,7 +22,7 @@ from squeeze_onnx.cli.options import (
 from squeeze_onnx.compress.method_names import METHOD_HELP
 
 SECTIONS = {
-    "What MODEL is taken as": ("--dequantize", "--freeze-inputs"),
+    "What MODEL is taken as": ("--dequantize", "--freeze-inputs", "--offline"),
     "What is written": ("--output", "--force", "--force-write", "--json", "--external-data"),
     "How much stays": (
         "--keep",

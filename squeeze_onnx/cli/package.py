@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from squeeze_onnx.cli.console import output_console, verbosity_of, verbosity_options
+from squeeze_onnx.cli.models import MODEL, from_hub
 from squeeze_onnx.cli.options import PATH, embedding_options
 from squeeze_onnx.cli.sections import SectionedCommand
 from squeeze_onnx.support.readable import readable_bytes
@@ -13,12 +14,12 @@ from squeeze_onnx.support.readable import readable_bytes
 SECTIONS = {
     "What is written": ("--output", "--force", "--target", "--form"),
     "What the manifest says": ("--licence", "--measured"),
-    "What is read": ("--tokenizer", "--pooling", "--prompt"),
+    "What is read": ("--tokenizer", "--pooling", "--prompt", "--offline"),
 }
 
 
 @click.command(cls=SectionedCommand, sections=SECTIONS)
-@click.argument("model", type=PATH)
+@click.argument("model", type=MODEL)
 @click.option(
     "-o", "--output", "out", type=PATH, required=True, metavar="BUNDLE", help="Folder to write; an archive if *.zip."
 )
@@ -40,11 +41,12 @@ SECTIONS = {
     "--force", is_flag=True, help="Replace BUNDLE if it exists; a folder, if it holds no file of somebody else."
 )
 @verbosity_options
+@from_hub("model")
 def package(model: Path, out: Path, force: bool, **options: Any) -> None:
     """Pack MODEL for a device: ONNX, or .ort with its required operators, tokenizer, manifest.json and run.py.
 
-    MODEL is an .onnx file or a folder with one; its precision stays what it is. run.py answers a text with onnxruntime,
-    tokenizers and numpy alone. Equal input gives equal bytes.
+    MODEL is an .onnx file, a folder with one, or hf://org/name[@revision]; its precision stays what it is. run.py answers a
+    text with onnxruntime, tokenizers and numpy alone. Equal input gives equal bytes.
     """
     from squeeze_onnx.cli.bundle_tables import files_table
     from squeeze_onnx.workflows.packaging.bundle import PackageConfig

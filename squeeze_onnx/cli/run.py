@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_of, verbosity_options
+from squeeze_onnx.cli.models import OFFLINE
 from squeeze_onnx.cli.options import JUNIT, PATH, SCHEDULER
 from squeeze_onnx.support.readable import readable_bytes
 
@@ -15,6 +16,7 @@ from squeeze_onnx.support.readable import readable_bytes
 @click.option("--force", is_flag=True, help="Replace what the recipe writes if it exists.")
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write everything as JSON; - is standard output.")
 @SCHEDULER
+@OFFLINE
 @JUNIT
 @verbosity_options
 @click.pass_context
@@ -44,10 +46,11 @@ def run(
     asked = read_recipe(recipe)
     if junit_path is not None and asked.search is None and (asked.validate is None or asked.validate.max_drop is None):
         raise OptionError(f"--junit tells of gates, and {recipe} has none: set max_drop in [validate]")
-    refuse_overwriting_models([asked.places.model], json_path, junit_path)
+    models = [asked.places.model] if isinstance(asked.places.model, Path) else []
+    refuse_overwriting_models(models, json_path, junit_path)
     try:
         with workers(options["scheduler"], progress_track(quiet=quiet), out=asked.places.output) as track:
-            report = run_recipe(asked, force=force, track=track)
+            report = run_recipe(asked, force=force, offline=options["offline"], track=track)
     except (GateError, LastLookError) as error:
         if junit_path is not None:
             gate = "[search] finds a model" if isinstance(error, GateError) else "the model answers as predicted"

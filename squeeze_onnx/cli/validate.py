@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_of, verbosity_options
+from squeeze_onnx.cli.models import MODEL, from_hub
 from squeeze_onnx.cli.options import COLUMNS, JUNIT, METRIC, PATH, embedding_options, text_options
 from squeeze_onnx.cli.sections import SectionedCommand
 
@@ -24,13 +25,13 @@ SECTIONS = {
     ),
     "Gate": ("--max-drop", "--junit"),
     "What is written": ("--json", "--html"),
-    "How it runs": ("--provider", "--batch-size", "--threads", "--tf32", "--seed"),
+    "How it runs": ("--provider", "--batch-size", "--threads", "--tf32", "--seed", "--offline"),
 }
 
 
 @click.command(cls=SectionedCommand, sections=SECTIONS)
-@click.argument("baseline", type=PATH)
-@click.argument("candidate", type=PATH)
+@click.argument("baseline", type=MODEL)
+@click.argument("candidate", type=MODEL)
 @click.option("--task", metavar="NAME", help="sst2, mrpc, rte, cola, stsb, qnli, qqp, mnli or wnli.")
 @click.option(
     "--data",
@@ -66,6 +67,7 @@ SECTIONS = {
 @click.option("--robustness", is_flag=True, help="Also: agreement by confidence, calibration error, perturbed texts.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap and of the perturbations.")
 @verbosity_options
+@from_hub("baseline", "candidate")
 def validate(
     baseline: Path,
     candidate: Path,
@@ -76,9 +78,11 @@ def validate(
 ) -> None:
     """Score CANDIDATE against BASELINE with onnxruntime: task metrics, fidelity, latency, size.
 
-    Both are .onnx files or folders with model.onnx, there or in a subfolder onnx. Without --task only the
-    likeness of their answers is measured, unless --data has labels. Exit status 1 says that the gate (--max-drop) failed.
+    Both are .onnx files, folders with model.onnx, there or in a subfolder onnx, or hf://org/name[@revision]. Without --task
+    only the likeness of their answers is measured, unless --data has labels. Exit status 1 says that the gate (--max-drop)
+    failed.
     """
+    from squeeze_onnx.cli.next_lines import after_validation
     from squeeze_onnx.cli.validation_tables import print_validation
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports, write_text
     from squeeze_onnx.evaluate.validate_config import ValidateConfig
@@ -100,7 +104,8 @@ def validate(
     print_validation(report, console, verbose=verbose)
     if not report["passed"]:
         console.print(
-            "Next: squeeze-onnx optimize with a larger --keep, more text (--calibration), or --max-drop", style="dim"
+            "Next: optimize with a larger --keep or more text (--calibration), or with --max-drop, which finds the budget",
+            style="dim",
         )
         click.get_current_context().exit(1)
-    console.print(f"Next: squeeze-onnx package {candidate} -o BUNDLE", style="dim")
+    console.print(after_validation(candidate, options), style="dim")

@@ -66,11 +66,15 @@ def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name.lower(), pattern) for pattern in patterns)
 
 
+def may_be_companion(name: str) -> bool:
+    """Whether a file of this ``name``, beside a model or in a folder above, belongs to it."""
+    if _is_one_of(name, LICENCES):
+        return True
+    return _is_one_of(name, (*_CONFIGURATION, *_TOKENIZER)) and not _is_one_of(name, _NO_COMPANIONS)
+
+
 def _named_alike(folder: Path) -> Iterator[str]:
-    for path in _files(folder):
-        wanted = _is_one_of(path.name, (*_CONFIGURATION, *_TOKENIZER, *LICENCES))
-        if wanted and (not _is_one_of(path.name, _NO_COMPANIONS) or _is_one_of(path.name, LICENCES)):
-            yield path.name
+    yield from (path.name for path in _files(folder) if may_be_companion(path.name))
 
 
 def _followed(folder: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What people call a file that lies where they never looked: a model given in memory, or fetched from the hub.
+"""What people call a model that lies where they never looked: one given in memory, or fetched from a hub.
 
 with called("the model in memory", folder): …    messages and reports say that, wherever a path below the folder would stand
 """
@@ -6,17 +6,29 @@ with called("the model in memory", folder): …    messages and reports say that
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 from squeeze_onnx.support.errors import SqueezeError
 
-_names: ContextVar[tuple[tuple[Path, str], ...]] = ContextVar("_names", default=())
+
+@dataclass(frozen=True)
+class _Named:
+    folder: Path
+    name: str
+    address: str | None
+
+
+_names: ContextVar[tuple[_Named, ...]] = ContextVar("_names", default=())
 
 
 @contextmanager
-def called(name: str, folder: Path) -> Iterator[None]:
-    """Call what lies in ``folder`` by ``name`` while the block lasts, in the errors that leave it too."""
-    token = _names.set((*_names.get(), (folder.absolute(), name)))
+def called(name: str, folder: Path, address: str | None = None) -> Iterator[None]:
+    """Call the model in ``folder`` by ``name`` while the block lasts, in the errors that leave it too.
+
+    Where ``folder`` has an ``address`` that people know, files in it are named behind that; otherwise the name stands for all.
+    """
+    token = _names.set((*_names.get(), _Named(folder.absolute(), name, address)))
     try:
         yield
     except SqueezeError as error:
@@ -28,12 +40,13 @@ def called(name: str, folder: Path) -> Iterator[None]:
 
 def given_name(path: Path) -> str | None:
     """Return what people call the model at ``path``; None where they gave its path."""
-    return next((name for folder, name in _names.get() if path.absolute().is_relative_to(folder)), None)
+    return next((named.name for named in _names.get() if path.absolute().is_relative_to(named.folder)), None)
 
 
 def in_words(sentence: str) -> str:
-    """Return ``sentence`` with names in place of paths below their folders; a file beside the model is named behind it."""
-    for folder, name in _names.get():
-        for model in ("/onnx/model.onnx", "/model.onnx", ""):
-            sentence = sentence.replace(f"{folder}{model}", name)
+    """Return ``sentence`` with names in place of paths below their folders."""
+    for named in _names.get():
+        if named.address is None:
+            sentence = sentence.replace(f"{named.folder}/model.onnx", named.name)
+        sentence = sentence.replace(str(named.folder), named.address or named.name)
     return sentence

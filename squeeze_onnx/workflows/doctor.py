@@ -33,6 +33,7 @@ ABILITIES = (
     Ability("run models: validate, bench, package, --calibration", "onnxruntime", "pip install 'squeeze-onnx[cpu]'"),
     Ability("read --data in parquet", "pyarrow", "pip install 'squeeze-onnx[parquet]'"),
     Ability("read --data from a hub", "datasets", "pip install 'squeeze-onnx[hub]'"),
+    Ability("read MODEL from a hub: hf://org/name", "huggingface_hub", "pip install 'squeeze-onnx[hub]'"),
     Ability("work on a Dask cluster: --scheduler", "distributed", "pip install 'squeeze-onnx[dask]'"),
     Ability("bench --against fused", "sympy", "pip install sympy"),
     Ability("bench --against openvino", "openvino", "pip install 'squeeze-onnx[openvino]'"),

@@ -13,13 +13,14 @@ Every table is one of the configs that the commands build of their options, unde
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from squeeze_onnx.compress.calibration_source import TASK_PREFIX, CalibrationConfig
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.data.hub import is_hub_name
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.field_names import field_of
@@ -34,13 +35,13 @@ from squeeze_onnx.workflows.recipe_lines import line_of
 class Places:
     """The keys above all tables: what is read and written.
 
-    model: a folder or .onnx file.
+    model: a folder or .onnx file, or hf://org/name[@revision], which is fetched.
     output: the folder to write.
     plan: a plan.json to carry out again, instead of a budget.
     cache: a folder that keeps what is learned of the model, for other budgets.
     """
 
-    model: Path
+    model: Path | str
     output: Path
     plan: Path | None = None
     cache: Path | None = None
@@ -114,6 +115,8 @@ def read_recipe(path: str | Path) -> Recipe:
         name: build(TABLES[name], table, places[name], path.parent) for name, table in tables.items()
     }
     read = build(Places, document, places[""], path.parent)
+    if not is_hub_name(read.model):
+        read = replace(read, model=path.parent / read.model)
     if read.plan is not None and ("search" in built or ("optimize" in built and "keep" in tables["optimize"])):
         raise OptionError(
             f"{places['']('plan')}: plan already says what becomes of each site; leave out keep and [search]"

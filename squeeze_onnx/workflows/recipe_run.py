@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from squeeze_onnx.compress.plan_reading import read_plan
+from squeeze_onnx.data.hub import located
 from squeeze_onnx.evaluate.validation import validate
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.support.progress import Track, silent
@@ -21,19 +22,19 @@ from squeeze_onnx.workflows.search import optimize_within
 FORMAT = "squeeze-onnx/run/1"
 
 
-def run_recipe(recipe: Recipe, *, force: bool = False, track: Track = silent) -> dict[str, Any]:
-    """Carry out ``recipe``; with ``force`` its output and bundle are replaced.
+def run_recipe(recipe: Recipe, *, force: bool = False, offline: bool = False, track: Track = silent) -> dict[str, Any]:
+    """Carry out ``recipe``; with ``force`` its output and bundle are replaced, ``offline`` fetches nothing from a hub.
 
     Returns plain values: ``optimization`` (report.json), ``validation`` (as `validate --json`, None if not asked for),
     ``bundle`` and ``passed``. Where the gate of ``[validate]`` fails nothing is packaged; the output stays, to look at.
 
     Raises GateError if ``[search]`` finds no model, and what `optimize`, `validate` and `package` raise.
     """
-    with reserved(recipe.places.output):
-        optimization = _optimize(recipe, force=force, track=track)
+    with reserved(recipe.places.output), located(recipe.places.model, offline=offline) as model:
+        optimization = _optimize(recipe, model, force=force, track=track)
         validation = None
         if recipe.validate is not None:
-            validation = validate(recipe.places.model, recipe.places.output, recipe.validate, track).to_json()
+            validation = validate(model, recipe.places.output, recipe.validate, track).to_json()
         passed = validation is None or validation["passed"]
         bundle = None
         if recipe.package is not None and passed:
@@ -49,7 +50,7 @@ def run_recipe(recipe: Recipe, *, force: bool = False, track: Track = silent) ->
     }
 
 
-def _optimize(recipe: Recipe, *, force: bool, track: Track) -> dict[str, Any]:
+def _optimize(recipe: Recipe, model: Path, *, force: bool, track: Track) -> dict[str, Any]:
     places, config = recipe.places, recipe.optimize
     shared: dict[str, Any] = {
         "calibration": recipe.calibration,
@@ -58,10 +59,10 @@ def _optimize(recipe: Recipe, *, force: bool, track: Track) -> dict[str, Any]:
         "track": track,
     }
     if recipe.search is not None:
-        return optimize_within(places.model, places.output, recipe.search, config, **shared)
+        return optimize_within(model, places.output, recipe.search, config, **shared)
     state = CheckpointConfig(places.output.with_name(f"{places.output.name}.distillation.npz"))
     return optimize(
-        places.model,
+        model,
         places.output,
         config,
         plan=None if places.plan is None else read_plan(places.plan),

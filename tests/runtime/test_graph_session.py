@@ -48,7 +48,9 @@ def test_threads_of_a_block_are_those_of_its_sessions(folder: Path) -> None:
         assert open_graph(model).ort.get_session_options().intra_op_num_threads == 1
         with session_threads(None):
             assert open_graph(model).ort.get_session_options().intra_op_num_threads == 1
-        assert open_graph(model, settings=SessionSettings(threads=2)).ort.get_session_options().intra_op_num_threads == 2
+        assert (
+            open_graph(model, settings=SessionSettings(threads=2)).ort.get_session_options().intra_op_num_threads == 2
+        )
     assert open_graph(model).ort.get_session_options().intra_op_num_threads == 0
 
 

@@ -5,7 +5,11 @@ initializers are passed over, and a reference to their place is put in their ste
 (ONNX's ExternalData.md). protobuf parses the rest.
 """
 
+import mmap
+from pathlib import Path
+
 import onnx
+from google.protobuf.message import DecodeError
 
 from squeeze_onnx.graph.io.wire import Content, Field, delimiter, fields
 
@@ -26,6 +30,20 @@ def parse_outline(content: Content, name: str) -> onnx.ModelProto:
         else:
             model.append(content[field.start : field.end])
     return onnx.ModelProto.FromString(b"".join(model))
+
+
+def external_locations(path: Path) -> tuple[str, ...]:
+    """Return where initializers of the .onnx file ``path`` say that they lie, beside it: as they are spelled, sorted, each once.
+
+    That of a file that cannot be read or parsed is nowhere.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            initializers = parse_outline(content, path.name).graph.initializer
+    except (OSError, ValueError, DecodeError):
+        return ()
+    entries = [entry for tensor in initializers for entry in tensor.external_data if entry.key == "location"]
+    return tuple(sorted({entry.value for entry in entries} - {path.name}))
 
 
 def _graph(content: Content, graph: Field, name: str) -> bytes:

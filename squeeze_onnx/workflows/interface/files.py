@@ -9,6 +9,7 @@ import onnx_ir as ir
 from squeeze_onnx.compress import calibration_source
 from squeeze_onnx.compress.held_back import Calibration
 from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.data.hub import is_hub_name
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io import model as io
 from squeeze_onnx.graph.io.model import OnnxModel
@@ -19,6 +20,7 @@ from squeeze_onnx.workflows.interface.given import (
     calibration_of,
     config_of,
     graph_of,
+    model_file,
     path_of,
     plan_of,
 )
@@ -32,7 +34,8 @@ def load_model(path: PathLike) -> OnnxModel:
 
     Raises ModelError for what is not a whole, well-formed ONNX model, OptionError for what is no path.
     """
-    return io.load_model(find_repository(path_of(path, "model")).model_path)
+    with model_file(path_of(path, "model") if not is_hub_name(path) else path) as found:
+        return io.load_model(find_repository(found).model_path)
 
 
 def save_model(model: OnnxModel | ir.Model, path: PathLike, *, external_data: bool = False) -> tuple[Path, ...]:
@@ -78,7 +81,9 @@ def package(
     Raises a SqueezeError for what is wrong with model, tokenizer, options or output.
     """
     settings = config_of(PackageConfig, config)
-    return bundle.package(path_of(model, "model"), path_of(out, "out"), settings, force=force)
+    place = path_of(out, "out")
+    with model_file(model if is_hub_name(model) else path_of(model, "model")) as path:
+        return bundle.package(path, place, settings, force=force)
 
 
 def verify(path: PathLike, *, sha256: str | None = None, into: PathLike | None = None, force: bool = False) -> Bundle:

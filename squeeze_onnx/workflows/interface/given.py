@@ -21,6 +21,7 @@ from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.plan_reading import read_plan
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.companions import copy_companions
+from squeeze_onnx.data.hub import is_hub_name, located
 from squeeze_onnx.data.positions import mask_of_tokens
 from squeeze_onnx.data.repository import repository_of
 from squeeze_onnx.graph.io.locate import MODEL_FILE
@@ -125,10 +126,13 @@ def calibration_of(
 def model_file(given: ModelLike, name: str = "model") -> Iterator[Path]:
     """Give the path of a model; one in memory is written to a folder that is gone afterwards, with what lay beside its file.
 
-    Raises OptionError for what is no model, and ModelError for one that cannot be written.
+    ``hf://org/name`` is fetched, see `squeeze_onnx.data.hub`. Raises OptionError for what is no model, and ModelError for one
+    that cannot be had or written.
     """
     if isinstance(given, str | os.PathLike):
-        yield path_of(given, name)
+        path = path_of(given, name)
+        with located(str(given) if is_hub_name(given) else path) as found:
+            yield found
         return
     with TemporaryDirectory(prefix="squeeze-onnx-") as folder, called(IN_MEMORY, Path(folder)):
         yield written(given, Path(folder), name)

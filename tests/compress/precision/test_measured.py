@@ -28,7 +28,7 @@ def precise(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_precisely(path: Path, provider: str, settings: SessionSettings) -> Session:
         return open_session(path, provider, replace(settings, precise_integers=True))
 
-    monkeypatch.setattr("squeeze_onnx.compress.precision.through_files.open_session", open_precisely)
+    monkeypatch.setattr("squeeze_onnx.runtime.graph_session.open_session", open_precisely)
     monkeypatch.setattr(measured, "int8_products_saturate", lambda: False)
 
 

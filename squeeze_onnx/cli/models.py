@@ -1,0 +1,67 @@
+"""MODEL on the command line: a file, a folder, or ``hf://org/name``, which is fetched before a command starts."""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from squeeze_onnx.cli.options import PATH
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SCHEME = "hf://"
+
+
+OFFLINE = click.option(
+    "--offline", is_flag=True, help="Take hf:// models from the cache of huggingface_hub, and fetch nothing."
+)
+
+
+class ModelParameter(click.ParamType):
+    """A path, or the name of a model on a hub, left as text: a path would lose one of its slashes."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what is given as a path, but for a name."""
+        if isinstance(value, str) and value.startswith(SCHEME):
+            return value
+        return PATH.convert(value, param, ctx)
+
+
+MODEL = ModelParameter()
+
+
+def from_hub(*names: str) -> Callable[[F], F]:
+    """Fetch those arguments of a command, called ``names``, that are ``hf://…``; it gets the paths, and messages the names.
+
+    The command has the option ``--offline`` then.
+    """
+
+    def decorate(command: F) -> F:
+        @OFFLINE
+        @wraps(command)
+        def fetched(*arguments: Any, offline: bool, **options: Any) -> Any:
+            with ExitStack() as stack:
+
+                def path_of(given: Path | str) -> Path:
+                    if isinstance(given, Path):
+                        return given
+                    from squeeze_onnx.data.hub import hub_model
+
+                    return stack.enter_context(
+                        hub_model(given, offline=offline, silent=options["quiet"] or not sys.stderr.isatty())
+                    )
+
+                for name in names:
+                    given = options[name]
+                    options[name] = tuple(map(path_of, given)) if isinstance(given, tuple) else path_of(given)
+                return command(*arguments, **options)
+
+        return fetched  # type: ignore[return-value]
+
+    return decorate

@@ -1,0 +1,79 @@
+"""The last line of a command: what to do next, ready to be pasted. It is left out where nothing is known to succeed."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from squeeze_onnx.data.repository import find_repository
+from squeeze_onnx.data.tokenizer_files import has_tokenizer, tokenizer_place
+from squeeze_onnx.support.given_names import given_name
+
+READING = ("tokenizer", "max_tokens", "pooling", "prompt")
+"""Options that say how texts become tokens and tokens an embedding: what was said once holds for the next command."""
+
+_OPTION = {"max_tokens": "--max-length"}
+
+
+def after_analysis(model: Path, *taken_as: str) -> str:
+    """Return a first `optimize`; ``taken_as`` are options that say what the model is taken as."""
+    return command("optimize", as_given(model), "-o", beside(model, "small"), "--keep", "0.75", *taken_as)
+
+
+def after_optimization(model: Path, out: Path, options: Mapping[str, Any], *asked: str) -> str:
+    """Return what holds the result in ``out`` against ``model``: its score, or its speed where there is no tokenizer."""
+    if options.get("tokenizer") is None and not _reads_text(model):
+        return command("bench", as_given(model), str(out))
+    return command("validate", as_given(model), str(out), *asked, *_reading(options))
+
+
+def after_validation(candidate: Path, options: Mapping[str, Any]) -> str:
+    """Return how to package a model that passed."""
+    return command("package", as_given(candidate), "-o", beside(candidate, "bundle"), *_reading(options))
+
+
+def after_bench(models: Sequence[Path]) -> str | None:
+    """Return how to score what was timed, or how to make something that can be; None for models that nothing can ask."""
+    first, *others = models
+    if not others:
+        return after_analysis(first)
+    if not any(map(_reads_text, (first, others[0]))):
+        return None
+    return command("validate", as_given(first), as_given(others[0]))
+
+
+def as_given(model: Path) -> str:
+    """Return ``model`` as it was given: a path, or a name on a hub."""
+    return given_name(model) or str(model)
+
+
+def beside(model: Path, suffix: str) -> str:
+    """Return a place that is free beside ``model``, or here for one from a hub: its name with ``suffix``."""
+    name = given_name(model)
+    if name is not None:
+        place = Path(name.partition("@")[0].rstrip("/").removesuffix(".onnx").rpartition("/")[2])
+    else:
+        place = model.with_suffix("") if model.is_file() else model
+    free = place.with_name(f"{place.absolute().name}-{suffix}")
+    number = 2
+    while free.exists():
+        free, number = place.with_name(f"{place.absolute().name}-{suffix}-{number}"), number + 1
+    return str(free)
+
+
+def command(name: str, *words: str) -> str:
+    """Return a line that a shell takes."""
+    return f"Next: {shlex.join(['squeeze-onnx', name, *words])}"
+
+
+def _reads_text(model: Path) -> bool:
+    return has_tokenizer(tokenizer_place(find_repository(model)))
+
+
+def _reading(options: Mapping[str, Any]) -> list[str]:
+    return [
+        word
+        for name in READING
+        if options.get(name) is not None
+        for word in (_OPTION.get(name, f"--{name}"), str(options[name]))
+    ]
