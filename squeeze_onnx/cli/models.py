@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 import click
 
-from squeeze_onnx.cli.options import PATH
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 SCHEME = "hf://"
@@ -21,19 +19,17 @@ OFFLINE = click.option(
 )
 
 
-class ModelParameter(click.ParamType):
+class ModelPath(click.Path):
     """A path, or the name of a model on a hub, left as text: a path would lose one of its slashes."""
-
-    name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return what is given as a path, but for a name."""
         if isinstance(value, str) and value.startswith(SCHEME):
             return value
-        return PATH.convert(value, param, ctx)
+        return super().convert(value, param, ctx)
 
 
-MODEL = ModelParameter()
+MODEL = ModelPath(path_type=Path)
 
 
 def from_hub(*names: str) -> Callable[[F], F]:

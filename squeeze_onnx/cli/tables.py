@@ -8,6 +8,7 @@ from rich.table import Table
 
 from squeeze_onnx.cli.console import plain_table
 from squeeze_onnx.compress.forms import TREATMENTS
+from squeeze_onnx.support.readable import readable_bytes
 
 Report = Mapping[str, Any]
 
@@ -38,6 +39,18 @@ def analysis_table(report: Report) -> Table:
             style=None if site["eligible"] else "dim",
         )
     return table
+
+
+def copies_line(report: Report) -> str | None:
+    """Say how much of a file is copies of other weights in it; None if nothing is."""
+    size = report["size"]
+    if not size["duplicates"]:
+        return None
+    share = size["duplicate_bytes"] / size["baseline_bytes"]
+    return (
+        f"Duplicates: {readable_bytes(size['duplicate_bytes'])} of {readable_bytes(size['baseline_bytes'])} ({share:.0%}) are "
+        f"{size['duplicates']} copies of tensors that the file has already; optimize stores equal weights once"
+    )
 
 
 def optimization_table(report: Report) -> Table:

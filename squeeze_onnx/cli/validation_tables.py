@@ -10,7 +10,7 @@ from rich.text import Text
 from squeeze_onnx.cli.console import plain_table
 from squeeze_onnx.cli.reading_lines import embedding_lines
 from squeeze_onnx.cli.robustness_tables import robustness_tables
-from squeeze_onnx.evaluate.metrics import cannot_tell, change_of
+from squeeze_onnx.evaluate.metrics import cannot_tell, change_of, unit_of, worsening_of
 from squeeze_onnx.support.readable import readable_bytes
 
 Report = Mapping[str, Any]
@@ -63,10 +63,11 @@ def metrics_table(report: Report) -> Table:
     """One row per metric and provider."""
     rows = ", ".join(f"{count} rows of {split}" for split, count in report["data"]["rows"].items())
     partial = " (the first rows only)" if report["data"]["partial"] else ""
+    named = report["primary_metric"]
     table = plain_table(
         f"{report['task']}: {rows}{partial}",
         ["provider", "metric"],
-        ["baseline", "candidate", "drop in points", "95 % interval"],
+        ["baseline", "candidate", f"{worsening_of(named)} in {unit_of(named)}", "95 % interval"],
     )
     for provider, entry in report["providers"].items():
         for name, metric in entry["metrics"].items():

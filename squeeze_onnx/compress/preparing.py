@@ -1,4 +1,4 @@
-"""What a model file is taken as before anything else looks at it: the steps that only happen when they are asked for."""
+"""What a model file is taken as before anything else looks at it."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.quantized.dequantizing import dequantize
+from squeeze_onnx.graph.rewrite.copies import store_once
 from squeeze_onnx.graph.rewrite.half_types import multiplies_in
 from squeeze_onnx.graph.rewrite.rewriter import INITIALIZERS_OF_THEIR_OWN
 from squeeze_onnx.support.errors import OptionError
@@ -22,12 +23,16 @@ def open_model(path: str | Path, config: AnalyzeConfig) -> OnnxModel:
 
 
 def prepare(model: ir.Model, config: AnalyzeConfig) -> None:
-    """Turn default values of inputs into constants, and integer weights into floats, in ``model``, as far as ``config`` asks."""
+    """Turn default values of inputs into constants, and integer weights into floats, in ``model``, as far as ``config`` asks.
+
+    Equal weights that were written several times become one, without asking: nothing else makes one decision of them.
+    """
     if config.freeze_inputs:
         RemoveInitializersFromInputsPass()(model)
         model.ir_version = max(model.ir_version, INITIALIZERS_OF_THEIR_OWN)
     if config.dequantize:
         dequantize(model)
+    store_once(model)
 
 
 def refuse_unrunnable(model: OnnxModel, config: OptimizeConfig) -> None:

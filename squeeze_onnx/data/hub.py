@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -166,23 +167,17 @@ def _line(error: BaseException) -> str:
 @contextmanager
 def _told(*, silent: bool) -> Iterator[None]:
     """Let huggingface_hub say nothing if ``silent``: what went wrong arrives as an exception."""
-    from huggingface_hub.utils import (  # noqa: PLC0415
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-        logging,
-    )
-
-    shown, level = not are_progress_bars_disabled(), logging.get_verbosity()
-    logging.set_verbosity_error()
+    utils: Any = import_module("huggingface_hub.utils")
+    shown, level = not utils.are_progress_bars_disabled(), utils.logging.get_verbosity()
+    utils.logging.set_verbosity_error()
     if silent and shown:
-        disable_progress_bars()
+        utils.disable_progress_bars()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        utils.logging.set_verbosity(level)
         if silent and shown:
-            enable_progress_bars()
+            utils.enable_progress_bars()
 
 
 def _snapshot(hub: Any, asked: HubModel, files: Sequence[str] | None, *, offline: bool) -> str:

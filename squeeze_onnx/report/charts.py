@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from squeeze_onnx.evaluate.metrics import unit_of, worsening_of
 from squeeze_onnx.graph.match.roles import Role
 
 NO_LAYER = "no layer"
@@ -39,7 +40,7 @@ def validation_charts(report: Report) -> dict[str, Any]:
     charts: dict[str, Any] = {}
     for number, (provider, found) in enumerate(report["providers"].items()):
         if found["metrics"]:
-            charts[f"drops-{number}"] = _drops(found["metrics"], report["max_drop"])
+            charts[f"drops-{number}"] = _drops(found["metrics"], report["primary_metric"], report["max_drop"])
         charts[f"latency-{number}"] = _latency(report["latency"][provider])
         if found["robustness"] is not None:
             charts |= {f"{name}-{number}": chart for name, chart in _robustness(found["robustness"], report).items()}
@@ -68,11 +69,11 @@ def _searched(search: Report) -> dict[str, Any]:
             for point in sorted(stage["points"], key=lambda point: float(point["bytes"]))
         ]
 
-    passed = [point for point in search["gate"]["points"] if point["passed"]]
+    passed, named = [point for point in search["gate"]["points"] if point["passed"]], search["primary_metric"]
     return {
         "kind": "frontier",
         "x": "MB on disk",
-        "y": f"drop of {search['primary_metric']} in points",
+        "y": f"{worsening_of(named)} of {named} in {unit_of(named)}",
         "series": [
             {
                 "name": f"{stage} ({search[stage]['split']})",
@@ -164,12 +165,13 @@ def _site(
     }
 
 
-def _drops(metrics: Report, max_drop: float | None) -> dict[str, Any]:
+def _drops(metrics: Report, primary: str, max_drop: float | None) -> dict[str, Any]:
     rows = [
         {"name": name.replace("_", " "), "value": metric["drop_points"], "interval": metric["drop_interval"]}
         for name, metric in metrics.items()
     ]
-    return {"kind": "drops", "x": "drop in points", "rows": rows, "limit": max_drop}
+    unit = unit_of(primary)
+    return {"kind": "drops", "x": f"{worsening_of(primary)} in {unit}", "unit": unit, "rows": rows, "limit": max_drop}
 
 
 def _latency(latency: Report) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from squeeze_onnx.evaluate.metrics import unit_of, worsening_of
 from squeeze_onnx.report.charts import analysis_charts, optimization_charts, validation_charts
 
 _SCRIPTS = ("echarts.min.js", "report.js")
@@ -82,6 +83,8 @@ def _environment() -> Environment:
     environment.filters["megabytes"] = lambda count: f"{count / 1e6:,.1f} MB"
     environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f} %"
     environment.filters["change"] = _change
+    environment.filters["worsening"] = lambda metric: worsening_of(metric or "accuracy")
+    environment.filters["unit"] = lambda metric: unit_of(metric or "accuracy")
     return environment
 
 

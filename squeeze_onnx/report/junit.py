@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from squeeze_onnx.evaluate.metrics import cannot_tell, change_of
+from squeeze_onnx.evaluate.metrics import cannot_tell, change_of, unit_of, worsening_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ def gates_of(validation: Mapping[str, Any]) -> tuple[GateOutcome, ...]:
     metric, allowed = validation["primary_metric"], validation["max_drop"]
     return tuple(
         GateOutcome(
-            f"{metric} of {validation['task']} drops by at most {allowed:g} points on {provider}",
+            f"{metric} of {validation['task']} {worsening_of(metric)}s by at most {allowed:g} {unit_of(metric)} on {provider}",
             entry["passed"],
             f"it {change_of(metric, entry['drop_points'])}, 95 % interval {_interval(entry['drop_interval'])}"
             f"{', which what is allowed lies within' if cannot_tell(entry['drop_interval'], allowed) else ''}",

@@ -12,14 +12,16 @@ from squeeze_onnx.compress.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.compress.forecast import frontier_for
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.preparing import open_model, refuse_unrunnable
+from squeeze_onnx.compress.preparing import open_model, prepare, refuse_unrunnable
 from squeeze_onnx.compress.site_choice import nothing_to_do
 from squeeze_onnx.compress.spectra import measure_spectra
 from squeeze_onnx.compress.squeezing import squeeze_surveyed
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
-from squeeze_onnx.graph.io.model import refuse_overwriting_input
+from squeeze_onnx.data.repository import find_repository
+from squeeze_onnx.graph.io.model import load_model, refuse_overwriting_input
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.graph.io.spilling import spill_file
+from squeeze_onnx.graph.match.copies import count_copies
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.report.json import analysis_report
 from squeeze_onnx.runtime.providers import resolve_provider
@@ -41,7 +43,9 @@ def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track 
     config = config or AnalyzeConfig()
     clock = Stopwatch()
     with clock.stage("load"):
-        model = open_model(path, config)
+        model = load_model(find_repository(path).model_path)
+        copies = count_copies(model.ir)
+        prepare(model.ir, config)
     with clock.stage("sites"):
         found = find_sites(model.ir)
         eligibility = choose_eligible(found.sites, config.include, config.exclude)
@@ -50,7 +54,7 @@ def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track 
     with clock.stage("spectra"):
         looked_at = [site for site in found.sites if not is_excluded(site, config.exclude)]
         spectra = measure_spectra(looked_at, METHODS["squeeze"].weighting_of({}), config, track)
-    return analysis_report(
+    report = analysis_report(
         model=model.path,
         config=config,
         spectra=spectra,
@@ -58,6 +62,8 @@ def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track 
         size=measure_size(model),
         timing=clock.seconds,
     )
+    report["size"] |= {"duplicate_bytes": copies.bytes, "duplicates": copies.tensors}
+    return report
 
 
 def optimize(

@@ -62,5 +62,5 @@ def test_names_with_brackets_and_a_terminal_of_few_letters_do_no_harm(run_cli: R
     done = run_cli("analyze", folder, "--html", page, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"\n{strange} " in done.stdout
-    assert f"squeeze-onnx optimize {folder} -o OUT" in done.stdout
+    assert f"squeeze-onnx optimize '{folder}' -o '{folder}-small' --keep 0.75" in done.stdout
     assert "<script>[bold]" not in page.read_text(encoding="utf-8")

@@ -150,9 +150,18 @@ def drop_points(baseline: float, candidate: float) -> float:
 
 def change_of(name: str, drop_points: float) -> str:
     """Say how far the metric ``name`` drops, or rises if that is worse: "drops by 1.25 points", "rises by 1.25 %"."""
-    rising = METRICS[name].rising
-    verb = "drops" if (drop_points >= 0) is rising else "rises"
-    return f"{verb} by {abs(drop_points):.2f} {'points' if rising else '%'}"
+    verb = "drops" if (drop_points >= 0) is METRICS[name].rising else "rises"
+    return f"{verb} by {abs(drop_points):.2f} {unit_of(name)}"
+
+
+def unit_of(name: str) -> str:
+    """Return what the metric ``name`` changes in: points, or % where it is better if it is lower."""
+    return "points" if METRICS[name].rising else "%"
+
+
+def worsening_of(name: str) -> str:
+    """Say what the metric ``name`` does where it gets worse: it is a drop, or a rise."""
+    return "drop" if METRICS[name].rising else "rise"
 
 
 def cannot_tell(interval: Sequence[float], allowed: float) -> bool:

@@ -135,7 +135,7 @@
       return {
         grid: { left: 8, right: 24, top: 28, bottom: 4, ...GRID },
         tooltip: tooltip(ink, ({ value: [drop, row, low, high] }) => lines(
-          spec.rows[row].name, `${number(drop)} points`, `95 %: ${number(low)} … ${number(high)}`,
+          spec.rows[row].name, `${number(drop)} ${spec.unit}`, `95 %: ${number(low)} … ${number(high)}`,
         )),
         xAxis: axis(ink, spec.x),
         yAxis: { type: "category", data: spec.rows.map(({ name }) => name), inverse: true, axisLabel: { color: ink.text } },
