@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from squeeze_onnx.support.progress import Status, Track, no_status, silent
+from squeeze_onnx.support.progress import Status, Track, no_status
 from squeeze_onnx.support.readable import readable_seconds
 
 PATIENCE = 30.0
 """Seconds after which a run that nobody watches on a terminal says where it is."""
+
+ENDS = "{} ends here, the best so far is kept and written; Ctrl-C once more gives up."
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,14 +46,27 @@ def progress_track(*, quiet: bool = False) -> Track:
     """Return progress bars on stderr when that is a terminal, else a line for each stage of a long run; nothing if ``quiet``."""
     console = Console(stderr=True)
     if quiet:
-        return silent
+        return Unseen()
     return ProgressBars(console) if console.is_terminal else StageLines()
 
 
-class StageLines(Track):
-    """A line on stderr for each stage, once a run has taken some time: a pipe or a log is told that it goes on.
+class Unseen(Track):
+    """Nothing is shown."""
 
-    ``patience`` is in seconds, after which lines begin; ``clock`` returns seconds.
+    def __call__(self, items: Sequence[T], description: str, status: Status = no_status) -> Iterable[T]:
+        """Yield the items in order."""
+        return items
+
+    def ends_early(self, description: str) -> bool:
+        """Stop with what there is: a second Ctrl-C gives up."""
+        return True
+
+
+class StageLines(Track):
+    """Lines on stderr for each stage, once a run has taken some time: a pipe or a log is told that it goes on.
+
+    One when the stage begins, and one with what is left of it when it has taken some time itself. ``patience`` is in seconds,
+    after which lines begin; ``clock`` returns seconds.
     """
 
     def __init__(self, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic) -> None:
@@ -62,15 +77,24 @@ class StageLines(Track):
 
     def __call__(self, items: Sequence[T], description: str, status: Status = no_status) -> Iterable[T]:
         """Yield the items in order."""
+        began, estimated = self._clock(), False
         for done, item in enumerate(items):
-            self._tell(f"{description}: {done} of {len(items)} done", description)
+            now = self._clock()
+            told = f"{readable_seconds(now - self._start)}: {description}: {done} of {len(items)} done"
+            if done and not estimated and now - began > self._patience:
+                estimated, self._told = True, description
+                click.echo(
+                    f"{told}, about {readable_seconds((now - began) / done * (len(items) - done))} left", err=True
+                )
+            elif description != self._told and now - self._start > self._patience:
+                self._told = description
+                click.echo(told, err=True)
             yield item
 
-    def _tell(self, line: str, stage: str) -> None:
-        passed = self._clock() - self._start
-        if stage != self._told and passed > self._patience:
-            self._told = stage
-            click.echo(f"{readable_seconds(passed)}: {line}", err=True)
+    def ends_early(self, description: str) -> bool:
+        """Say that the stage stops with what there is."""
+        click.echo(ENDS.format(description), err=True)
+        return True
 
 
 class ProgressBars(Track):
@@ -94,6 +118,11 @@ class ProgressBars(Track):
             for item in items:
                 yield item
                 progress.update(task, advance=1, status=status())
+
+    def ends_early(self, description: str) -> bool:
+        """Say that the stage stops with what there is."""
+        self._console.print(ENDS.format(description))
+        return True
 
 
 def plain_table(title: str, texts: list[str], numbers: list[str]) -> Table:

@@ -112,6 +112,7 @@ def distillation_line(distillation: Report) -> str:
     return (
         f"Distilled: {distillation['measure']} of answers to held-out text {distillation['before']:.4f} → "
         f"{distillation['after']:.4f}, best after step {distillation['best_step']} of {distillation['steps']}{alone}"
+        f"{', ended by Ctrl-C' if distillation['interrupted'] else ''}"
     )
 
 

@@ -54,6 +54,7 @@ class Distillation:
 
     ``history`` has (step, held-out loss) of every evaluation of the whole model: the start first, then what the ``blocks`` left,
     if layers learned alone; ``no_blocks`` says why none did although some were to. ``measure`` names the loss.
+    ``interrupted`` says that Ctrl-C ended it.
     """
 
     measure: str
@@ -64,6 +65,7 @@ class Distillation:
     history: tuple[tuple[int, float], ...]
     blocks: tuple[LearnedBlock, ...] = ()
     no_blocks: str | None = None
+    interrupted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -113,7 +115,8 @@ def distill(
         ]
         earlier = [as_vector(read_entries(student, parameters))] if stages else []
         stages.append(Stage("Distillation", partial(school.teach_whole, losses, parameters, earlier)))
-        *alone, whole = learn_in_stages(student, parameters, stages, saving, teaching.track)
+        learned = learn_in_stages(student, parameters, stages, saving, teaching.track)
+    *alone, whole = learned.histories
     blocks = [
         LearnedBlock(block.layer, history.before, history.best[1], history.steps)
         for (_, block), history in zip(learning, alone, strict=True)
@@ -121,7 +124,15 @@ def distill(
     best_step, after = whole.best
     measure = type(losses[0]).__name__
     return Distillation(
-        measure, whole.before, after, best_step, whole.steps, whole.evaluations, tuple(blocks), search.reason
+        measure,
+        whole.before,
+        after,
+        best_step,
+        whole.steps,
+        whole.evaluations,
+        tuple(blocks),
+        search.reason,
+        learned.interrupted,
     )
 
 

@@ -30,17 +30,26 @@ class Saving:
     minutes: float
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What was judged in each stage, and whether Ctrl-C ended learning."""
+
+    histories: tuple[History, ...]
+    interrupted: bool
+
+
 def learn_in_stages(
     student: ir.Model, parameters: Sequence[str], stages: Sequence[Stage], saving: Saving | None, track: Track
-) -> list[History]:
+) -> Learned:
     """Go through ``stages``, after each of which the best it found is in ``student``; they change ``parameters`` only.
 
-    With ``saving`` the state is saved now and then and at the end of a stage; if there is one, this goes on from it.
+    After Ctrl-C, if ``track`` lets it end early, no more steps are taken. With ``saving`` the state is saved now and then and at
+    the end of a stage; if there is one, this goes on from it.
     """
     course = _Course(student, parameters, saving)
     for stage in stages[course.stage :]:
         course.attend(stage, track)
-    return course.histories
+    return Learned(tuple(course.histories), course.interrupted)
 
 
 class _Course:
@@ -51,6 +60,7 @@ class _Course:
         self._interrupted: dict[str, np.ndarray] | None = None
         self._saved_at = time.monotonic()
         self.histories: list[History] = []
+        self.interrupted = False
         state = None if saving is None else saving.checkpoint.load()
         if state is not None:
             self._go_back_to(state)
@@ -66,8 +76,13 @@ class _Course:
         if self._interrupted is not None:
             imitation.restore(self._interrupted)
             self._interrupted = None
-        imitation.learn(track, stage.label, lambda: self._save_if_due(imitation))
-        self._save(imitation)
+        if self.interrupted:
+            imitation.judge_start()
+        else:
+            imitation.learn(track, stage.label, lambda: self._save_if_due(imitation))
+            self.interrupted = imitation.interrupted
+        if not self.interrupted:  # else a step may be half done
+            self._save(imitation)
         put_entries(self._student, imitation.best_entries())
         self.histories.append(imitation.history)
 

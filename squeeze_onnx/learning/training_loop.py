@@ -117,6 +117,7 @@ class Imitation:
         self._step = 0
         self._history: list[tuple[int, float]] = []
         self._loss = np.nan
+        self.interrupted = False
 
     @property
     def history(self) -> History:
@@ -128,14 +129,26 @@ class Imitation:
         return self._learner.named(self._best_parameters)
 
     def learn(self, track: Track, label: str, save: Callable[[], None]) -> None:
-        """Take all steps that are left, calling ``save`` after each; ``label`` is what the user reads meanwhile."""
+        """Take all steps that are left, calling ``save`` after each; ``label`` is what the user reads meanwhile.
+
+        Ctrl-C ends it with the best so far if ``track`` says so; `interrupted` tells.
+        """
+        self.judge_start()
+        try:
+            for step in track(range(self._step, self._schedule.steps), label, self.status):
+                if self._is_over():
+                    break
+                self._take(step)
+                save()
+        except KeyboardInterrupt:
+            if not track.ends_early(label):
+                raise
+            self.interrupted = True
+
+    def judge_start(self) -> None:
+        """Choose where to start, if that is still to do."""
         if not self._history:
             self._choose_start()
-        for step in track(range(self._step, self._schedule.steps), label, self.status):
-            if self._is_over():
-                break
-            self._take(step)
-            save()
 
     def status(self) -> str:
         """Say where learning stands."""

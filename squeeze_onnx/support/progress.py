@@ -36,6 +36,10 @@ class Track(Protocol):
         """
         return (task(item) for item in self(items, description))
 
+    def ends_early(self, description: str) -> bool:
+        """Say whether a stage that can stop with what it has so far does so on Ctrl-C; else everything ends."""
+        return False
+
     def hands(self) -> int:
         """Say how many tasks `map` does at once: into so many parts work is best cut that can be cut anyhow."""
         return 1

@@ -123,3 +123,25 @@ def test_refuses(call_cli: RunCli, work: Path, options: list[str], message: str)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"squeeze-onnx: error: {message}")
     assert not (work / "refused").exists()
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_ctrl_c_writes_the_best_so_far(work: Path, quiet: bool) -> None:
+    out = f"interrupted-{quiet}"
+    arguments = command(work, out, "--checkpoint", str(work / "state"), "--checkpoint-minutes", "0")
+    arguments = [word for word in arguments if word != "--quiet"] + ["--quiet"] * quiet
+    arguments[arguments.index("120")] = "20000"
+    with subprocess.Popen(
+        [sys.executable, "-m", "squeeze_onnx", *arguments], stderr=subprocess.PIPE, text=True
+    ) as process:
+        while stage_in(work / "state" / f"{out}.distillation.npz") < 0:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert process.returncode == 0, told
+    assert ("the best so far is kept and written" in told) is not quiet
+    report = json.loads((work / out / "report.json").read_text(encoding="utf-8"))
+    assert report["distillation"]["interrupted"]
+    assert report["distillation"]["steps"] < 15000
+    assert not (work / "state" / f"{out}.distillation.npz").exists()

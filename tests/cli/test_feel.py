@@ -119,12 +119,23 @@ def test_a_pipe_has_none(run_cli: RunCli, model: Path) -> None:
 
 
 def test_a_pipe_has_a_line_for_each_stage_of_a_long_run(capsys: pytest.CaptureFixture[str]) -> None:
-    seconds = iter([0.0, 10, 31, 40, 50, 60, 70])
+    seconds = iter([0.0, 5, 10, 31, 40, 41, 50, 60, 61, 75, 100])
     track = StageLines(30, lambda: next(seconds))
-    for stage in ("Calibration", "Spectra", "Spectra"):
+    for stage in ("Calibration", "Spectra"):
         assert list(track([1, 2], stage)) == [1, 2]
+    assert list(track([1, 2], "Refitting")) == [1, 2]
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["31 s: Calibration: 1 of 2 done", "40 s: Spectra: 0 of 2 done"]
+    assert lines == [
+        "31 s: Calibration: 1 of 2 done",
+        "41 s: Spectra: 0 of 2 done",
+        "1 min 1 s: Refitting: 0 of 2 done",
+    ]
+
+
+def test_a_pipe_is_told_how_long_a_long_stage_will_take(capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = iter([0.0, 5, 10, 40, 50])
+    assert list(StageLines(30, lambda: next(seconds))([1, 2, 3], "Distillation")) == [1, 2, 3]
+    assert capsys.readouterr().err.splitlines() == ["40 s: Distillation: 1 of 3 done, about 1 min 10 s left"]
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> str:

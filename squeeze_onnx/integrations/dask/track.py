@@ -121,6 +121,10 @@ class DaskTrack(Track):
         """Yield the items in order, here: each builds on what the ones before left."""
         return self.track(items, description, status)
 
+    def ends_early(self, description: str) -> bool:
+        """Say whether a stage stops on Ctrl-C with what it has so far."""
+        return self.track.ends_early(description)
+
     def hands(self) -> int:
         """Say how many threads all workers have; one, if the last worker was lost just now."""
         return max(self.pool.threads(), 1)
