@@ -23,10 +23,14 @@ from squeeze_onnx.graph.io.spilling import Store, in_memory
 from squeeze_onnx.graph.match.sites import MatMulSite, SiteSearch, SkippedSite, find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.fisher import FisherGraph, fisher_graph
+from squeeze_onnx.learning.parts import in_parts
 from squeeze_onnx.support.errors import ModelError
 from squeeze_onnx.support.progress import Track, silent
 
 T = TypeVar("T")
+
+TOKENS_AT_ONCE = 512
+"""For which gradients are computed: those of all sites are there at the same time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +139,12 @@ class Context:
         return self.once(
             "fisher graph",
             lambda: fisher_graph(
-                self.dense.ir, self.sites, self.batches, self.head, self.outputs_run.session, seed=self.config.seed
+                self.dense.ir,
+                self.sites,
+                in_parts(self.batches, self.dense.ir, most_tokens=TOKENS_AT_ONCE).parts,
+                self.head,
+                self.outputs_run.session,
+                seed=self.config.seed,
             ),
         )
 

@@ -17,7 +17,7 @@ from squeeze_onnx.graph.match.operators import PACKED_ATTENTION, WEIGHT_OPERATOR
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.learning.answer_shapes import ShapeOf, answer_shapes
 from squeeze_onnx.learning.draws import DrawnLoss, drawn_loss
-from squeeze_onnx.learning.fisher_sums import SUMS
+from squeeze_onnx.learning.fisher_sums import SUMS, FisherSum
 from squeeze_onnx.learning.gradients import GradientGraph, differentiate_by_values
 from squeeze_onnx.learning.losses import LOSS, LossGraph, attach_losses, counted_or_all
 from squeeze_onnx.runtime.sessions import Session
@@ -52,10 +52,10 @@ class FisherGraph:
     shape_of: ShapeOf
     seed: int
 
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        """The values that are read of a run."""
-        used = (value for each in self.uses.values() for use in each for value in (use.gradient, use.rows))
+    def wanted(self, *, rows: bool) -> tuple[str, ...]:
+        """Return the values that are read of a run: gradients, and ``rows`` that weights meet."""
+        uses = [use for each in self.uses.values() for use in each]
+        used = [value for use in uses for value in ((use.gradient, use.rows) if rows else (use.gradient,))]
         return tuple(dict.fromkeys(used))
 
     def feeds(self, batch: CalibrationBatch, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -101,11 +101,13 @@ def collect_fisher(
     A tied weight counts all its uses. A site that the answer does not depend on is told from nothing: all that it returns matters
     alike. Raises ModelError if a gradient is not finite.
     """
-    sums = {site.name: SUMS[kind](site) for site in graph.sites}
+    summing = SUMS[kind]
+    sums: dict[str, FisherSum] = {site.name: summing(site) for site in graph.sites}
+    wanted = graph.wanted(rows=summing.reads_rows)
     rng = np.random.default_rng(graph.seed)
-    with session_showing(graph.adjoint.model, graph.wanted, provider) as session:
+    with session_showing(graph.adjoint.model, wanted, provider) as session:
         for batch in track(graph.batches, "Fisher information"):
-            values = dict(zip(graph.wanted, session.run(graph.wanted, graph.feeds(batch, rng)), strict=True))
+            values = dict(zip(wanted, session.run(wanted, graph.feeds(batch, rng)), strict=True))
             for name, each in graph.uses.items():
                 seen = [_by_sequence(name, use, values, batch) for use in each]
                 if len({len(counted) for _, _, counted in seen}) > 1:  # text, and what is the same for all of it
@@ -149,20 +151,31 @@ def _by_sequence(
     of positions), or does not say which rows belong to which, counts as one sequence: its gradient is the sum of theirs, and
     the second moment of that the sum of their second moments, for each has the mean 0 and they are drawn independently.
     """
-    rows, gradients = values[use.rows], values[use.gradient]
+    gradients = values[use.gradient]
     features, leading = gradients.shape[-1], gradients.shape[:-1]
     counted = counted_or_all(batch, leading)
-    met = rows if use.is_lookup else rows.reshape(*leading, rows.shape[-1])
+    met = _rows(use, values, leading)
     sequences = batch.sequences
     if len(leading) == 2 and leading[0] != sequences == leading[1]:  # tokens first
         met, gradients, counted = (array.swapaxes(0, 1) for array in (met, gradients, counted))
     count = sequences if counted.shape[0] % sequences == 0 else 1
     counted = counted.reshape(count, -1)
-    exact = use.scale * gradients.astype(np.float64).reshape(count, -1, features) * counted[..., np.newaxis]
-    if not np.isfinite(exact).all():
+    if not np.isfinite(gradients).all():
         raise ModelError(f"the gradient at node {name} is NaN or infinite on the calibration data: check the weights")
+    exact = gradients.reshape(count, -1, features)
+    if use.rows in values:  # sums of products with rows are exact
+        exact = exact.astype(np.float64) * counted[..., np.newaxis]
+    exact = exact if use.scale == 1 else use.scale * exact
     met = met.reshape(count, -1) if use.is_lookup else met.reshape(count, -1, met.shape[-1])
-    return met.astype(np.int64 if use.is_lookup else np.float64), exact, counted
+    return met, exact, counted
+
+
+def _rows(use: _Use, values: Mapping[str, np.ndarray], leading: tuple[int, ...]) -> np.ndarray:
+    """Return what the weight meets, with the ``leading`` axes of what it returns; a column of zeros if nobody reads it."""
+    if use.rows not in values:
+        return np.zeros(leading, np.int64) if use.is_lookup else np.zeros((*leading, 1))
+    rows = values[use.rows]
+    return rows.astype(np.int64) if use.is_lookup else rows.astype(np.float64).reshape(*leading, rows.shape[-1])
 
 
 def _as_one_sequence(array: np.ndarray) -> np.ndarray:

@@ -1,11 +1,10 @@
-"""The sums behind each kind of Fisher information: rows X and gradients G of one batch in, float64 all the way.
+"""The sums behind each kind of Fisher information: rows X and gradients G of one batch in.
 
 The gradient of a weight (in, out) on one sequence is Σ_t x_t g_tᵀ = XᵀG; that is squared, and then averaged over sequences.
 Where nothing was taken in, because the answer does not depend on a site, all that it returns counts alike.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -16,7 +15,9 @@ from squeeze_onnx.spectral.moment_sums import GramSum
 
 
 class FisherSum(Protocol):
-    """The sum for one site."""
+    """The sum for one site; ``reads_rows`` says whether it needs to know more than gradients."""
+
+    reads_rows: ClassVar[bool]
 
     def add(self, rows: np.ndarray, gradients: np.ndarray, text: np.ndarray) -> None:
         """Take in one batch: ``rows`` (sequences, tokens, in), or the numbers (sequences, tokens) that are looked up.
@@ -31,6 +32,10 @@ class FisherSum(Protocol):
 
 
 class _OutputSum:
+    """In float32, as gradients come: see `OutputFisher`."""
+
+    reads_rows: ClassVar[bool] = False
+
     def __init__(self, site: MatMulSite) -> None:
         self._sum = GramSum(site.out_features)
 
@@ -46,6 +51,8 @@ class _OutputSum:
 
 class _RowSum:
     """Σ_j (XᵀG)²_ij is the diagonal of Xᵀ(GGᵀ)X, so the gradient itself is formed for long sequences only."""
+
+    reads_rows: ClassVar[bool] = True
 
     def __init__(self, site: MatMulSite) -> None:
         self._sum = np.zeros(site.in_features)
@@ -70,6 +77,8 @@ class _RowSum:
 
 
 class _ElementSum:
+    reads_rows: ClassVar[bool] = True
+
     def __init__(self, site: MatMulSite) -> None:
         self._sum = np.zeros((site.in_features, site.out_features))
         self._is_lookup = WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup
@@ -90,7 +99,7 @@ class _ElementSum:
         return ElementFisher(self._sum / self._sequences if self._sequences else np.ones_like(self._sum))
 
 
-SUMS: dict[type[Fisher], Callable[[MatMulSite], FisherSum]] = {
+SUMS: dict[type[Fisher], type[_OutputSum] | type[_RowSum] | type[_ElementSum]] = {
     OutputFisher: _OutputSum,
     RowFisher: _RowSum,
     ElementFisher: _ElementSum,

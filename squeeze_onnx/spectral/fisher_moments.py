@@ -22,7 +22,10 @@ MiniLM, keep 0.5, truncation only, cosine of embeddings of held-out train text: 
 
 @dataclass(frozen=True)
 class OutputFisher:
-    """``gram`` is Σ g gᵀ (out, out) of the gradients g of ℓ by each row (a token) that a weight returns; ``rows`` counts them."""
+    """``gram`` is Σ g gᵀ (out, out) of the gradients g of ℓ by each row (a token) that a weight returns; ``rows`` counts them.
+
+    It may be kept in float32: what shrinks it is far above what that leaves uncertain.
+    """
 
     gram: np.ndarray
     rows: int
@@ -35,9 +38,9 @@ class OutputFisher:
     @cached_property
     def _root(self) -> np.ndarray:
         """Lower triangular R (out, out)."""
-        fisher = (1 - SHRINKAGE) * self.gram / max(self.rows, 1)
-        level = SHRINKAGE * float(np.trace(self.gram)) / (max(self.rows, 1) * len(self.gram))
-        fisher[np.diag_indices_from(fisher)] += max(level, damping(fisher))
+        fisher: np.ndarray = np.multiply(self.gram, (1 - SHRINKAGE) / max(self.rows, 1), dtype=np.float64)
+        level = SHRINKAGE / (1 - SHRINKAGE) * float(np.trace(fisher)) / len(fisher)
+        fisher[np.diag_indices_from(fisher)] += np.maximum(level, damping(fisher))
         root: np.ndarray = scipy.linalg.cholesky(fisher, lower=True, overwrite_a=True, check_finite=False)
         return root
 

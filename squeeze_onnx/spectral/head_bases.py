@@ -110,8 +110,7 @@ class _NormalEquations:
 
 def _roots(moments: np.ndarray) -> np.ndarray:
     """Upper triangular R (heads, d, d) with RᵀR = moment, up to `moments.DAMPING`."""
-    identity = np.eye(moments.shape[-1])
-    return np.stack([scipy.linalg.cholesky(each + damping(each) * identity, check_finite=False) for each in moments])
+    return np.stack([scipy.linalg.cholesky(each + np.diag(damping(each)), check_finite=False) for each in moments])
 
 
 def _floored(values: np.ndarray) -> np.ndarray:

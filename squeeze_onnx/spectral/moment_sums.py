@@ -34,7 +34,7 @@ CHUNK = 512
 
 
 class GramSum:
-    """XᵀX of activations, multiplied and summed in float64."""
+    """XᵀX of activations, multiplied in float32, summed in float64 and kept in float32."""
 
     def __init__(self, features: int) -> None:
         self._sum = GramBlocks(features)
@@ -52,16 +52,16 @@ class GramSum:
             self._sum_up()
 
     def _sum_up(self) -> None:
-        exact = np.concatenate(self._waiting, dtype=np.float64)
-        self._sum.add(exact)
-        self._tokens += len(exact)
+        rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        self._sum.add(rows)
+        self._tokens += len(rows)
         self._waiting.clear()
 
     def moments(self) -> SecondMoment:
         """Return the moments of all rows, at the end."""
         if self._waiting:
             self._sum_up()
-        return SecondMoment(self._sum.gram(), self._tokens, self._sum.total)
+        return SecondMoment(self._sum.gram().astype(np.float32), self._tokens, self._sum.total)
 
 
 class LookupCount:

@@ -15,10 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from squeeze_onnx.spectral.moments import SecondMoment, damping
+from squeeze_onnx.spectral.moments import SecondMoment
 
 RIDGE = 0.3
 """λ over the mean of the diagonal of the second moment of X̂; chosen on held-out train text by tools/choose_ridge.py."""
+
+_LEAST_RIDGE = 1e-8
+"""λ over the largest entry of the diagonal: it keeps the factorization real, no more."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def normal_matrix(inputs: InputMoments, *, centred: bool, ridge: float = RIDGE) 
         gram -= np.outer(inputs.mean, inputs.mean)
     # Where inputs hardly vary, what is left about their means is the rounding of products, so large at most (`tall_products`).
     rounding = float(np.finfo(np.float32).eps * np.trace(inputs.gram))
-    strength = max(ridge * float(np.diagonal(gram).mean()), rounding, damping(inputs.gram))
+    least = _LEAST_RIDGE * float(np.diagonal(inputs.gram).max())
+    strength = max(ridge * float(np.diagonal(gram).mean()), rounding, least, np.finfo(np.float64).tiny)
     gram[np.diag_indices_from(gram)] += strength
     root = scipy.linalg.cho_factor(gram, check_finite=False)
     return NormalMatrix(inputs, centred, SecondMoment(gram, 1), strength, root)

@@ -2,8 +2,8 @@
 
 Activations are float32 as they come. A product over a block of some thousand tokens errs, entry by entry, by less than 1e-6 of
 the norms of the two columns that it is of, so features that are 10³ times as large as others spoil none of theirs, and sums over
-many blocks lose nothing further. It takes half the time of float64. What that leaves uncertain is far below a ridge; a
-factorization without one wants float64 products, see `squeeze_onnx.spectral.moment_sums`.
+many blocks lose nothing further. It takes half the time of float64. What that leaves uncertain is far below a ridge, and below
+what `squeeze_onnx.spectral.moments` adds to a diagonal.
 """
 
 import numpy as np

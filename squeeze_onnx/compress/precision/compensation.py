@@ -46,7 +46,7 @@ def _round_in_turn(left: np.ndarray, block: Blocks, root: np.ndarray) -> np.ndar
 
 def _root_of_inverse(moment: SecondMoment) -> np.ndarray:
     """Return upper triangular U (columns, columns) with UᵀU = H⁻¹."""
-    damped = moment.gram / max(moment.tokens, 1)
+    damped = moment.mean_product
     damped[np.diag_indices_from(damped)] += max(DAMPING * float(moment.diagonal.mean()), np.finfo(np.float64).tiny)
     # H reversed is RᵀR; reversed again R⁻¹ is what is sought, with no inverse of H in between.
     reversed_root = scipy.linalg.cholesky(damped[::-1, ::-1], check_finite=False)

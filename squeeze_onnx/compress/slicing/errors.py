@@ -12,7 +12,7 @@ from squeeze_onnx.spectral.moments import SecondMoment
 
 def seen_moment(moment: SecondMoment, bias: Bias | None) -> np.ndarray:
     """Return the moment that counts behind a site: about the mean if its ``bias`` can take up what the means did."""
-    return moment.gram / max(moment.tokens, 1) if bias is None else moment.covariance
+    return moment.mean_product if bias is None else moment.covariance
 
 
 def moment_behind(moment: SecondMoment, site: MatMulSite) -> np.ndarray:
