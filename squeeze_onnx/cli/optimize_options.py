@@ -5,6 +5,7 @@ from collections.abc import Callable
 import click
 
 from squeeze_onnx.cli.options import (
+    ANSWER,
     COLUMNS,
     METRIC,
     PATH,
@@ -58,6 +59,7 @@ SECTIONS = {
         "--tokenizer",
         "--pooling",
         "--prompt",
+        "--answer",
         "--provider",
         "--cache",
     ),
@@ -165,6 +167,7 @@ optimize_options: Callable[[F], F] = apply(
     ),
     text_options,
     embedding_options,
+    ANSWER,
     click.option(
         "--above-break-even",
         default="leave",

@@ -101,7 +101,7 @@ embedding_options: Callable[[F], F] = apply(
         "--pooling",
         metavar="NAME",
         help="How tokens become an embedding, where no 1_Pooling/config.json says it: cls, mean, max, mean_sqrt_len_tokens, "
-        "weightedmean, lasttoken, or several joined by + [default: mean].",
+        "weightedmean, lasttoken, several joined by +, or none: each token has its own (ColBERT) [default: mean].",
     ),
     click.option(
         "--prompt",
@@ -110,6 +110,12 @@ embedding_options: Callable[[F], F] = apply(
     ),
 )
 """What an embedding is."""
+
+ANSWER: Callable[[F], F] = click.option(
+    "--answer",
+    metavar="NAME",
+    help="The output that is the answer, where MODEL has several [default: logits, or embeddings, by names and shapes].",
+)
 
 reading_options: Callable[[F], F] = apply(
     click.option(

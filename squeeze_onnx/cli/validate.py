@@ -7,7 +7,7 @@ import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_of, verbosity_options
 from squeeze_onnx.cli.models import MODEL, from_hub
-from squeeze_onnx.cli.options import COLUMNS, JUNIT, METRIC, PATH, embedding_options, text_options
+from squeeze_onnx.cli.options import ANSWER, COLUMNS, JUNIT, METRIC, PATH, embedding_options, text_options
 from squeeze_onnx.cli.sections import SectionedCommand
 
 SECTIONS = {
@@ -22,6 +22,7 @@ SECTIONS = {
         "--tokenizer",
         "--pooling",
         "--prompt",
+        "--answer",
     ),
     "Gate": ("--max-drop", "--junit"),
     "What is written": ("--json", "--html"),
@@ -59,6 +60,7 @@ SECTIONS = {
 @click.option("--batch-size", default=32, show_default=True, help="Sequences run at once.")
 @text_options
 @embedding_options
+@ANSWER
 @click.option("--threads", type=int, metavar="N", help="Intra-op threads of onnxruntime.")
 @click.option(
     "--tf32/--no-tf32", default=True, show_default=True, help="On CUDA: multiply fp32 in TF32, as by default."

@@ -130,6 +130,7 @@ class OptimizeConfig(AnalyzeConfig):
         the plan, or any.
     pooling: how token embeddings become one where no file beside the model says it.
     prompt: what stands before every text: itself, or its name in config_sentence_transformers.json.
+    answer: the output that is the answer, where a model has several; None to find it by names and shapes.
     """
 
     method: str = "auto"
@@ -171,11 +172,12 @@ class OptimizeConfig(AnalyzeConfig):
 
     pooling: str | None = None
     prompt: str | None = None
+    answer: str | None = None
 
     @property
     def asked(self) -> EmbeddingOptions:
         """What is said here of how the model's output is read."""
-        return EmbeddingOptions(self.pooling, self.prompt)
+        return EmbeddingOptions(self.pooling, self.prompt, self.answer)
 
     @property
     def sliced(self) -> tuple[str, ...]:
@@ -188,7 +190,7 @@ class OptimizeConfig(AnalyzeConfig):
         _one_of("method", self.method, ["auto", *METHODS])
         _one_of("above-break-even", self.above_break_even, get_args(AboveBreakEven))
         self._check_distillation()
-        EmbeddingOptions(self.pooling, self.prompt)
+        EmbeddingOptions(self.pooling, self.prompt, self.answer)
         if self.keep is not None and not 0 < self.keep <= 1:
             raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
         for role, share in self.floor.items():

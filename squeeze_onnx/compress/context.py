@@ -109,7 +109,7 @@ class Context:
         try:
             return self.head
         except ModelError:
-            if self.config.asked.pooling is not None:
+            if self.config.asked.pooling is not None or self.config.asked.answer is not None:
                 raise
             return None
 
@@ -121,7 +121,7 @@ class Context:
     @property
     def starts(self) -> tuple[Start, ...]:
         """Where a run can start to see what the sites of a layer do."""
-        return self.once("starts", lambda: find_starts(self.dense.ir, self.sites))
+        return self.once("starts", lambda: find_starts(self.dense.ir, self.sites, self.config.answer))
 
     @property
     def values_run(self) -> DenseRun:

@@ -77,7 +77,7 @@ class Looker:
     @cached_property
     def answering(self) -> tuple[str, ...]:
         """The outputs that are the answer: what predictions of squeezing are about."""
-        return counted_outputs(self.model.ir.graph)
+        return counted_outputs(self.model.ir.graph, self._context.config.answer)
 
     def run_dense(self) -> None:
         """Run the dense model on the text, if there is any: what goes wrong there is no fault of what becomes of it."""

@@ -86,26 +86,33 @@ class Prober:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where a run can start: the sites behind it that are disturbed from here, and the part of the graph that is left to run."""
+    """Where a run can start: the sites behind it that are disturbed from here, and the part of the graph that is left to run.
+
+    answers: how many outputs the whole graph has that count.
+    """
 
     sites: tuple[MatMulSite, ...]
     part: Part
+    answers: int
 
 
-def find_starts(model: ir.Model, sites: Sequence[MatMulSite]) -> tuple[Start, ...]:
-    """Return a start a layer, before the first node that one of its sites has in the graph."""
+def find_starts(model: ir.Model, sites: Sequence[MatMulSite], answer: str | None = None) -> tuple[Start, ...]:
+    """Return a start a layer, before the first node that one of its sites has in the graph.
+
+    ``answer`` names the output that counts; None for those of `counted_outputs`.
+    """
     order = {node: index for index, node in enumerate(model.graph)}
 
     def first(site: MatMulSite) -> int:
         return min(order[node] for node in site.nodes)
 
-    outputs = counted_outputs(model.graph)
+    outputs = counted_outputs(model.graph, answer)
     starts = []
     for _, layer in groupby(sorted(sites, key=first), key=lambda site: site.layer):
         group = tuple(layer)
         node = min(group[0].nodes, key=order.__getitem__)
         _, rest = cut(model.graph, [[str(rows_of(node).name)], outputs])
-        starts.append(Start(group, rest))
+        starts.append(Start(group, rest, len(outputs)))
     return tuple(starts)
 
 
@@ -151,7 +158,7 @@ class _Rest:
         ]
         still = {opened.inputs[site]: np.zeros((1, 1), dtype=dtype.numpy()) for site, dtype in opened.dtypes.items()}
         self._meter = DamageMeter(open_graph(rest, provider, part="a part"), read, still, head)
-        self._share = len(start.part.outputs) / len(counted_outputs(model.graph))
+        self._share = len(start.part.outputs) / start.answers
 
     def damage(self, site: str, change: np.ndarray) -> float:
         """See `Prober.damage`; an output that does not lie behind the start does not move."""

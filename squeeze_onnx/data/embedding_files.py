@@ -33,6 +33,9 @@ _FLAGS = {
 }
 """Up to version 5 each way of pooling had a flag of its own; several are joined in this order."""
 
+UNPOOLED = "none"
+"""What ``--pooling`` says of models whose answer is a vector for every token, as ColBERT's is."""
+
 _WEIGHTS, _PICKLE = "model.safetensors", "pytorch_model.bin"
 _POOLED = "sentence_embedding"
 """What modules after the pooling read and return, unless their configuration says otherwise."""
@@ -40,14 +43,23 @@ _POOLED = "sentence_embedding"
 
 @dataclass(frozen=True)
 class EmbeddingOptions:
-    """What ``--pooling`` and ``--prompt`` say: ways of pooling joined by ``+``, and a prompt or the name of one."""
+    """What ``--pooling``, ``--prompt`` and ``--answer`` say.
+
+    Ways of pooling joined by ``+``, or `UNPOOLED`; a prompt or the name of one; the name of the output that is the answer.
+    """
 
     pooling: str | None = None
     prompt: str | None = None
+    answer: str | None = None
 
     def __post_init__(self) -> None:
-        if self.pooling is not None:
+        if self.pooling is not None and self.pooling != UNPOOLED:
             parse_pooling(self.pooling)
+
+    @property
+    def unpooled(self) -> bool:
+        """Whether every token has an answer of its own."""
+        return self.pooling == UNPOOLED
 
 
 NOTHING_ASKED = EmbeddingOptions()
@@ -58,7 +70,9 @@ def parse_pooling(text: str) -> tuple[Pooling, ...]:
     names = text.split("+")
     for name in names:
         if name not in list(Pooling):
-            raise OptionError(f"--pooling is one of {', '.join(Pooling)}, or several joined by +; got {text!r}")
+            raise OptionError(
+                f"--pooling is {UNPOOLED}, one of {', '.join(Pooling)}, or several joined by +; got {text!r}"
+            )
     return tuple(Pooling(name) for name in names)
 
 
@@ -98,7 +112,7 @@ class _PoolingConfig:
 
 def _pooling(repository: Repository, asked: EmbeddingOptions) -> tuple[_PoolingConfig, str | None]:
     path = _pooling_file(repository)
-    wanted = None if asked.pooling is None else parse_pooling(asked.pooling)
+    wanted = None if asked.pooling is None or asked.unpooled else parse_pooling(asked.pooling)
     if path is None:
         if wanted is None:
             return _PoolingConfig((Pooling.MEAN,)), None

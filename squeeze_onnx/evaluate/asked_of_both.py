@@ -54,7 +54,7 @@ def own_questions(config: ValidateConfig, model: AskedModel) -> Questions:
 
 def subjects_of(baseline: Repository, candidate: Repository, config: ValidateConfig) -> tuple[Subject, Subject]:
     """Look at both models; one whose files say nothing has what those of the other say."""
-    asked = EmbeddingOptions(config.pooling, config.prompt)
+    asked = EmbeddingOptions(config.pooling, config.prompt, config.answer)
     repositories = (baseline, candidate)
     settings = [read_settings(repository.model_path, asked) for repository in repositories]
     known = next((found for found in settings if found.path is not None), settings[0])

@@ -13,11 +13,14 @@ ANSWERS = ("logits", "last_hidden_state", "token_embeddings", "sentence_embeddin
 """Outputs that are an answer although another output may be made of them, as a pooler's is."""
 
 
-def counted_outputs(graph: ir.Graph) -> tuple[str, ...]:
+def counted_outputs(graph: ir.Graph, answer: str | None = None) -> tuple[str, ...]:
     """Return the names of the floating-point outputs of ``graph`` that are its answer, in order; all of them if none would be.
 
-    A step on the way to another output (keys and values, hidden states, attention) counts in that one.
+    Where one is named as the ``answer`` it is that one. A step on the way to another output (keys and values, hidden states,
+    attention) counts in that one.
     """
+    if answer is not None:
+        return (answer,)
     floats = [value for value in graph.outputs if value.dtype is None or value.dtype.is_floating_point()]
     kept = [value for value in floats if not _CACHE.search(str(value.name))] or floats
     before = {value: _before(value) for value in kept}

@@ -14,6 +14,7 @@ from squeeze_onnx.evaluate.heads import (
     SentenceEmbedding,
     TokenEmbeddings,
     TokenLogits,
+    TokenVectors,
     WordLogits,
 )
 from squeeze_onnx.evaluate.span_head import SpanLogits, span_head
@@ -49,12 +50,12 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     3. A three-dimensional output: token embeddings, to be pooled outside (`ModelConfig.embedding`).
     4. A lone two-dimensional output other than the pooler's: embeddings pooled in the graph.
 
-    Only outputs of floats count; some exporters hand the token ids through.
+    Only outputs of floats count; some exporters hand the token ids through. Where an output is asked for by name, only that one.
 
-    Raises ModelError if there is none of these, OptionError if the task asks for another head or other labels, RepositoryError
-    for files that say how an embedding is made and cannot be followed.
+    Raises ModelError if there is none of these, OptionError if the task asks for another head or other labels, or the output that
+    is asked for is none of these, RepositoryError for files that say how an embedding is made and cannot be followed.
     """
-    outputs = [value for value in session.outputs if value.type in _FLOATS]
+    outputs = _outputs(session, config)
     if task is not None and task.kind is Kind.SPANS:
         return _reading_head(session, outputs)
     logits = _logits(outputs, config)
@@ -66,12 +67,31 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
             )
         return _sequence_head(session, logits, config, task)
     head = _embedding_head(session, outputs, config)
+    if task is not None and isinstance(head, TokenVectors):
+        raise OptionError(
+            f"{_called(task)} is scored by one vector a text, and --pooling none leaves one a token: leave it out"
+        )
     if task is not None and task.kind is not Kind.RANKING and (task.kind is not Kind.SCORES or len(task.columns) != 2):
         raise OptionError(
             f"{_called(task)} needs a model with a class head, but {session.label} gives embeddings "
             f"({head.output}), which can be scored on {'pairs' if task.own else 'stsb'} only"
         )
     return head
+
+
+def _outputs(session: Session, config: ModelConfig) -> list[ValueSpec]:
+    floats = [value for value in session.outputs if value.type in _FLOATS]
+    name = config.asked.answer
+    if name is None:
+        return floats
+    found = [value for value in floats if value.name == name]
+    if not found or len(found[0].shape) not in (2, 3):
+        has = ", ".join(f"{value.name} {list(value.shape)}" for value in session.outputs)
+        raise OptionError(
+            f"--answer {name} is no output of {session.label} with two axes, those of texts, or three, those of tokens; it has "
+            f"{has}"
+        )
+    return found
 
 
 def _called(task: Task) -> str:
@@ -160,11 +180,19 @@ def _label_order(session: Session, config: ModelConfig, task: Task) -> tuple[int
     return tuple(names.index(name) for name in wanted)
 
 
-def _embedding_head(session: Session, outputs: Sequence[ValueSpec], config: ModelConfig) -> SentenceEmbedding:
+def _embedding_head(
+    session: Session, outputs: Sequence[ValueSpec], config: ModelConfig
+) -> SentenceEmbedding | TokenVectors:
     pooled = [v for v in outputs if len(v.shape) == 2 and v.name not in _NOT_AN_EMBEDDING]
     tokens = [v for v in outputs if len(v.shape) == 3]
     named_pooled = [v for v in pooled if v.name in _POOLED]
     named_tokens = [v for v in tokens if v.name in _TOKENS]
+    if config.asked.unpooled:
+        if not tokens:
+            raise OptionError(
+                f"--pooling none is of vectors of tokens, and {session.label} has no output with three axes"
+            )
+        return TokenVectors((named_tokens or tokens)[0].name, config.prompt())
     if named_pooled:
         return _pooled_in_graph(session, named_pooled[0], config)
     if tokens:

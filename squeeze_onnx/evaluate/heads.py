@@ -189,6 +189,35 @@ class SentenceEmbedding(_OneAnswer):
 
 
 @dataclass(frozen=True)
+class TokenVectors(_OneAnswer):
+    """A vector for every token, output (sequences, tokens, features), as ColBERT (Khattab & Zaharia 2020) compares texts by.
+
+    An answer is about a token; padding has none.
+    """
+
+    output: str
+    prompt: str = ""
+    kind = "token_vectors"
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the vectors of the tokens, sequence by sequence."""
+        vectors: np.ndarray = output[mask.astype(bool)].astype(np.float64)
+        return vectors
+
+    def owners(self, mask: np.ndarray) -> np.ndarray:
+        """Return the sequence of each token."""
+        return np.nonzero(mask)[0]
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return how long each vector is: what tokens say together is not asked here."""
+        return np.asarray(np.linalg.norm(answers, axis=1))
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare the vectors of all tokens."""
+        return embedding_fidelity(baseline, candidate)
+
+
+@dataclass(frozen=True)
 class TokenEmbeddings(SentenceEmbedding):
     """Embeddings of tokens, output (sequences, tokens, features), of which ``embedding`` makes that of the sentence.
 

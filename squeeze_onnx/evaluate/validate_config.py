@@ -25,6 +25,7 @@ class ValidateConfig:
     tokenizer: a tokenizer.json or a folder with one, instead of that beside the models.
     pooling: how token embeddings become one where no file beside the models says it.
     prompt: what stands before every text, by its name or itself.
+    answer: the output that is the answer, where a model has several; None to find it by names and shapes.
     threads: threads within an operator; None for ONNX Runtime's choice.
     tf32: whether CUDA may multiply in TF32.
     seed: seed of the bootstrap and of perturbations.
@@ -44,6 +45,7 @@ class ValidateConfig:
     tokenizer: Path | None = None
     pooling: str | None = None
     prompt: str | None = None
+    answer: str | None = None
     threads: int | None = None
     tf32: bool = True
     seed: int = 0
@@ -69,7 +71,7 @@ class ValidateConfig:
         # The comparison is turned so that NaN is refused too.
         if self.max_drop is not None and not self.max_drop >= 0:
             raise OptionError(f"--max-drop is a number of points, 0 or more; got {self.max_drop}")
-        EmbeddingOptions(self.pooling, self.prompt)
+        EmbeddingOptions(self.pooling, self.prompt, self.answer)
         if not self.providers or len(set(self.providers)) < len(self.providers):
             raise OptionError(f"--provider names each provider once; got {', '.join(self.providers) or 'none'}")
         positive = {"batch-size": self.batch_size, "max-length": self.max_tokens, "limit": self.limit}

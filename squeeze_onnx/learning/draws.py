@@ -11,7 +11,15 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Embedding
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.evaluate.heads import (
+    ClassLogits,
+    Head,
+    Regression,
+    SentenceEmbedding,
+    TokenEmbeddings,
+    TokenLogits,
+    TokenVectors,
+)
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.learning.losses import LossHead, row_dot
 from squeeze_onnx.learning.pooling import embedded
@@ -98,6 +106,26 @@ class DrawnEmbedding:
         return emit("ReduceSum", emit("Div", row_dot(emit, embedding, teacher), norm), keepdims=0)
 
 
+@dataclass(frozen=True)
+class DrawnVectors:
+    """The same of the vector of every token that is text, each a direction of its own."""
+
+    value: str
+    weight: float = 1.0
+    axes = 3
+    as_value = True
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Return Gaussian noise (sequences, tokens, features)."""
+        return rng.standard_normal(shape, np.float32)
+
+    def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
+        """See LossHead; of the square only what has a gradient."""
+        squares = emit("Add", row_dot(emit, student, student), emit.constant(1e-12))
+        along = emit("Div", row_dot(emit, student, teacher), emit("Sqrt", squares))
+        return emit("ReduceSum", emit("Mul", along, emit("Squeeze", mask, emit.axes(-1))), keepdims=0)
+
+
 def drawn_loss(head: Head) -> DrawnLoss:
     """Return the loss of an answer drawn from what ``head`` reads. Raises ModelError for a kind of head that has none."""
     match head:
@@ -109,6 +137,8 @@ def drawn_loss(head: Head) -> DrawnLoss:
             return DrawnScore(head.output)
         case TokenEmbeddings():
             return DrawnEmbedding(head.output, value_axes=3, embedding=head.embedding)
+        case TokenVectors():
+            return DrawnVectors(head.output)
         case SentenceEmbedding():
             return DrawnEmbedding(head.output, value_axes=2, embedding=head.embedding)
         case _:

@@ -86,6 +86,24 @@ class EmbeddingCosine:
 
 
 @dataclass(frozen=True)
+class TokenCosine:
+    """1 − cosine of the vectors of tokens, mean over all that are text."""
+
+    value: str
+    weight: float = 1.0
+    axes = 3
+    as_value = True
+
+    def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
+        """See LossHead."""
+        norms = emit("Sqrt", emit("Mul", row_dot(emit, student, student), row_dot(emit, teacher, teacher)))
+        cosines = emit("Div", row_dot(emit, student, teacher), emit("Add", norms, emit.constant(_TINY)))
+        counted = emit("Mul", emit("Sub", emit.constant(1), cosines), emit("Squeeze", mask, emit.axes(-1)))
+        tokens = emit("ReduceSum", mask, keepdims=0)
+        return emit("Div", emit("ReduceSum", counted, keepdims=0), tokens)
+
+
+@dataclass(frozen=True)
 class EmbeddingError:
     """‖s − t‖²/‖t‖² of sentence embeddings, made as in `EmbeddingCosine`, or of scores."""
 

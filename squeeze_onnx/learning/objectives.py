@@ -10,10 +10,18 @@ from squeeze_onnx.evaluate.heads import (
     SentenceEmbedding,
     TokenEmbeddings,
     TokenLogits,
+    TokenVectors,
 )
 from squeeze_onnx.graph.match.dataflow import downstream, joins
 from squeeze_onnx.graph.match.operators import SOFTMAXES, mixes, op_of
-from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence, LossHead
+from squeeze_onnx.learning.losses import (
+    EmbeddingCosine,
+    EmbeddingError,
+    HiddenStateError,
+    LogitDivergence,
+    LossHead,
+    TokenCosine,
+)
 from squeeze_onnx.support.errors import ModelError
 
 DISTILLATION_HIDDEN_WEIGHT = 10.0
@@ -39,6 +47,8 @@ def answer_loss(head: Head) -> LossHead:
             return EmbeddingError(head.output, axes=2)
         case TokenEmbeddings():
             return EmbeddingCosine(head.output, axes=3, embedding=head.embedding)
+        case TokenVectors():
+            return TokenCosine(head.output)
         case SentenceEmbedding():
             return EmbeddingCosine(head.output, axes=2, embedding=head.embedding)
         case _:

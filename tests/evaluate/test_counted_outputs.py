@@ -29,3 +29,4 @@ OUT = "float[B,T,4]"
 def test_what_counts(outputs: tuple[str, ...], nodes: str, counted: tuple[str, ...]) -> None:
     model = tiny_model(f"g ({OUT} x) => ({', '.join(f'{OUT} {name}' for name in outputs)}) {{ {nodes} }}")
     assert counted_outputs(model.graph) == counted
+    assert counted_outputs(model.graph, "z") == ("z",)

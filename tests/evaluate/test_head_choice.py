@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from squeeze_onnx.evaluate.heads import (
     SentenceEmbedding,
     TokenEmbeddings,
     TokenLogits,
+    TokenVectors,
     WordLogits,
 )
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
@@ -229,3 +230,42 @@ class TestFilesOfSentenceTransformers:
     def test_a_pooling_that_would_do_nothing_is_refused(self, outputs: dict[str, Any]) -> None:
         with pytest.raises((OptionError, ModelError), match=r"leave it out|neither class logits nor embeddings"):
             choose_head(session(**outputs), ModelConfig(asked=EmbeddingOptions("cls")), None)
+
+
+class TestAskedFor:
+    """What --answer and --pooling none say of outputs that names leave open: two towers, vectors of tokens."""
+
+    TOWERS: ClassVar = {
+        "logits_per_image": ["images", "texts"],
+        "text_embeds": ["texts", 16],
+        "image_embeds": ["images", 16],
+    }
+
+    @staticmethod
+    def choose(outputs: dict[str, Any], **asked: str) -> Head:
+        return choose_head(session(**outputs), ModelConfig(asked=EmbeddingOptions(**asked)), None)
+
+    def test_the_output_of_that_name_is_the_answer(self) -> None:
+        assert self.choose(self.TOWERS, answer="text_embeds") == SentenceEmbedding("text_embeds")
+        both = {"logits": 2, "last_hidden_state": TOKENS}
+        assert self.choose(both, answer="last_hidden_state") == TokenEmbeddings("last_hidden_state")
+
+    @pytest.mark.parametrize("name", ["embeds", "pixels"], ids=["another name", "another number of axes"])
+    def test_another_name_is_refused_with_those_that_there_are(self, name: str) -> None:
+        outputs = {**self.TOWERS, "pixels": ["images", 3, 8, 8]}
+        with pytest.raises(
+            OptionError, match=rf"--answer {name} is no output .* it has logits_per_image .*, text_embeds"
+        ):
+            self.choose(outputs, answer=name)
+
+    def test_tokens_have_answers_of_their_own_if_nothing_pools_them(self) -> None:
+        head = self.choose({"last_hidden_state": TOKENS}, pooling="none")
+        assert head == TokenVectors("last_hidden_state")
+        mask = np.array([[1, 1, 0], [1, 0, 0]])
+        vectors = np.arange(12.0).reshape(2, 3, 2)
+        np.testing.assert_array_equal(head.answers(vectors, mask), [[0, 1], [2, 3], [6, 7]])
+        np.testing.assert_array_equal(head.owners(mask), [0, 0, 1])
+
+    def test_there_have_to_be_tokens_for_that(self) -> None:
+        with pytest.raises(OptionError, match="no output with three axes"):
+            self.choose({"sentence_embedding": POOLED}, pooling="none")

@@ -9,7 +9,15 @@ import pytest
 from onnx import numpy_helper
 
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.evaluate.heads import (
+    ClassLogits,
+    Head,
+    Regression,
+    SentenceEmbedding,
+    TokenEmbeddings,
+    TokenLogits,
+    TokenVectors,
+)
 from squeeze_onnx.graph.fused.fusion import fuse
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.learning.draws import drawn_loss
@@ -26,6 +34,7 @@ from tests.tiny_encoder import HIDDEN, batch, encoder_model
 CLASSIFIER = ClassLogits("logits", (0, 1))
 TAGGER = TokenLogits("logits")
 ENCODER = TokenEmbeddings("last_hidden_state")
+VECTORS = TokenVectors("last_hidden_state")
 
 
 def graph_of(
@@ -86,6 +95,7 @@ def gradients_by_sequence(head: Head, parameters: Sequence[str], features: int) 
         (TAGGER, 2, "tags"),
         (ENCODER, HIDDEN, "layer.1/ffn_out"),
         (ENCODER, HIDDEN, "embedding"),
+        (VECTORS, HIDDEN, "layer.1/ffn_out"),
     ],
     ids=lambda value: getattr(value, "kind", str(value)),
 )

@@ -14,6 +14,7 @@ from squeeze_onnx.learning.losses import (
     HiddenStateError,
     LogitDivergence,
     LossHead,
+    TokenCosine,
     attach_losses,
     counted_or_all,
 )
@@ -67,6 +68,12 @@ def test_embeddings_of_tokens_are_pooled(student: Array, teacher: Array) -> None
     s, t = pooled(student), pooled(teacher)
     found = losses(TOKENS, [EmbeddingCosine("y"), EmbeddingError("y")], student, teacher)[1:]
     assert found == pytest.approx([cosine_distance(s, t), np.square(s - t).sum() / np.square(t).sum()], rel=1e-5)
+
+
+def test_vectors_of_tokens_are_compared_one_by_one(student: Array, teacher: Array) -> None:
+    counted = PADDED.astype(bool)
+    total, _ = losses(TOKENS, [TokenCosine("y")], student, teacher)
+    assert total == pytest.approx(cosine_distance(student[counted], teacher[counted]), abs=1e-6)
 
 
 def test_embeddings_of_sequences_are_not(student: Array, teacher: Array) -> None:

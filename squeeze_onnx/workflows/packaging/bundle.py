@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,7 +64,10 @@ class PackageConfig:
         for option, value, known in (("target", self.target, Target), ("form", self.form, Form)):
             if value not in get_args(known):
                 raise OptionError(f"--{option} is one of {', '.join(get_args(known))}; got {value!r}")
-        EmbeddingOptions(self.pooling, self.prompt)
+        if EmbeddingOptions(self.pooling, self.prompt).unpooled:
+            raise OptionError(
+                "--pooling none leaves a vector a token, and a bundle answers with one a text: leave it out"
+            )
 
 
 def package(path: str | Path, out: str | Path, config: PackageConfig | None = None, *, force: bool = False) -> Bundle:
@@ -95,7 +98,7 @@ def package(path: str | Path, out: str | Path, config: PackageConfig | None = No
             "model": _described(model),
             "text": {
                 **described(answers[0].head, encoder, _labels(settings.labels, answers[0])),
-                "asked": asdict(asked),
+                "asked": {"pooling": asked.pooling, "prompt": asked.prompt},
                 "first_position": settings.first_position,
                 "example": example(),
             },
