@@ -64,3 +64,20 @@ def run_cli() -> RunCli:
         return done
 
     return run
+
+
+@pytest.fixture
+def call_cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunCli:
+    """Do as ``run_cli``, but in this process: without the second that a new one takes to import everything."""
+    from squeeze_onnx.cli import main
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["squeeze-onnx", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        status = caught.value.code or 0
+        assert isinstance(status, int)
+        stdout, stderr = capfd.readouterr()
+        return subprocess.CompletedProcess(sys.argv, status, stdout, without_stage_lines(stderr))
+
+    return call

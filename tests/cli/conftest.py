@@ -1,30 +1,11 @@
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from squeeze_onnx.cli import main
-from tests.conftest import RunCli, without_stage_lines
+from tests.conftest import RunCli
 from tests.folders import snapshot
 from tests.tiny_encoder import SENTENCES, encoder_model, write_model_folder
-
-
-@pytest.fixture
-def call_cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunCli:
-    """Do as ``run_cli``, but in this process: without the second that a new one takes to import everything."""
-
-    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["squeeze-onnx", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        status = caught.value.code or 0
-        assert isinstance(status, int)
-        stdout, stderr = capfd.readouterr()
-        return subprocess.CompletedProcess(sys.argv, status, stdout, without_stage_lines(stderr))
-
-    return call
 
 
 @pytest.fixture(scope="module")
