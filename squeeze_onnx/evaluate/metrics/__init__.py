@@ -5,7 +5,8 @@ resample of a bootstrap. Values are fractions: 0.87, not 87 %; but for perplexit
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,11 @@ class Metric:
 
     ``chance`` is what guesses score, given the references and the number of classes; None if nothing is known of it.
     ``spread`` of that is the standard deviation of such a score of one row, so that the standard error of many is known; None if
-    it is not. A metric that is ``rising`` is better if it is higher. ``of_two`` classes only.
+    it is not. A metric that is ``rising`` is better if it is higher. ``of_two`` classes only. A caller's own has no ``kind``: it
+    takes numbers of classes or scores, whichever the model answers with.
     """
 
-    kind: Kind
+    kind: Kind | None
     values: Values
     chance: Callable[[np.ndarray, int], float] | None = None
     spread: Callable[[float], float] | None = None
@@ -77,7 +79,7 @@ def _of_a_correlation(chance: float) -> float:
     return 1.0
 
 
-METRICS: Mapping[str, Metric] = {
+METRICS: dict[str, Metric] = {
     "accuracy": Metric(Kind.CLASSES, classes.accuracy, _guess, _of_a_hit),
     "f1": Metric(Kind.CLASSES, classes.f1, _f1_of_guesses, of_two=True),
     "f1_macro": Metric(Kind.CLASSES, classes.f1_macro, _macro_f1_of_guesses),
@@ -128,19 +130,41 @@ def find_metric(name: str) -> str:
     """Return the name of the metric that is spelled ``name``; raises OptionError naming all."""
     spelled = {plain(known): known for known in METRICS} | _OTHER_NAMES
     if plain(name) not in spelled:
-        raise OptionError(f"--metric is one of {', '.join(METRICS)}; got {name!r}{did_you_mean(name, METRICS)}")
+        raise OptionError(f"`metric` is one of {', '.join(METRICS)}; got {name!r}{did_you_mean(name, METRICS)}")
     return spelled[plain(name)]
 
 
 def find_metrics(names: Sequence[str]) -> tuple[str, ...]:
     """Return the names of metrics of one kind, each once; raises OptionError for an unknown one, and for several kinds."""
     found = tuple(dict.fromkeys(map(find_metric, names)))
-    kinds = list(dict.fromkeys(METRICS[name].kind for name in found))
+    kinds = list(dict.fromkeys(kind for name in found if (kind := METRICS[name].kind) is not None))
     if len(kinds) > 1:
         raise OptionError(
-            f"--metric {found[0]} is about {kinds[0]}, and others of {', '.join(found)} about {kinds[1]}: name those of one kind"
+            f"`metric` {found[0]} is about {kinds[0]}, and others of {', '.join(found)} about {kinds[1]}: name those of one kind"
         )
     return found
+
+
+@contextmanager
+def known_metric(function: Callable[[np.ndarray, np.ndarray], float]) -> Iterator[str]:
+    """Let ``function`` of references and predictions, (rows,) each, be a metric, better if it is higher; yields its name.
+
+    Raises OptionError if one of this package has that name.
+    """
+    name = getattr(function, "__name__", type(function).__name__).strip("<>")
+    if plain(name) in {plain(known) for known in METRICS} | {*_OTHER_NAMES}:
+        raise OptionError(f"`metric` {name} is one of this package: give the function another name")
+
+    def values(references: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+        both = np.broadcast_arrays(references, predictions)
+        rows = zip(*(each.reshape(-1, each.shape[-1]) for each in both), strict=True)
+        return np.reshape([float(function(*row)) for row in rows], both[0].shape[:-1])
+
+    METRICS[name] = Metric(None, values)
+    try:
+        yield name
+    finally:
+        del METRICS[name]
 
 
 def drop_points(baseline: float, candidate: float) -> float:
