@@ -1,6 +1,7 @@
 """The design's import rules: data flows one way, and `import squeeze_onnx` stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -124,3 +125,26 @@ def test_functions_take_few_parameters() -> None:
                 long.append(f"{path.name}: {node.name}")
                 assert source.splitlines()[first - 2].startswith(REASON), f"{path}: {node.name} has no reason above it"
     assert len(long) <= 4, long
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z]")
+
+OPTIONS_OF_OTHERS = {"support/downloads.py", "runtime/ort_format.py", "integrations/optimum_command.py"}
+"""They call pip, quote build.py, and are a command line themselves."""
+
+
+def sentences(tree: ast.Module) -> Iterator[str]:
+    """Every string of a module but docstrings."""
+    said_alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said_alone:
+            yield node.value
+
+
+def test_only_the_command_line_speaks_of_flags() -> None:
+    """Below it sentences name settings, which it calls by their flags."""
+    for path in modules():
+        address = path.relative_to(PACKAGE).as_posix()
+        if not address.startswith("cli/") and address not in OPTIONS_OF_OTHERS:
+            flags = [text for text in sentences(ast.parse(path.read_text(encoding="utf-8"))) if FLAG.search(text)]
+            assert flags == [], f"{address}: name the setting in backticks, as in `calibration`"

@@ -104,6 +104,8 @@ def main() -> None:
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
+    from squeeze_onnx.cli.flags import in_flags
+
     # What comes from files and libraries may hold line breaks.
-    click.echo(f"squeeze-onnx: error: {' '.join(sentence.split())}", err=True)
+    click.echo(f"squeeze-onnx: error: {' '.join(in_flags(sentence).split())}", err=True)
     sys.exit(status)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from squeeze_onnx.cli.flags import FlagConsole
 from squeeze_onnx.support.progress import Status, Track, no_status
 from squeeze_onnx.support.readable import readable_seconds
 
@@ -35,7 +36,7 @@ def verbosity_of(options: dict[str, Any]) -> tuple[bool, bool]:
 def output_console(*, quiet: bool = False) -> Console:
     """Return the console for results, on stdout; silent if ``quiet``."""
     # Without markup: brackets in the names of nodes and files mean nothing.
-    console = Console(quiet=quiet, highlight=False, markup=False)
+    console = FlagConsole(quiet=quiet, highlight=False, markup=False)
     # A pipe has no width of its own: tables then take what they need instead of being cut at 80 columns.
     if not console.is_terminal:
         console.width = 1000
@@ -44,7 +45,7 @@ def output_console(*, quiet: bool = False) -> Console:
 
 def progress_track(*, quiet: bool = False) -> Track:
     """Return progress bars on stderr when that is a terminal, else a line for each stage of a long run; nothing if ``quiet``."""
-    console = Console(stderr=True)
+    console = FlagConsole(stderr=True)
     if quiet:
         return Unseen()
     return ProgressBars(console) if console.is_terminal else StageLines()

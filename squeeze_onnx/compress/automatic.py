@@ -27,7 +27,7 @@ def resolve_method(context: Context) -> str:
     for option in (option for option, given in asked.items() if given and not METHODS[method].heeds_floors):
         heeding = ", ".join(name for name, known in METHODS.items() if known.heeds_floors)
         raise OptionError(
-            f"--{option} is kept by --method {heeding} (which needs --calibration), not by {method}; leave it out"
+            f"`{option}` is kept by `method` {heeding} (which needs `calibration`), not by {method}; leave it out"
         )
     return method
 
@@ -71,7 +71,7 @@ def check_gradients(context: Context) -> None:
         if site.weight.dtype != ir.DataType.FLOAT:
             raise ModelError(
                 f"{site.name} has a weight of type {site.weight.dtype.name}, and gradients are taken of FLOAT only: convert the "
-                "model first, or take --method whiten"
+                "model first, or take `method` whiten"
             )
     _ = context.fisher_graph
 

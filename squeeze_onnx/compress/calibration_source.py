@@ -89,20 +89,20 @@ class CalibrationConfig:
     def __post_init__(self) -> None:
         check_fields(self, CalibrationConfig)
         if self.rows is not None and self.rows < 1:
-            raise OptionError(f"--calibration-rows is a positive integer; got {self.rows}")
+            raise OptionError(f"`calibration_rows` is a positive integer; got {self.rows}")
         if self.batch_size < 1:
             raise OptionError(f"batch_size of the calibration data is a positive integer; got {self.batch_size}")
         if self.source.startswith(TASK_PREFIX):
             find_task(self.source.removeprefix(TASK_PREFIX))
             if self.data is None:
                 raise OptionError(
-                    f"--calibration {self.source} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub"
+                    f"`calibration` {self.source} needs `data`: a folder of GLUE splits, or nyu-mll/glue for the hub"
                 )
         if self.columns is not None:
             Columns.parse(self.columns)
             if not self.is_table:
                 raise OptionError(
-                    f"--columns names those of a table, and --calibration {self.source} is none: leave it out"
+                    f"`columns` names those of a table, and `calibration` {self.source} is none: leave it out"
                 )
 
     @property
@@ -293,7 +293,7 @@ def _key(sequence: TokenSequence) -> bytes:
 
 def _saved_batches(path: Path, session: Session, batch_size: int) -> Calibration:
     """Cut the arrays of an .npz, one a graph input with a sequence a row, into batches."""
-    saved = read_saved_inputs(path, session.inputs, "--calibration")
+    saved = read_saved_inputs(path, session.inputs, "`calibration`")
     apart = hold_back_samples([saved.key(row) for row in range(len(saved))])
     read = np.setdiff1d(np.arange(len(saved)), apart)
     return Calibration(saved.cut(read, batch_size), saved.cut(np.array(apart, np.int64), batch_size))

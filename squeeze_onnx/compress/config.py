@@ -89,9 +89,9 @@ class AnalyzeConfig(_JsonConfig):
         check_fields(self)
         _one_of("noise", self.noise, NOISE_ESTIMATORS)
         if not 0 < self.probability < 1:
-            raise OptionError(f"--probability is a float between 0 and 1, both excluded; got {self.probability}")
+            raise OptionError(f"`probability` is a float between 0 and 1, both excluded; got {self.probability}")
         if self.simulations < 1:
-            raise OptionError(f"--simulations is a positive integer; got {self.simulations}")
+            raise OptionError(f"`simulations` is a positive integer; got {self.simulations}")
         for role in self.include:
             _one_of("include", role, [str(role) for role in Role])
 
@@ -188,31 +188,31 @@ class OptimizeConfig(AnalyzeConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("method", self.method, ["auto", *METHODS])
-        _one_of("above-break-even", self.above_break_even, get_args(AboveBreakEven))
+        _one_of("above_break_even", self.above_break_even, get_args(AboveBreakEven))
         self._check_distillation()
         EmbeddingOptions(self.pooling, self.prompt, self.answer)
         if self.keep is not None and not 0 < self.keep <= 1:
-            raise OptionError(f"--keep is a float above 0 and up to 1; got {self.keep}")
+            raise OptionError(f"`keep` is a float above 0 and up to 1; got {self.keep}")
         for role, share in self.floor.items():
             _one_of("floor", role, [ALL_ROLES, *map(str, Role)])
             if not 0 <= share <= 1:
-                raise OptionError(f"--floor is a float from 0 to 1, alone or as ROLE=F; got {share} for {role}")
+                raise OptionError(f"`floor` is a float from 0 to 1, alone or as ROLE=F; got {share} for {role}")
         _one_of("objective", self.objective, get_args(Objectives))
-        for option, value in (("batch-size", self.batch_size), ("sequence-length", self.sequence_length)):
+        for option, value in (("batch_size", self.batch_size), ("sequence_length", self.sequence_length)):
             if value < 1:
-                raise OptionError(f"--{option} is a positive integer; got {value}")
+                raise OptionError(f"`{option}` is a positive integer; got {value}")
         if self.fuse is not None:
             _one_of("fuse", self.fuse, FUSIONS)
         if self.precision is not None:
             self._check_precision(self.precision)
         if self.target_cpu is not None:
-            _one_of("target-cpu", self.target_cpu, [THIS, *TARGETS])
+            _one_of("target_cpu", self.target_cpu, [THIS, *TARGETS])
         if self.preset is not None:
             _one_of("preset", self.preset, PRESETS)
             if self.keep is not None:
-                raise OptionError(f"--preset {self.preset} sets its own budget; leave out --keep")
+                raise OptionError(f"`preset` {self.preset} sets its own budget; leave out `keep`")
             if self.method not in ("auto", "squeeze"):
-                raise OptionError(f"--preset {self.preset} is a regime of --method squeeze, not of {self.method}")
+                raise OptionError(f"`preset` {self.preset} is a regime of `method` squeeze, not of {self.method}")
         _ = self.decomposing, self.rank_selector  # raise OptionError
         self._check_rank_rule()
 
@@ -221,22 +221,22 @@ class OptimizeConfig(AnalyzeConfig):
             return
         for option, given in (("keep", self.keep), ("preset", self.preset), ("floor", self.floor)):
             if given:
-                raise OptionError(f"--rank-rule {self.rank_rule} cuts each weight on its own; leave out --{option}")
+                raise OptionError(f"`rank_rule` {self.rank_rule} cuts each weight on its own; leave out `{option}`")
         alone = [name for name, method in METHODS.items() if method.cuts_each_alone]
         if self.method not in ("auto", *alone):
             raise OptionError(
-                f"--rank-rule {self.rank_rule} cuts each weight on its own, as --method {', '.join(alone)} do; "
-                f"{self.method} spends one budget on all: leave it out, or give --keep"
+                f"`rank_rule` {self.rank_rule} cuts each weight on its own, as `method` {', '.join(alone)} do; "
+                f"{self.method} spends one budget on all: leave it out, or give `keep`"
             )
 
     def _check_distillation(self) -> None:
         if self.distill not in (None, "auto") and not (isinstance(self.distill, int) and self.distill > 0):
-            raise OptionError(f"--distill is a positive number of steps, or auto; got {self.distill}")
+            raise OptionError(f"`distill` is a positive number of steps, or auto; got {self.distill}")
         if not 0 <= self.distill_layers <= 1:
-            raise OptionError(f"--distill-layers is a float from 0 to 1; got {self.distill_layers}")
+            raise OptionError(f"`distill_layers` is a float from 0 to 1; got {self.distill_layers}")
         if self.distill_layers and self.distill is None:
             raise OptionError(
-                f"--distill-layers {self.distill_layers} is a part of the steps of --distill; add --distill, or leave it out"
+                f"`distill_layers` {self.distill_layers} is a part of the steps of `distill`; add `distill`, or leave it out"
             )
 
     def _check_precision(self, precision: str) -> None:
@@ -244,10 +244,10 @@ class OptimizeConfig(AnalyzeConfig):
         for option, provider in (("provider", self.provider), ("fuse", self.fuse)):
             if provider in FUSIONS and provider not in PRECISIONS[precision].providers:
                 raise OptionError(
-                    f"--precision {precision} has no kernels on {provider}; leave out --{option} {provider}"
+                    f"`precision` {precision} has no kernels on {provider}; leave out `{option}` {provider}"
                 )
 
 
 def _one_of(option: str, value: str, known: Any) -> None:
     if value not in known:
-        raise OptionError(f"--{option} is one of {', '.join(known)}; got {value!r}{did_you_mean(value, known)}")
+        raise OptionError(f"`{option}` is one of {', '.join(known)}; got {value!r}{did_you_mean(value, known)}")

@@ -32,7 +32,7 @@ def choose_eligible(
     for word in exclude:
         if word not in names and word not in set(Role):
             raise OptionError(
-                f"--exclude {word}: neither a role ({', '.join(Role)}) nor the name of a site; `analyze` lists the names"
+                f"`exclude` {word}: neither a role ({', '.join(Role)}) nor the name of a site; `analyze` lists the names"
             )
     roles = (DEFAULT_ROLES & frozenset(only) if only else DEFAULT_ROLES) | {Role(word) for word in include}
     eligible, left_out = [], []
@@ -56,7 +56,7 @@ def _reason_to_stay(site: MatMulSite, roles: Collection[Role], exclude: Collecti
     if site.role in exclude:
         return f"role {site.role} is excluded"
     if site.role not in roles:
-        return f"role {site.role} is not eligible here; --include {site.role} takes it in"
+        return f"role {site.role} is not eligible here; `include` {site.role} takes it in"
     if site.break_even_rank < 1:
         return f"a {site.in_features} × {site.out_features} weight is too small: even rank 1 holds more parameters"
     return None

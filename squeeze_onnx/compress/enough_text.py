@@ -39,7 +39,7 @@ def refuse_too_little(sites: Sequence[MatMulSite], moments: Mapping[str, Moments
     if worst is not None and worst.tokens < FLOOR * worst.inputs:
         raise DataError(
             f"the calibration text is too little: {worst.name} has {worst.inputs} inputs and met {worst.tokens} tokens; give at "
-            f"least {round(FLOOR * worst.inputs)}, better {worst.inputs} and more with --calibration, or take --method svd, "
+            f"least {round(FLOOR * worst.inputs)}, better {worst.inputs} and more with `calibration`, or take `method` svd, "
             "which reads none"
         )
 
@@ -51,5 +51,5 @@ def short_of_text(sites: Sequence[MatMulSite], moments: Mapping[str, Moments]) -
         return None
     return (
         f"Little text: {worst.name} has {worst.inputs} inputs and met {worst.tokens} tokens, so what it does to other text is "
-        "guessed; give more with --calibration."
+        "guessed; give more with `calibration`."
     )

@@ -23,7 +23,7 @@ def with_limits(spectra: Sequence[SiteSpectra], config: OptimizeConfig) -> tuple
     for role in floors:
         if role != ALL_ROLES and role not in roles:
             raise OptionError(
-                f"--floor {role}={floors[role]}: no eligible weight has this role, only {', '.join(sorted(roles))}"
+                f"`floor` {role}={floors[role]}: no eligible weight has this role, only {', '.join(sorted(roles))}"
             )
     step = PRECISIONS[config.precision or "fp32"].table_step
     return tuple(

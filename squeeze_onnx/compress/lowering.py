@@ -119,12 +119,12 @@ def _lower(precision: Precision, model: OnnxModel, evidence: Evidence) -> Lowere
 def _why_nothing_is_rounded(name: str, model: OnnxModel, lowered: Lowered) -> str:
     if lowered.kept:
         return (
-            f"--precision {name} would round no weight of {model.path}: each of the {len(lowered.kept)} stays as it is, "
-            f"{lowered.kept[0].name} since {lowered.kept[0].reason}; use --precision fp16"
+            f"`precision` {name} would round no weight of {model.path}: each of the {len(lowered.kept)} stays as it is, "
+            f"{lowered.kept[0].name} since {lowered.kept[0].reason}; use `precision` fp16"
         )
     skipped = find_sites(model.ir).skipped
     why = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
-    return f"--precision {name} finds no weight of a MatMul, Gemm or Gather to round in {model.path}{why}"
+    return f"`precision` {name} finds no weight of a MatMul, Gemm or Gather to round in {model.path}{why}"
 
 
 def planned_precision(plan: Plan | None, config: OptimizeConfig) -> PlannedPrecision:
@@ -139,7 +139,7 @@ def planned_precision(plan: Plan | None, config: OptimizeConfig) -> PlannedPreci
     if config.target_cpu is not None and not _class_of(planned).rounds_rows:
         rounded = ", ".join(name for name, precision in PRECISIONS.items() if precision.rounds_rows)
         raise OptionError(
-            f"--target-cpu {config.target_cpu} is about products of integers, and {planned.name} has none; add --precision "
+            f"`target_cpu` {config.target_cpu} is about products of integers, and {planned.name} has none; add `precision` "
             f"({rounded}), or leave it out"
         )
     return replace(planned, target_cpu=target.name)

@@ -1,4 +1,4 @@
-"""The names that ``--method`` takes, for help texts, which do not wait for numpy; `methods` beside it says what each is."""
+"""The names that ``method`` takes, for help texts, which do not wait for numpy; `methods` beside it says what each is."""
 
 METHOD_NAMES = ("squeeze", "svd", "whiten", "fisher", "fwsvd", "tfwsvd", "soco")
 

@@ -1,4 +1,4 @@
-"""The methods that ``--method`` names: how each sees a weight, and the allocator that spends its budget.
+"""The methods that ``method`` names: how each sees a weight, and the allocator that spends its budget.
 
 A new method is one line in `METHODS`, and its name in `method_names` beside it; a new way to see a weight is a file in
 `squeeze_onnx.spectral.weightings`, a new way to spend a budget one in `squeeze_onnx.compress.allocators`.

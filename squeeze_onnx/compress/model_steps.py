@@ -27,14 +27,14 @@ Steps = Mapping[StepName, ModelStep]
 def steps_of(config: OptimizeConfig, precision: str = "fp32") -> Steps:
     """Return the steps that ``config`` asks for, where weights are stored in ``precision``."""
     steps: dict[StepName, ModelStep] = {
-        "squeezing": ModelStep("squeezing", "keep more with --keep, or give more calibration text")
+        "squeezing": ModelStep("squeezing", "keep more with `keep`, or give more calibration text")
     }
     if config.distill is not None:
-        steps["distillation"] = ModelStep("distillation", "leave out --distill, or give more text")
+        steps["distillation"] = ModelStep("distillation", "leave out `distill`, or give more text")
     if config.fuse is not None:
-        steps["fusing"] = ModelStep(f"--fuse {config.fuse}", f"leave out --fuse {config.fuse}", config.fuse)
+        steps["fusing"] = ModelStep(f"`fuse` {config.fuse}", f"leave out `fuse` {config.fuse}", config.fuse)
     if precision != "fp32":
-        steps["rounding"] = ModelStep(f"--precision {precision}", "take another --precision", config.fuse)
+        steps["rounding"] = ModelStep(f"`precision` {precision}", "take another `precision`", config.fuse)
     return steps
 
 
@@ -48,5 +48,5 @@ def refuse_broken(look: LastLook, steps: Steps, *, force: bool, finding: str = "
     told = look.what_broke({name: step.what for name, step in steps.items()})
     raise LastLookError(
         f"the finished model does not answer as was predicted: {told}; {finding}{steps[look.broken.name].way_out}, or have it "
-        "all the same with --force-write"
+        "all the same with `force_write`"
     )

@@ -1,4 +1,4 @@
-"""What ``--objective`` names: what a budget is spent on, measured for one model on this machine."""
+"""What ``objective`` names: what a budget is spent on, measured for one model on this machine."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

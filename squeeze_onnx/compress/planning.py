@@ -49,7 +49,7 @@ def _check_budget(sites: Sequence[MatMulSite], budget: Mapping[str, Any]) -> Non
     least = sum(site.in_features + site.out_features for site in sites) / sum(site.parameters for site in sites)
     if budget.get("keep", 1) < least:
         raise OptionError(
-            f"--keep {budget['keep']} is too little: rank 1 in every eligible weight takes {least:.4f} of their parameters"
+            f"`keep` {budget['keep']} is too little: rank 1 in every eligible weight takes {least:.4f} of their parameters"
         )
 
 

@@ -40,5 +40,5 @@ def refuse_unrunnable(model: OnnxModel, config: OptimizeConfig) -> None:
     if config.provider == "cpu" and multiplies_in(model.ir, ir.DataType.BFLOAT16):
         raise OptionError(
             f"{model.path} computes in bfloat16, which ONNX Runtime cannot run on the CPU: leave out the calibration data "
-            "(--method svd needs none), or export the model in float32"
+            "(`method` svd needs none), or export the model in float32"
         )

@@ -56,8 +56,8 @@ class PaperSize:
         removed = FILE_REDUCTION * model_bytes
         if removed >= eligible_bytes:
             raise OptionError(
-                f"--preset paper-size removes {removed / 1e6:.1f} MB, but the eligible weights hold only "
-                f"{eligible_bytes / 1e6:.1f} MB; give --keep instead"
+                f"`preset` paper-size removes {removed / 1e6:.1f} MB, but the eligible weights hold only "
+                f"{eligible_bytes / 1e6:.1f} MB; give `keep` instead"
             )
         return EdgeDistance(1 - removed / eligible_bytes)
 

@@ -164,7 +164,7 @@ class StageSums:
         if not np.isfinite(mean).all():
             raise ModelError(
                 f"what node {self._stage.jobs[0].site.name} reads is NaN or infinite on the calibration data: check the "
-                "weights before it, or squeeze without --refit"
+                "weights before it, or squeeze without `refit`"
             )
         return mean
 

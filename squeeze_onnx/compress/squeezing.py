@@ -105,7 +105,7 @@ def squeeze_surveyed(
     config = context.config
     if config.distill and not context.batches:
         raise OptionError(
-            "--distill learns from text; give --calibration a text file, glue:TASK (with --data) or an .npz"
+            "`distill` learns from text; give `calibration` a text file, glue:TASK (with `data`) or an .npz"
         )
     result = carry_out(context, context.plan or plan_for(context, survey), survey, into=into)
     witness("squeezing", result.model.ir)
@@ -205,7 +205,7 @@ def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
 def _required(calibration: Sequence[CalibrationBatch]) -> Sequence[CalibrationBatch]:
     if not calibration:
         raise OptionError(
-            "refitting runs the model on data; give --calibration a text file, glue:TASK (with --data) or an .npz, "
-            "or leave it out with --no-refit"
+            "refitting runs the model on data; give `calibration` a text file, glue:TASK (with `data`) or an .npz, "
+            "or leave it out with `refit=False`"
         )
     return calibration

@@ -200,7 +200,7 @@ def _moments(method: str, context: Context) -> dict[str, Moments]:
         return {}
     if not context.batches:
         raise OptionError(
-            f"--method {method} looks at activations; give --calibration a text file, glue:TASK (with --data) or an .npz"
+            f"`method` {method} looks at activations; give `calibration` a text file, glue:TASK (with `data`) or an .npz"
         )
     run, sites, batches, track = context.values_run, context.sites, context.batches, context.track
     if track.hands() == 1:

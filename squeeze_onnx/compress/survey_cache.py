@@ -103,9 +103,9 @@ def survey_of(context: Context, cache: Path | None) -> Survey:
 def check_cache(cache: Path, out: Path) -> None:
     """Raise OptionError unless ``cache`` can hold files while the folder ``out`` is made or replaced."""
     if cache.exists() and not cache.is_dir():
-        raise OptionError(f"--cache {cache} is a file; name a folder")
+        raise OptionError(f"`cache` {cache} is a file; name a folder")
     if Path(os.path.realpath(cache)).is_relative_to(os.path.realpath(out)):
-        raise OptionError(f"--cache {cache} lies in the output, which is replaced as a whole; name another folder")
+        raise OptionError(f"`cache` {cache} lies in the output, which is replaced as a whole; name another folder")
 
 
 def survey_key(context: Context) -> str:

@@ -15,6 +15,6 @@ def read_weight(site: MatMulSite) -> np.ndarray:
     if not np.isfinite(weight).all():
         raise ModelError(
             f"the weight {site.weight.name} of node {site.name} holds NaN or infinite values; export the model again, or "
-            f"leave it alone with --exclude {site.name}"
+            f"leave it alone with `exclude` {site.name}"
         )
     return weight

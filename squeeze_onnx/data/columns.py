@@ -45,7 +45,7 @@ class Columns:
         whole = len(named) == len(entries) and all(name for name in named.values())
         if not whole or not set(named) <= set(_KEYS) or "text" not in named:
             raise OptionError(
-                f"--columns is text=NAME, with text2=NAME and label=NAME where there are any; got {spelled!r}"
+                f"`columns` is text=NAME, with text2=NAME and label=NAME where there are any; got {spelled!r}"
             )
         return cls(named["text"], named.get("text2"), named.get("label"))
 
@@ -59,7 +59,7 @@ class Columns:
         if not taken:
             raise DataError(
                 f"{place} has no column of a name that says it holds text; it has {', '.join(names)}: name it with "
-                "--columns text=NAME"
+                "`columns` text=NAME"
             )
         label = next((by_name[name] for name in _LABELS if name in by_name and name not in taken), None)
         return cls(by_name[taken[0]], by_name[taken[1]] if len(taken) == 2 else None, label)

@@ -34,7 +34,7 @@ _FLAGS = {
 """Up to version 5 each way of pooling had a flag of its own; several are joined in this order."""
 
 UNPOOLED = "none"
-"""What ``--pooling`` says of models whose answer is a vector for every token, as ColBERT's is."""
+"""What ``pooling`` says of models whose answer is a vector for every token, as ColBERT's is."""
 
 _WEIGHTS, _PICKLE = "model.safetensors", "pytorch_model.bin"
 _POOLED = "sentence_embedding"
@@ -43,7 +43,7 @@ _POOLED = "sentence_embedding"
 
 @dataclass(frozen=True)
 class EmbeddingOptions:
-    """What ``--pooling``, ``--prompt`` and ``--answer`` say.
+    """What ``pooling``, ``prompt`` and ``answer`` say.
 
     Ways of pooling joined by ``+``, or `UNPOOLED`; a prompt or the name of one; the name of the output that is the answer.
     """
@@ -66,12 +66,12 @@ NOTHING_ASKED = EmbeddingOptions()
 
 
 def parse_pooling(text: str) -> tuple[Pooling, ...]:
-    """Return the ways of pooling that ``--pooling`` names; raises OptionError for an unknown one."""
+    """Return the ways of pooling that ``pooling`` names; raises OptionError for an unknown one."""
     names = text.split("+")
     for name in names:
         if name not in list(Pooling):
             raise OptionError(
-                f"--pooling is {UNPOOLED}, one of {', '.join(Pooling)}, or several joined by +; got {text!r}"
+                f"`pooling` is {UNPOOLED}, one of {', '.join(Pooling)}, or several joined by +; got {text!r}"
             )
     return tuple(Pooling(name) for name in names)
 
@@ -88,7 +88,7 @@ def tells_of_embeddings(repository: Repository) -> bool:
 def read_embedding(repository: Repository, asked: EmbeddingOptions = NOTHING_ASKED) -> Embedding:
     """Return what the embedding of a text is, by the files of ``repository`` and, where they are silent, by ``asked``.
 
-    Raises RepositoryError for files that cannot be followed, OptionError for a ``--pooling`` that contradicts them.
+    Raises RepositoryError for files that cannot be followed, OptionError for a ``pooling`` that contradicts them.
     """
     pooling, source = _pooling(repository, asked)
     prompt, config = read_prompt(repository, asked.prompt), read_sentence_config(repository)
@@ -116,11 +116,11 @@ def _pooling(repository: Repository, asked: EmbeddingOptions) -> tuple[_PoolingC
     if path is None:
         if wanted is None:
             return _PoolingConfig((Pooling.MEAN,)), None
-        return _PoolingConfig(wanted), "--pooling"
+        return _PoolingConfig(wanted), "`pooling`"
     found = _read_pooling(path)
     if wanted not in (None, found.names):
         raise OptionError(
-            f"{path} says that the pooling is {'+'.join(found.names)}, not {asked.pooling}: leave out --pooling, or correct "
+            f"{path} says that the pooling is {'+'.join(found.names)}, not {asked.pooling}: leave out `pooling`, or correct "
             "the file"
         )
     return found, path.relative_to(repository.root).as_posix()

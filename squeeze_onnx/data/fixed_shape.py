@@ -45,11 +45,11 @@ class FixedShape:
 
     def require(self, label: str, *, batch: Iterable[int] = (), tokens: Iterable[int] = ()) -> None:
         """Raise OptionError, which names the option, for a batch size or length that the model ``label`` does not take."""
-        for option, fixed, asked in (("batch-size", self.batch, batch), ("sequence-length", self.tokens, tokens)):
+        for option, fixed, asked in (("batch_size", self.batch, batch), ("sequence_length", self.tokens, tokens)):
             for size in asked:
                 if fixed is not None and size != fixed:
-                    what = f"batches of {fixed}" if option == "batch-size" else f"sequences of {fixed} tokens"
-                    raise OptionError(f"--{option} {size}: {label} was exported for {what} only; leave the option out")
+                    what = f"batches of {fixed}" if option == "batch_size" else f"sequences of {fixed} tokens"
+                    raise OptionError(f"`{option}` {size}: {label} was exported for {what} only; leave the option out")
 
     def __str__(self) -> str:
         return " × ".join("any" if size is None else str(size) for size in (self.batch, self.tokens))

@@ -53,5 +53,5 @@ def plain(name: str) -> str:
 def find_task(name: str) -> Task:
     """Return the task of this name, however it is spelled; raises OptionError naming all nine."""
     if plain(name) not in TASKS:
-        raise OptionError(f"--task is one of {', '.join(TASKS)}; got {name!r}")
+        raise OptionError(f"`task` is one of {', '.join(TASKS)}; got {name!r}")
     return TASKS[plain(name)]

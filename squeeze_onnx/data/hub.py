@@ -92,7 +92,7 @@ def _fetched(asked: HubModel, *, offline: bool, silent: bool) -> tuple[Path, Pur
     except hub.errors.LocalEntryNotFoundError as error:
         if offline:
             raise ModelError(
-                f"{asked} is not in the cache of huggingface_hub, and nothing may be fetched: leave out --offline and "
+                f"{asked} is not in the cache of huggingface_hub, and nothing may be fetched: leave out `offline` and "
                 "HF_HUB_OFFLINE once"
             ) from error
         raise _unreachable(hub, asked, error) from error
@@ -153,7 +153,7 @@ def _http_errors() -> tuple[type[Exception], ...]:
 def _unreachable(hub: Any, asked: HubModel, error: Exception) -> ModelError:
     return ModelError(
         f"{asked} cannot be fetched from {_endpoint(hub)} ({_line(error)}): check the connection and HF_ENDPOINT; "
-        "--offline takes what was fetched before"
+        "`offline` takes what was fetched before"
     )
 
 
@@ -212,7 +212,7 @@ def _chosen(asked: HubModel, names: Sequence[str]) -> PurePosixPath:
             f"{asked}/{models[0]}, of {', '.join(models)}"
         )
     raise ModelError(
-        f"{asked} holds no .onnx file: make one with `optimum-cli export onnx --model {asked.repository} DIR`, and give DIR"
+        f"{asked} holds no .onnx file: make one with `optimum-cli export onnx `model` {asked.repository} DIR`, and give DIR"
     )
 
 

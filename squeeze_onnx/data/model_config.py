@@ -68,7 +68,7 @@ class ModelConfig:
         """Read what the embedding of a text is; raises as `read_embedding` does. Without a repository it is assumed."""
         if self.repository is None:
             pooling = self.asked.pooling
-            return Embedding(parse_pooling(pooling), source="--pooling") if pooling else Embedding()
+            return Embedding(parse_pooling(pooling), source="`pooling`") if pooling else Embedding()
         return read_embedding(self.repository, self.asked)
 
     def prompt(self) -> str:

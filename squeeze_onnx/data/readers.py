@@ -102,7 +102,7 @@ def train_texts(task: Task, data: str | Path, count: int | None, *, seed: int) -
         raise DataError(_missing(task, TRAIN, data))
     rows = [texts for texts in dict.fromkeys(_train_texts(record, task) for record in records) if all(texts)]
     if not rows:
-        raise DataError(f"--data {data}: the train split of {task.name} has no rows")
+        raise DataError(f"`data` {data}: the train split of {task.name} has no rows")
     drawn = np.random.default_rng(seed).permutation(len(rows))[:count]
     return [rows[index] for index in drawn]
 
@@ -124,7 +124,7 @@ def own_sentences() -> Texts:
 def _labelled(task: Task, split: Split, data: str | Path, rows: Iterable[tuple[Texts, float]]) -> LabelledRows:
     parsed = list(rows)
     if not parsed:
-        raise DataError(f"--data {data}: the {split.name} split of {task.name} has no rows")
+        raise DataError(f"`data` {data}: the {split.name} split of {task.name} has no rows")
     kind = np.int64 if task.labels else np.float64
     return LabelledRows(split, tuple(p[0] for p in parsed), np.array([p[1] for p in parsed], dtype=kind))
 
@@ -138,10 +138,10 @@ def _split_records(task: Task, split: Split, data: str | Path, columns: Sequence
             return None
         return (record for file in files for record in _READERS[file.suffix[1:]](file, columns))
     if folder.exists():
-        raise DataError(f"--data {data} is a file; a task needs a folder of GLUE splits")
+        raise DataError(f"`data` {data} is a file; a task needs a folder of GLUE splits")
     if looks_like_hub_name(str(data)):
         return read_hub(str(data), task.name, split.name, columns)
-    raise DataError(f"--data {data} does not exist; give a folder of GLUE splits or a hub name such as nyu-mll/glue")
+    raise DataError(f"`data` {data} does not exist; give a folder of GLUE splits or a hub name such as nyu-mll/glue")
 
 
 def _split_files(task: Task, split: Split, folder: Path) -> list[Path]:
@@ -161,7 +161,7 @@ def _task_folder(task: Task, folder: Path) -> Path:
     named = [path for path in sorted(folder.iterdir()) if path.is_dir() and plain(path.name) == task.name]
     if len(named) > 1:
         raise DataError(
-            f"--data {folder} has {' and '.join(path.name for path in named)} for {task.name}; name one of them"
+            f"`data` {folder} has {' and '.join(path.name for path in named)} for {task.name}; name one of them"
         )
     return named[0] if named else folder
 
@@ -169,7 +169,7 @@ def _task_folder(task: Task, folder: Path) -> Path:
 def _missing(task: Task, split: Split, data: str | Path) -> str:
     expected = [f"{stem}.{ending}" for stem in split.stems for ending in _READERS]
     return (
-        f"--data {data} has no {split.name} split of {task.name}: expected {', '.join(expected)}, there or in a "
+        f"`data` {data} has no {split.name} split of {task.name}: expected {', '.join(expected)}, there or in a "
         f"subfolder named {task.name}"
     )
 

@@ -40,7 +40,7 @@ class TableFormat:
         """Say what the file was read as."""
         if self.columns is None:
             return f"{self.path} was read as {self.kind}"
-        how = "columns found by their names; --columns names others" if self.guessed else "columns as named"
+        how = "columns found by their names; `columns` names others" if self.guessed else "columns as named"
         if not self.header:
             how = "no line names the columns; a first line such as text,label would"
         return f"{self.path} was read as {self.kind}: {self.columns} ({how})"
@@ -89,7 +89,7 @@ def open_table(path: Path, columns: Columns | None = None) -> tuple[TableFormat,
     kind = _kind_of(path)
     if kind == LINES:
         if columns is not None:
-            raise DataError(f"{path} holds a sentence a line and has no columns; leave out --columns {columns}")
+            raise DataError(f"{path} holds a sentence a line and has no columns; leave out `columns` {columns}")
         return TableFormat(path, LINES), _sentences(path)
     names, records = FORMATS[kind](path)
     if not names:

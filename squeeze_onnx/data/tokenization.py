@@ -84,7 +84,7 @@ class TextEncoder:
         if largest >= rows:
             raise TokenizerError(
                 f"{self.path} makes token ids up to {largest}, but {model} has {rows} tokens only; name the tokenizer "
-                "of this model with --tokenizer"
+                "of this model with `tokenizer`"
             )
 
 
@@ -109,7 +109,7 @@ def load_text_encoder(source: Path, config: ModelConfig, *, max_tokens: int | No
     longest = int(min(bound for bound in bounds if bound is not None))
     special = tokenizer.num_special_tokens_to_add(is_pair=True)
     if longest <= special + 1:
-        raise OptionError(f"--max-length {longest} leaves no room for two texts beside {special} special tokens")
+        raise OptionError(f"`max_tokens` {longest} leaves no room for two texts beside {special} special tokens")
     padding = Padding(_pad_id(tokenizer, config, settings), left=_side(settings, "padding_side") == "left")
     changed = path.name != TOKENIZER_FILE and path.suffix != ".json"
     if limits.lower_case:

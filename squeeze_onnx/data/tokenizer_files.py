@@ -99,7 +99,7 @@ def _normalizer(tokenizer: Tokenizer) -> str:
 
 def _read(path: Path) -> Tokenizer:
     if not path.is_file():
-        raise TokenizerError(f"{path} does not exist; name a tokenizer.json, or the folder of one, with --tokenizer")
+        raise TokenizerError(f"{path} does not exist; name a tokenizer.json, or the folder of one, with `tokenizer`")
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers has no exception class of its own
@@ -126,7 +126,7 @@ def _missing(folder: Path) -> str:
         )
     if found:
         return f"{folder / TOKENIZER_FILE} does not exist, and {found[0]} alone is not read: {_WAY_OUT}"
-    return f"{folder / TOKENIZER_FILE} does not exist; name a tokenizer.json, or the folder of one, with --tokenizer"
+    return f"{folder / TOKENIZER_FILE} does not exist; name a tokenizer.json, or the folder of one, with `tokenizer`"
 
 
 def _word_piece(folder: Path, kind: str) -> Tokenizer:

@@ -48,15 +48,15 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        positive = {"batch-size": self.batch_sizes, "sequence-length": self.sequence_lengths, "rounds": (self.rounds,)}
+        positive = {"batch_size": self.batch_sizes, "sequence_length": self.sequence_lengths, "rounds": (self.rounds,)}
         for option, values in positive.items():
             if any(value < 1 for value in values):
-                raise OptionError(f"--{option} is a positive integer; got {min(values)}")
+                raise OptionError(f"`{option}` is a positive integer; got {min(values)}")
         for kind in self.against:
             if kind not in RIVALS:
-                raise OptionError(f"--against is one of {', '.join(RIVALS)}; got {kind!r}")
+                raise OptionError(f"`against` is one of {', '.join(RIVALS)}; got {kind!r}")
         if self.cuda_graph and self.provider != "cuda":
-            raise OptionError("--cuda-graph needs --provider cuda")
+            raise OptionError("`cuda_graph` needs `provider` cuda")
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:

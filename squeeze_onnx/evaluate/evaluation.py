@@ -170,7 +170,7 @@ def _check_alike(models: Sequence[OpenModel], texts: Sequence[Texts]) -> None:
     if second.sequences(texts) != first.sequences(texts):
         raise OptionError(
             f"{models[0].session.label} and {models[1].session.label} read other prompts before a text, say their files: name "
-            "one for both with --prompt"
+            "one for both with `prompt`"
         )
 
 

@@ -62,14 +62,14 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     if logits is not None:
         if config.asked.pooling is not None:
             raise OptionError(
-                f"--pooling {config.asked.pooling} is of token embeddings, but {session.label} answers with {logits.name}: "
+                f"`pooling` {config.asked.pooling} is of token embeddings, but {session.label} answers with {logits.name}: "
                 "leave it out"
             )
         return _sequence_head(session, logits, config, task)
     head = _embedding_head(session, outputs, config)
     if task is not None and isinstance(head, TokenVectors):
         raise OptionError(
-            f"{_called(task)} is scored by one vector a text, and --pooling none leaves one a token: leave it out"
+            f"{_called(task)} is scored by one vector a text, and `pooling` none leaves one a token: leave it out"
         )
     if task is not None and task.kind is not Kind.RANKING and (task.kind is not Kind.SCORES or len(task.columns) != 2):
         raise OptionError(
@@ -88,14 +88,14 @@ def _outputs(session: Session, config: ModelConfig) -> list[ValueSpec]:
     if not found or len(found[0].shape) not in (2, 3):
         has = ", ".join(f"{value.name} {list(value.shape)}" for value in session.outputs)
         raise OptionError(
-            f"--answer {name} is no output of {session.label} with two axes, those of texts, or three, those of tokens; it has "
+            f"`answer` {name} is no output of {session.label} with two axes, those of texts, or three, those of tokens; it has "
             f"{has}"
         )
     return found
 
 
 def _called(task: Task) -> str:
-    return f"--data {task.name}" if task.own else f"--task {task.name}"
+    return f"`data` {task.name}" if task.own else f"`task` {task.name}"
 
 
 def _reading_head(session: Session, outputs: Sequence[ValueSpec]) -> SpanLogits:
@@ -143,7 +143,7 @@ def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, tas
 def _token_head(session: Session, logits: ValueSpec, task: Task | None) -> TokenLogits | WordLogits:
     if task is not None and task.kind not in (Kind.ENTITIES, Kind.WORDS):
         raise OptionError(
-            f"{_called(task)} asks about whole texts, but {session.label} answers for every token; leave out --task to "
+            f"{_called(task)} asks about whole texts, but {session.label} answers for every token; leave out `task` to "
             "compare the answers to sentences"
         )
     classes = logits.shape[2]
@@ -190,7 +190,7 @@ def _embedding_head(
     if config.asked.unpooled:
         if not tokens:
             raise OptionError(
-                f"--pooling none is of vectors of tokens, and {session.label} has no output with three axes"
+                f"`pooling` none is of vectors of tokens, and {session.label} has no output with three axes"
             )
         return TokenVectors((named_tokens or tokens)[0].name, config.prompt())
     if named_pooled:
@@ -219,7 +219,7 @@ def _pooled_outside(session: Session, tokens: ValueSpec, config: ModelConfig) ->
 def _pooled_in_graph(session: Session, pooled: ValueSpec, config: ModelConfig) -> SentenceEmbedding:
     if config.asked.pooling is not None:
         raise OptionError(
-            f"--pooling {config.asked.pooling} is of token embeddings, but {session.label} pools them itself ({pooled.name}): "
+            f"`pooling` {config.asked.pooling} is of token embeddings, but {session.label} pools them itself ({pooled.name}): "
             "leave it out"
         )
     features = pooled.shape[1] if isinstance(pooled.shape[1], int) else None

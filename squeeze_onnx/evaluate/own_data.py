@@ -38,11 +38,11 @@ def check_own_options(task: str | None, data: str | Path | None, columns: str | 
     if columns is not None:
         Columns.parse(columns)
     find_metrics(metrics)
-    for option, given in (("--columns", columns), ("--metric", ", ".join(metrics))):
+    for option, given in (("`columns`", columns), ("`metric`", ", ".join(metrics))):
         if given and task is not None:
-            raise OptionError(f"{option} {given} is of own data, and --task {task} has its own: leave one of them out")
+            raise OptionError(f"{option} {given} is of own data, and `task` {task} has its own: leave one of them out")
         if given and data is None:
-            raise OptionError(f"{option} {given} is of own data: give rows with --data FILE")
+            raise OptionError(f"{option} {given} is of own data: give rows with `data` FILE")
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,13 @@ def read_own_data(
     if file is None:
         expected = ", ".join(f"{stem}{ending}" for stem in split.stems[:2] for ending in (".jsonl", ".csv"))
         raise DataError(
-            f"--data {path} is a folder without a file of rows such as {expected}, and without corpus.jsonl; say with --task "
+            f"`data` {path} is a folder without a file of rows such as {expected}, and without corpus.jsonl; say with `task` "
             "which task of GLUE its splits are of"
         )
     kind = METRICS[names[0]].kind if names else None
     if kind is Kind.RANKING:
         raise OptionError(
-            f"--metric {names[0]} is of a folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/test.tsv)"
+            f"`metric` {names[0]} is of a folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/test.tsv)"
         )
     table = read_table(file, columns)
     if kind is Kind.WORDS:
@@ -134,10 +134,13 @@ def read_own_data(
         return OwnData(table, note=None if table.labels is None else reason)
     kind = kind or _kind_of(table, model)
     assert kind is not None, "a reason was given otherwise"
+    own = [name for name in names if METRICS[name].kind is None]
+    if own and kind not in (Kind.CLASSES, Kind.SCORES):
+        raise OptionError(f"`metric` {own[0]} takes classes or scores, and {model.label} is scored as {kind}")
     names = names or _usual(kind, model)
     if any(METRICS[name].of_two for name in names) and len(model.class_names) > 2:
         raise OptionError(
-            f"--metric f1 is of two classes, and {model.label} has {len(model.class_names)}: f1_macro or f1_micro"
+            f"`metric` f1 is of two classes, and {model.label} has {len(model.class_names)}: f1_macro or f1_micro"
         )
     try:
         rows = labelled_rows(table, kind, model.class_names, replace(split, name=file.stem))
@@ -151,14 +154,14 @@ def read_own_data(
 def _retrieval(path: Path, metrics: tuple[str, ...], columns: Columns | None) -> OwnData:
     if columns is not None:
         raise OptionError(
-            f"--columns names those of a table, and --data {path} is a folder in BEIR's layout: leave it out"
+            f"`columns` names those of a table, and `data` {path} is a folder in BEIR's layout: leave it out"
         )
     if metrics and METRICS[metrics[0]].kind is not Kind.RANKING:
         usual = ", ".join(USUAL[Kind.RANKING])
-        raise OptionError(f"--data {path} is a folder in BEIR's layout, scored by {usual}; got {metrics[0]}")
+        raise OptionError(f"`data` {path} is a folder in BEIR's layout, scored by {usual}; got {metrics[0]}")
     rows = read_retrieval(path)
     if rows is None:
-        raise DataError(f"--data {path} has no {JUDGEMENTS}/test.tsv, which says which documents answer a query")
+        raise DataError(f"`data` {path} has no {JUDGEMENTS}/test.tsv, which says which documents answer a query")
     return OwnData(task=retrieval_task(path, metrics or USUAL[Kind.RANKING]), rows=rows)
 
 
@@ -176,7 +179,7 @@ def read_own_train(path: Path, model: AskedModel, task: Task, *, columns: Column
 def _language(path: Path, table: TextTable, metrics: tuple[str, ...]) -> OwnData:
     if len(metrics) > 1:
         raise OptionError(
-            f"--metric {metrics[0]} is of causal and {metrics[1]} of masked language models: name one of them"
+            f"`metric` {metrics[0]} is of causal and {metrics[1]} of masked language models: name one of them"
         )
     texts = replace(table, texts=tuple((" ".join(texts),) for texts in table.texts), labels=None)
     task = own_task(path, texts, Kind.WORDS, (), metrics)
@@ -204,13 +207,13 @@ def _why_not(table: TextTable, kind: Kind | None, model: AskedModel) -> str | No
     place, answers = table.format.path, "nothing known" if model.head is None else model.head.kind.replace("_", " ")
     usual = _kind_of(table, model)
     if table.labels is None:
-        return f"{place} has no column of labels: name it with --columns text=NAME,label=NAME"
+        return f"{place} has no column of labels: name it with `columns` text=NAME,label=NAME"
     if isinstance(model.head, WordLogits):
-        return f"{model.label} is a language model: score it with --metric perplexity or pseudo_perplexity"
+        return f"{model.label} is a language model: score it with `metric` perplexity or pseudo_perplexity"
     if usual is None:
         return f"the labels of {place} say nothing about a model that answers with {answers}"
     if kind is not None and kind is not usual:
-        return f"--metric is about {kind}, and {model.label} answers with {answers}, which is scored as {usual}"
+        return f"`metric` is about {kind}, and {model.label} answers with {answers}, which is scored as {usual}"
     return _what_is_missing(table, model)
 
 
@@ -218,7 +221,7 @@ def _what_is_missing(table: TextTable, model: AskedModel) -> str | None:
     if isinstance(model.head, SentenceEmbedding) and any(len(texts) != 2 for texts in table.texts):
         return (
             f"{model.label} gives embeddings, which are scored by how alike two texts are, and {table.format.path} has one a "
-            "row: name the second with --columns text=NAME,text2=NAME,label=NAME"
+            "row: name the second with `columns` text=NAME,text2=NAME,label=NAME"
         )
     if isinstance(model.head, TokenLogits) and not model.config.labels:
         return f"no config.json beside {model.label} names its tags: write id2label into it"

@@ -101,7 +101,7 @@ def measure_robustness(
     """
     if questions.task is not None and questions.task.kind not in (Kind.CLASSES, Kind.SCORES):
         raise OptionError(
-            f"--robustness perturbs texts with classes or scores; {questions.task.name} asks about {questions.task.kind}"
+            f"`robustness` perturbs texts with classes or scores; {questions.task.name} asks about {questions.task.kind}"
         )
     head, texts = models[0].head, questions.splits[0].texts if questions.splits else questions.texts
     sequences = encoder.encode(head.sequences(texts))
@@ -112,8 +112,8 @@ def measure_robustness(
     absent = {}
     errors = None
     if questions.task is None:
-        absent["calibration_error"] = "labels are needed: name a task with --task"
-        absent["perturbed"] = "a metric is needed: name a task with --task"
+        absent["calibration_error"] = "labels are needed: name a task with `task`"
+        absent["perturbed"] = "a metric is needed: name a task with `task`"
     elif isinstance(head, ClassLogits):
         labels = questions.splits[0].labels
         first, second = (calibration_error(softmax(found, axis=1), labels) for found in answers)

@@ -85,7 +85,7 @@ def models_to_time(models: Sequence[str | Path], config: BenchConfig) -> Iterato
             taken = [each for each in asked if not (rival.of_every_model and each.quantized)]
             if not taken:
                 raise OptionError(
-                    f"--against {kind} converts models in float, and {asked[0].timed.name} is quantized already"
+                    f"`against` {kind} converts models in float, and {asked[0].timed.name} is quantized already"
                 )
             left_out += [
                 LeftOut(each.timed.name, kind, "its weights are quantized already")
@@ -123,7 +123,7 @@ def _check_positions(given: Sequence[_GivenModel], config: BenchConfig) -> None:
         positions = each.timed.config.max_tokens
         if positions is not None and longest > positions:
             raise OptionError(
-                f"--sequence-length {longest} is more than the {positions} positions of {each.timed.path}"
+                f"`sequence_length` {longest} is more than the {positions} positions of {each.timed.path}"
             )
 
 

@@ -62,19 +62,19 @@ class ValidateConfig:
             find_task(self.task)
             if self.data is None:
                 raise OptionError(
-                    f"--task {self.task} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub"
+                    f"`task` {self.task} needs `data`: a folder of GLUE splits, or nyu-mll/glue for the hub"
                 )
         elif self.max_drop is not None and self.data is None:
             raise OptionError(
-                "--max-drop is in points of a task's metric; name the task with --task, or labelled rows with --data FILE"
+                "`max_drop` is in points of a task's metric; name the task with `task`, or labelled rows with `data` FILE"
             )
         # The comparison is turned so that NaN is refused too.
         if self.max_drop is not None and not self.max_drop >= 0:
-            raise OptionError(f"--max-drop is a number of points, 0 or more; got {self.max_drop}")
+            raise OptionError(f"`max_drop` is a number of points, 0 or more; got {self.max_drop}")
         EmbeddingOptions(self.pooling, self.prompt, self.answer)
         if not self.providers or len(set(self.providers)) < len(self.providers):
-            raise OptionError(f"--provider names each provider once; got {', '.join(self.providers) or 'none'}")
-        positive = {"batch-size": self.batch_size, "max-length": self.max_tokens, "limit": self.limit}
+            raise OptionError(f"`provider` names each provider once; got {', '.join(self.providers) or 'none'}")
+        positive = {"batch_size": self.batch_size, "max_tokens": self.max_tokens, "limit": self.limit}
         for option, value in positive.items():
             if value is not None and value < 1:
-                raise OptionError(f"--{option} is a positive integer; got {value}")
+                raise OptionError(f"`{option}` is a positive integer; got {value}")

@@ -13,6 +13,7 @@ from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
 
 from squeeze_onnx.compress.method_names import METHOD_HELP
 from squeeze_onnx.support.errors import LastLookError, SqueezeError
+from squeeze_onnx.support.setting_names import call_settings
 
 _CONFIG_OPTIONS = ("keep", "method", "fuse", "seed", "force_write")
 
@@ -64,7 +65,9 @@ class SqueezeExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
             self._run()
         except SqueezeError as error:
             status = 1 if isinstance(error, LastLookError) else 2
-            self.parser.exit(status, f"optimum-cli export squeeze: error: {' '.join(str(error).split())}\n")
+            self.parser.exit(
+                status, f"optimum-cli export squeeze: error: {' '.join(_in_options(str(error)).split())}\n"
+            )
 
     def _run(self) -> None:
         from squeeze_onnx.compress.calibration_source import CalibrationConfig  # noqa: PLC0415
@@ -86,6 +89,12 @@ class SqueezeExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
         _tell(out)
 
 
+def _in_options(sentence: str) -> str:
+    """Return ``sentence`` with the option in the place of every setting that this command has."""
+    known = (*_CONFIG_OPTIONS, "calibration", "data", "calibration_rows", "force")
+    return call_settings(sentence, lambda name, on: f"--{name.replace('_', '-')}" if on and name in known else None)
+
+
 def _tell(out: Path) -> None:
     """Print what became of the model in the folder ``out``, what to know of it, and the next step."""
     from squeeze_onnx.report.result import Report  # noqa: PLC0415
@@ -93,7 +102,7 @@ def _tell(out: Path) -> None:
     report = Report(json.loads((out / "report.json").read_text(encoding="utf-8")))
     print(f"{out}: {', '.join(f'{name} {value}' for name, value in report.summary().items())}")
     for note in (*report["precision"]["notes"], *report["notes"]):
-        print(f"Note: {note}")
+        print(f"Note: {_in_options(note)}")
     print(
         f"Next: look at {out / 'report.html'}, and score it with squeeze-onnx validate MODEL {out} --task NAME --data DIR"
     )

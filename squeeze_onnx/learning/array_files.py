@@ -27,7 +27,7 @@ class ArrayFiles:
             if not is_disk_full(error):
                 raise
             raise MachineError(
-                f"{self._folder} has no room for what the models answer ({error.strerror}): lower --calibration-rows, or name "
+                f"{self._folder} has no room for what the models answer ({error.strerror}): lower `calibration_rows`, or name "
                 "a folder of a larger disk in the environment variable TMPDIR"
             ) from error
 

@@ -31,7 +31,7 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.minutes >= 0:
-            raise OptionError(f"--checkpoint-minutes is a number of minutes, 0 or more; got {self.minutes}")
+            raise OptionError(f"`checkpoint_minutes` is a number of minutes, 0 or more; got {self.minutes}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,6 @@ class Checkpoint:
         if state.pop("format", None) != FORMAT or state.pop("fingerprint", None) != self.fingerprint:
             raise OptionError(
                 f"the checkpoint {self.path} belongs to a run on other data, another model or other options: delete it to start "
-                "anew, or name another folder with --checkpoint"
+                "anew, or name another folder with `checkpoint`"
             )
         return state

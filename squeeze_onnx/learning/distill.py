@@ -92,7 +92,7 @@ def distill(
     parameters = learnable_parameters(student, _taught_values(losses))
     if not parameters:
         raise ModelError(
-            "--distill finds no float32 weight that the answer depends on: convert the model to FLOAT first"
+            "`distill` finds no float32 weight that the answer depends on: convert the model to FLOAT first"
         )
     saving = None
     if teaching.checkpoint is not None:

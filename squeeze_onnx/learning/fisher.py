@@ -81,7 +81,7 @@ def fisher_graph(
         if any(op_of(node) == PACKED_ATTENTION for node in site.nodes):
             raise ModelError(
                 f"{PACKED_ATTENTION} {site.name!r} multiplies with its weight inside an attention, so gradients of the product "
-                "cannot be taken: squeeze the model before it is fused, or take --method whiten"
+                "cannot be taken: squeeze the model before it is fused, or take `method` whiten"
             )
     loss = drawn_loss(head)
     losses = attach_losses(model, [loss])

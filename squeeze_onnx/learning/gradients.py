@@ -138,7 +138,7 @@ def check_rules(model: ir.Model, sources: Collection[str], targets: Collection[s
 def _no_rule(node: ir.Node) -> ModelError:
     return ModelError(
         f"{op_of(node)} {node.name!r} has no rule of differentiation, so nothing can be learned through it: take a "
-        "method without gradients (whiten, svd) and leave out --distill, or export the model without this operator"
+        "method without gradients (whiten, svd) and leave out `distill`, or export the model without this operator"
     )
 
 

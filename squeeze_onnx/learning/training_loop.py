@@ -46,9 +46,9 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:
-            raise OptionError(f"--distill is a positive number of steps, or auto; got {self.steps}")
+            raise OptionError(f"`distill` is a positive number of steps, or auto; got {self.steps}")
         if not 0 <= self.block_share <= 1:
-            raise OptionError(f"--distill-layers is a float from 0 to 1; got {self.block_share}")
+            raise OptionError(f"`distill_layers` is a float from 0 to 1; got {self.block_share}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def held_out_batches(count: int, config: DistillConfig) -> list[int]:
 def batches_to_learn_on(batches: Sequence[T], config: DistillConfig) -> list[T]:
     """Return those of ``batches`` that are not held out. Raises OptionError if a single one is all there is."""
     if len(batches) < 2:
-        raise OptionError("--distill learns on some batches and judges on others: give more calibration text")
+        raise OptionError("`distill` learns on some batches and judges on others: give more calibration text")
     held_out = held_out_batches(len(batches), config)
     return [batch for index, batch in enumerate(batches) if index not in held_out]
 
@@ -191,7 +191,7 @@ class Imitation:
         batch = self._learned_on[batch_of(step, len(self._learned_on), config.seed)]
         self._loss = learner.run(batch)[LOSS]
         if not np.isfinite(clip(learner.gradient, config.largest_gradient)):
-            raise ModelError(f"--distill: the gradient of step {step} is not finite: check the weights of the model")
+            raise ModelError(f"`distill`: the gradient of step {step} is not finite: check the weights of the model")
         self._optimizer.update(learner.parameters, learner.gradient, self._schedule.rate(step))
         self._average.add(learner.parameters)
         self._step = step + 1

@@ -50,7 +50,7 @@ def _resident_bytes(field: str) -> int:
     `resource.getrusage` would not do: on Linux its maximum is inherited from the process that started this one.
     """
     if not _STATUS.exists():
-        raise MachineError("peak memory is read from /proc/self/status, which this system lacks: add --no-memory")
+        raise MachineError("peak memory is read from /proc/self/status, which this system lacks: add `memory=False`")
     lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     kibibytes = next(line.split()[1] for line in lines if line.startswith(f"{field}:"))
     return 1024 * int(kibibytes)

@@ -47,7 +47,7 @@ def open_in_openvino(path: Path, options: RunnerOptions) -> Runner:
     ModelError with its reason if it cannot open the model.
     """
     if options.provider != "cpu":
-        raise OptionError(f"OpenVINO is timed on the CPU; leave out --provider {options.provider}")
+        raise OptionError(f"OpenVINO is timed on the CPU; leave out `provider` {options.provider}")
     openvino = import_openvino()
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if options.threads is not None:

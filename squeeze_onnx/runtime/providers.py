@@ -33,11 +33,11 @@ def resolve_provider(provider: str, *, use_tf32: bool = True, cuda_graph: bool =
     Raises OptionError for an unknown word, ProviderError if the installed onnxruntime was built without the provider.
     """
     if provider not in PROVIDERS:
-        raise OptionError(f"--provider is one of {', '.join(PROVIDERS)}; got {provider!r}")
+        raise OptionError(f"`provider` is one of {', '.join(PROVIDERS)}; got {provider!r}")
     available = import_onnxruntime().get_available_providers()
     if PROVIDERS[provider] not in available:
         raise ProviderError(
-            f"--provider {provider}: this onnxruntime has no {PROVIDERS[provider]}, it offers {', '.join(available)}"
+            f"`provider` {provider}: this onnxruntime has no {PROVIDERS[provider]}, it offers {', '.join(available)}"
             + ("; pip install 'squeeze-onnx[cuda]' brings a build with CUDA" if provider == "cuda" else "")
         )
     cpu: ProviderList = [(PROVIDERS["cpu"], {})]

@@ -43,4 +43,4 @@ def way_out(reason: str, feeds: Mapping[str, np.ndarray]) -> str:
         return ""
     if not fits or held < 2:
         return ""
-    return f"; a sequence has {longest} tokens, and the graph seems to hold {held} positions: cut texts with --max-length {held}"
+    return f"; a sequence has {longest} tokens, and the graph seems to hold {held} positions: cut texts with `max_tokens` {held}"

@@ -80,7 +80,7 @@ def check_rivals(kinds: Sequence[str], provider: str) -> None:
     for kind in kinds:
         _check_packages(kind)
         if RIVALS[kind].runtime != "onnxruntime" and provider != "cpu":
-            raise OptionError(f"--against {kind} is timed on the CPU; leave it out, or leave out --provider {provider}")
+            raise OptionError(f"`against` {kind} is timed on the CPU; leave it out, or leave out `provider` {provider}")
 
 
 def build_rival(kind: str, source: Path, folder: Path, feeds: Sequence[Feeds] = ()) -> tuple[Path, ...]:
@@ -96,7 +96,7 @@ def build_rival(kind: str, source: Path, folder: Path, feeds: Sequence[Feeds] = 
         rival.build(source, target, feeds)
     except (ValueError, RuntimeError, TypeError, KeyError, AttributeError, AssertionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"--against {kind}: onnxruntime's tool fails on {source}: {reason}") from error
+        raise ModelError(f"`against` {kind}: onnxruntime's tool fails on {source}: {reason}") from error
     return tuple(target.with_suffix(suffix) for suffix in rival.files)
 
 
@@ -107,4 +107,4 @@ def _check_packages(kind: str) -> None:
 
 
 def _lacking(kind: str, package: str, remedy: str) -> MissingPackageError:
-    return MissingPackageError(f"--against {kind} needs {package}, which is not installed: {remedy}")
+    return MissingPackageError(f"`against` {kind} needs {package}, which is not installed: {remedy}")

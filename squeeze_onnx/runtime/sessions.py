@@ -98,7 +98,7 @@ def threads_of_sessions() -> int | None:
 
 def _check_threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
-        raise OptionError(f"--threads is a positive integer; got {threads}")
+        raise OptionError(f"`threads` is a positive integer; got {threads}")
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,11 @@ def open_session(
         reason = reason if isinstance(model, bytes) else reason.replace(str(model), label)
         raise ModelError(f"onnxruntime cannot open {label} on {provider}: {reason}") from error
     except (RuntimeError, ValueError) as error:
-        raise ProviderError(f"--provider {provider}: {PROVIDERS[provider]} cannot start: {reason_of(error)}") from error
+        raise ProviderError(f"`provider` {provider}: {PROVIDERS[provider]} cannot start: {reason_of(error)}") from error
     started = session.get_providers()
     if started[0] != PROVIDERS[provider]:
         raise ProviderError(
-            f"--provider {provider}: {PROVIDERS[provider]} is in this onnxruntime but could not start (driver, CUDA or "
+            f"`provider` {provider}: {PROVIDERS[provider]} is in this onnxruntime but could not start (driver, CUDA or "
             f"cuDNN missing or of another version); it would have run on {started[0]}"
         )
     return Session(

@@ -16,7 +16,8 @@
         ├── ProviderError       this onnxruntime lacks the execution provider
         └── WorkerError         the scheduler, or a worker, cannot do its part
 
-A message is one sentence that names the file, node or option at fault and the way out.
+A message is one sentence that names the file, node or setting at fault and the way out. Settings stand in backticks, as Python
+calls them (`squeeze_onnx.support.setting_names`).
 """
 
 

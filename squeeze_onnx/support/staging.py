@@ -54,7 +54,7 @@ def staged_file(path: str | Path, *, force: bool = True) -> Iterator[Path]:
             return
     with reserved(path, share=True) as target, _partial_of(target) as partial:
         if path.exists() and not force:
-            raise OutputError(f"{path} exists already: name another file, or replace it with --force")
+            raise OutputError(f"{path} exists already: name another file, or replace it with `force`")
         yield partial
         partial.replace(target)
 
@@ -84,7 +84,7 @@ def _check_replaceable(out: Path, target: Path, *, force: bool) -> None:
     if not target.is_dir():
         raise OutputError(f"{out} is not a folder: name another place")
     if not force:
-        raise OutputError(f"{out} exists already: name another folder, or replace it with --force")
+        raise OutputError(f"{out} exists already: name another folder, or replace it with `force`")
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
     for place in (Path.cwd(), home):
         if place.is_relative_to(target):

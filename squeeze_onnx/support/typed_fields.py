@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.field_names import field_of, other_names, unknown_name
+from squeeze_onnx.support.setting_names import call_settings
 
 T = TypeVar("T")
 
@@ -59,18 +60,18 @@ def build(kind: type[T], values: Mapping[str, Any], place: Place, folder: Path) 
 
 
 def _in_written_names(sentence: str, hints: Mapping[str, Any], written: Mapping[str, str]) -> tuple[str, str]:
-    """Return ``sentence`` with the keys in place of options, and the first key in it (empty if none is)."""
+    """Return ``sentence`` with the keys in place of settings, and the first key in it (empty if none is)."""
     named: list[str] = []
 
-    def key_of(option: re.Match[str]) -> str:
-        field = field_of(option[1], hints)
+    def key_of(name: str, on: bool) -> str | None:
+        field = field_of(name, hints)
         if field is None:
-            return option[0]
+            return None
         if field in written:
             named.append(written[field])
-        return written.get(field, field)
+        return written.get(field, field) + ("" if on else " = false")
 
-    told = re.sub(r"--([a-z][a-z-]*[a-z])", key_of, sentence)
+    told = call_settings(sentence, key_of)
     first = told.split(" ", 1)[0]
     return told, next(iter(named), first if first in written.values() else "")
 

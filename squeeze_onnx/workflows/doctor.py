@@ -30,13 +30,13 @@ class Ability:
 
 
 ABILITIES = (
-    Ability("run models: validate, bench, package, --calibration", "onnxruntime", "pip install 'squeeze-onnx[cpu]'"),
-    Ability("read --data in parquet", "pyarrow", "pip install 'squeeze-onnx[parquet]'"),
-    Ability("read --data from a hub", "datasets", "pip install 'squeeze-onnx[hub]'"),
+    Ability("run models: validate, bench, package, `calibration`", "onnxruntime", "pip install 'squeeze-onnx[cpu]'"),
+    Ability("read `data` in parquet", "pyarrow", "pip install 'squeeze-onnx[parquet]'"),
+    Ability("read `data` from a hub", "datasets", "pip install 'squeeze-onnx[hub]'"),
     Ability("read MODEL from a hub: hf://org/name", "huggingface_hub", "pip install 'squeeze-onnx[hub]'"),
-    Ability("work on a Dask cluster: --scheduler", "distributed", "pip install 'squeeze-onnx[dask]'"),
-    Ability("bench --against fused", "sympy", "pip install sympy"),
-    Ability("bench --against openvino", "openvino", "pip install 'squeeze-onnx[openvino]'"),
+    Ability("work on a Dask cluster: `scheduler`", "distributed", "pip install 'squeeze-onnx[dask]'"),
+    Ability("bench `against` fused", "sympy", "pip install sympy"),
+    Ability("bench `against` openvino", "openvino", "pip install 'squeeze-onnx[openvino]'"),
     Ability("demo, which downloads by pip", "pip", "python -m ensurepip"),
     Ability("optimum-cli export squeeze", "optimum.onnxruntime", "pip install 'squeeze-onnx[optimum]'"),
 )

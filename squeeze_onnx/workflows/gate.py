@@ -64,15 +64,15 @@ class GateConfig:
         check_own_options(self.task, self.data, self.columns, self.metrics)
         # The comparison is turned so that NaN is refused too.
         if not self.max_drop >= 0:
-            raise OptionError(f"--max-drop is a number of points, 0 or more; got {self.max_drop}")
+            raise OptionError(f"`max_drop` is a number of points, 0 or more; got {self.max_drop}")
         if self.task is None and self.data is None:
             raise OptionError(
-                "--max-drop is in points of a task's metric; name the task with --task, or labelled rows with --data FILE"
+                "`max_drop` is in points of a task's metric; name the task with `task`, or labelled rows with `data` FILE"
             )
         if self.task is not None:
             find_task(self.task)
         if self.data is None:
-            raise OptionError(f"--task {self.task} needs --data: a folder of GLUE splits, or nyu-mll/glue for the hub")
+            raise OptionError(f"`task` {self.task} needs `data`: a folder of GLUE splits, or nyu-mll/glue for the hub")
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,5 +173,5 @@ def _read_texts(rows: LabelledRows, task: Task) -> Iterator[Texts]:
 def _too_few(rows: int, place: str) -> OptionError:
     return OptionError(
         f"{place} has {rows} rows that calibration does not read, and a point cannot be told on fewer than {FEWEST_ROWS}: lower "
-        "--calibration-rows, or give --data more rows"
+        "`calibration_rows`, or give `data` more rows"
     )

@@ -20,7 +20,7 @@ def _on_the_method(report: Mapping[str, Any]) -> Iterator[str]:
     if not METHODS[report["method"]].needs_calibration:
         yield (
             f"Weak choice: {report['method']} looks at no text, only at the entries of each weight, and loses far more than "
-            "methods that read some; give sentences of the kind that the model reads in use with --calibration FILE."
+            "methods that read some; give sentences of the kind that the model reads in use with `calibration` FILE."
         )
 
 
@@ -40,6 +40,6 @@ def _on_the_file(report: Mapping[str, Any]) -> Iterator[str]:
     rest = f"{(whole - eligible) / 1e6:.1f} M parameters, {1 - eligible / whole:.0%} of the model"
     yield (
         f"The file is {file:.0%} of what it was though {kept:.0%} of the eligible parameters stay: embedding tables and what "
-        f"else is not eligible ({rest}) stay whole. --precision int8 makes these smaller too, --include embedding squeezes "
-        "tables, and --objective size makes --keep a fraction of the file."
+        f"else is not eligible ({rest}) stay whole. `precision` int8 makes these smaller too, `include` embedding squeezes "
+        "tables, and `objective` size makes `keep` a fraction of the file."
     )

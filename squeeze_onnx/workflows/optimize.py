@@ -82,7 +82,7 @@ def optimize(
     if cache is not None:
         check_cache(cache, out)
         if plan is not None:
-            raise OptionError("--cache keeps what a new plan is made from; leave it out with --plan")
+            raise OptionError("`cache` keeps what a new plan is made from; leave it out with `plan`")
     planned_precision(plan, config)  # refused before anything takes its time
     with session_threads(config.threads):
         clock = Stopwatch()

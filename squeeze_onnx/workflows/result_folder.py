@@ -125,7 +125,7 @@ def _without_refit(context: Context, plan: Plan, survey: Survey) -> str:
     looker = looker_of(context)
     rows = looker.rows_of(carry_out(context, replace(plan, refit=False), survey).model.ir)
     assert rows is not None, "there is text"
-    return f"without the refit (--no-refit) they move by {share_moved(rows, looker.dense.rows):.2g}; "
+    return f"without the refit (`refit=False`) they move by {share_moved(rows, looker.dense.rows):.2g}; "
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:

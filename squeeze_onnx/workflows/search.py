@@ -93,12 +93,12 @@ def optimize_within(
     out = Path(out)
     if any(budget is not None for budget in (config.keep, config.preset, config.rank_rule)):
         raise OptionError(
-            "--max-drop finds the budget itself; leave out --keep, --preset and --rank-rule, or hold one budget "
-            "against the gate with validate --max-drop"
+            "`max_drop` finds the budget itself; leave out `keep`, `preset` and `rank_rule`, or hold one budget "
+            "against the gate with validate `max_drop`"
         )
     if config.distill is not None:
         raise OptionError(
-            "--max-drop does not distill every model it looks at; leave out --distill, then give it with --plan and the "
+            "`max_drop` does not distill every model it looks at; leave out `distill`, then give it with `plan` and the "
             "plan.json that was found"
         )
     if cache is not None:
@@ -167,7 +167,7 @@ class _Search:
             shutil.rmtree(candidate.folder)
         metric = self._final.examiner.task.primary_metric
         raise GateError(
-            f"no model that is smaller passes --max-drop {self._gate.max_drop:g}: with --keep {grid[-1]} {metric} still "
+            f"no model that is smaller passes `max_drop` {self._gate.max_drop:g}: with `keep` {grid[-1]} {metric} still "
             f"{change_of(metric, point.grade.drop_points)} on the {self._final.rows.split.name} split; allow more"
         )
 

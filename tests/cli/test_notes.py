@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from squeeze_onnx.cli.flags import in_flags
 from tests.cli.optimized import read_json
 from tests.conftest import RunCli
 
 
 def notes(call_cli: RunCli, out: Path, *arguments: object) -> list[str]:
-    """Run optimize; return the notes that it printed, which are those of the report."""
+    """Run optimize; return the notes that it printed, which are those of the report with flags for settings."""
     done = call_cli("optimize", *arguments, "-o", out)
     assert (done.returncode, done.stderr) == (0, "")
     told = [line.removeprefix("Note: ") for line in done.stdout.splitlines() if line.startswith("Note: ")]
-    assert told == read_json(out / "report.json")["notes"]
-    assert all(note in (out / "report.html").read_text(encoding="utf-8") for note in told)
+    kept = read_json(out / "report.json")["notes"]
+    assert told == [in_flags(note) for note in kept]
+    assert all(note in (out / "report.html").read_text(encoding="utf-8") for note in kept)
     return told
 
 

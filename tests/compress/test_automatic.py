@@ -100,5 +100,5 @@ def test_of_an_operator_without_a_rule_says_so_if_gradients_are_asked_for(resolv
 
 def test_heeds_what_only_budgets_of_all_weights_can(resolve: Resolve) -> None:
     assert resolve(None, OptimizeConfig(floor={"all": 0.2})) == "fisher"
-    with pytest.raises(OptionError, match=r"--floor is kept by --method whiten, fisher, soco .* not by svd"):
+    with pytest.raises(OptionError, match=r"`floor` is kept by `method` whiten, fisher, soco .* not by svd"):
         resolve(None, OptimizeConfig(floor={"all": 0.2}), ())

@@ -92,7 +92,7 @@ class TestText:
 
     @pytest.mark.parametrize("source", ["glue:sst2", "inputs.npz"])
     def test_without_columns_names_none(self, source: str) -> None:
-        with pytest.raises(OptionError, match=f"--columns names those of a table, and --calibration {source} is none"):
+        with pytest.raises(OptionError, match=f"`columns` names those of a table, and `calibration` {source} is none"):
             CalibrationConfig(source, "glue", columns="text=a")
 
     def test_is_drawn_by_the_seed(self, encoder: OnnxModel, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ class TestTokenizer:
     def test_that_is_missing_is_refused(self, tmp_path: Path) -> None:
         folder = write_model_folder(tmp_path / "model")
         (folder / "tokenizer.json").unlink()
-        with pytest.raises(TokenizerError, match="--tokenizer"):
+        with pytest.raises(TokenizerError, match="`tokenizer`"):
             load_calibration(load_model(folder), CalibrationConfig(write_text(tmp_path)))
 
 
@@ -246,11 +246,11 @@ class TestTask:
             load_calibration(encoder, CalibrationConfig("glue:mrpc", tmp_path))
 
     def test_without_data_is_refused_at_once(self) -> None:
-        with pytest.raises(OptionError, match="--calibration glue:mrpc needs --data"):
+        with pytest.raises(OptionError, match="`calibration` glue:mrpc needs `data`"):
             CalibrationConfig("glue:mrpc")
 
     def test_nobody_knows_is_refused_at_once(self) -> None:
-        with pytest.raises(OptionError, match="--task is one of"):
+        with pytest.raises(OptionError, match="`task` is one of"):
             CalibrationConfig("glue:imdb", ".")
 
 

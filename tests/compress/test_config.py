@@ -33,19 +33,19 @@ def test_an_unknown_key_is_named_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize("keep", [0.0, -0.5, 1.0001, float("nan"), float("inf")])
 def test_keep_is_a_fraction(keep: float) -> None:
-    with pytest.raises(OptionError, match="--keep is a float above 0 and up to 1"):
+    with pytest.raises(OptionError, match="`keep` is a float above 0 and up to 1"):
         OptimizeConfig(keep=keep)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_floor_is_a_fraction(share: float) -> None:
-    with pytest.raises(OptionError, match=r"--floor is a float from 0 to 1, alone or as ROLE=F; got .* for query"):
+    with pytest.raises(OptionError, match=r"`floor` is a float from 0 to 1, alone or as ROLE=F; got .* for query"):
         OptimizeConfig(floor={"query": share})
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0, float("nan")])
 def test_probability_is_between_0_and_1(probability: float) -> None:
-    with pytest.raises(OptionError, match="--probability is a float between 0 and 1"):
+    with pytest.raises(OptionError, match="`probability` is a float between 0 and 1"):
         AnalyzeConfig(probability=probability)
 
 
@@ -68,13 +68,13 @@ def test_an_unknown_name_is_refused_with_the_known_ones(options: dict[str, Any],
 
 
 def test_simulations_are_at_least_one() -> None:
-    with pytest.raises(OptionError, match="--simulations is a positive integer; got 0"):
+    with pytest.raises(OptionError, match="`simulations` is a positive integer; got 0"):
         AnalyzeConfig(simulations=0)
 
 
-@pytest.mark.parametrize("options", [{"keep": 0.5}, {"method": "svd"}], ids=["--keep", "--method"])
+@pytest.mark.parametrize("options", [{"keep": 0.5}, {"method": "svd"}], ids=["`keep`", "`method`"])
 def test_a_preset_leaves_no_room_for(options: dict[str, Any]) -> None:
-    with pytest.raises(OptionError, match="--preset paper-ffn"):
+    with pytest.raises(OptionError, match="`preset` paper-ffn"):
         OptimizeConfig(preset="paper-ffn", **options)
 
 

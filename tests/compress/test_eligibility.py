@@ -32,7 +32,7 @@ def test_the_matrices_of_the_layers_are_eligible_by_default(sites: Sequence[MatM
     eligibility = choose_eligible(sites)
     assert names(eligibility) == list(ELIGIBLE_SITES)
     assert set(reasons(eligibility)) == {"embedding", "pooler", "classifier"}
-    assert reasons(eligibility)["pooler"] == "role pooler is not eligible here; --include pooler takes it in"
+    assert reasons(eligibility)["pooler"] == "role pooler is not eligible here; `include` pooler takes it in"
 
 
 def test_every_site_is_on_one_side(sites: Sequence[MatMulSite]) -> None:
@@ -64,7 +64,7 @@ def test_a_narrower_choice_of_roles_can_be_widened_again(sites: Sequence[MatMulS
 
 def test_an_exclusion_of_nothing_is_refused(sites: Sequence[MatMulSite]) -> None:
     with pytest.raises(
-        OptionError, match=r"--exclude layer\.2/key: neither a role \(query, .*\) nor the name of a site"
+        OptionError, match=r"`exclude` layer\.2/key: neither a role \(query, .*\) nor the name of a site"
     ):
         choose_eligible(sites, exclude=["layer.2/key"])
 

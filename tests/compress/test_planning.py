@@ -113,7 +113,7 @@ def test_a_weight_stored_in_few_bytes_is_left() -> None:
 def test_a_budget_below_rank_1_everywhere_is_refused(spectra: Sequence[SiteSpectra]) -> None:
     least = (ROWS + COLUMNS) / (ROWS * COLUMNS)
     assert fate(spectra, 1, keep=least).rank == 1
-    with pytest.raises(OptionError, match=r"--keep 0\.1 is too little: rank 1 in every eligible weight takes 0\.1333"):
+    with pytest.raises(OptionError, match=r"`keep` 0\.1 is too little: rank 1 in every eligible weight takes 0\.1333"):
         fate(spectra, 1, keep=0.1)
 
 

@@ -31,7 +31,7 @@ class TestFreezingInputs:
     def test_weights_that_are_inputs_can_be_squeezed(self, tmp_path: Path) -> None:
         folder = write_model_folder(tmp_path / "model", with_weights_as_inputs())
         frozen = OptimizeConfig(method="svd", keep=1.0, freeze_inputs=True)
-        with pytest.raises(ModelError, match="--freeze-inputs makes it a constant"):
+        with pytest.raises(ModelError, match="`freeze_inputs` makes it a constant"):
             optimize(folder, tmp_path / "out", OptimizeConfig(method="svd"))
         report = optimize(folder, tmp_path / "out", frozen)
         assert [site["name"] for site in report["sites"]] == list(ELIGIBLE_SITES)
@@ -63,7 +63,7 @@ class TestDequantizing:
         return folder
 
     def test_analyze_sees_what_the_integers_stand_for(self, quantized: Path) -> None:
-        with pytest.raises(ModelError, match="--dequantize turns"):
+        with pytest.raises(ModelError, match="`dequantize` turns"):
             analyze(quantized)
         report = analyze(quantized, AnalyzeConfig(simulations=1, dequantize=True))
         assert [site["name"] for site in report["sites"] if site["layer"] is not None] == list(ELIGIBLE_SITES)

@@ -43,5 +43,5 @@ def test_paper_size_takes_its_share_of_the_file_from_the_eligible_weights(sites:
 
 
 def test_paper_size_says_when_the_eligible_weights_are_too_few(sites: tuple[MatMulSite, ...]) -> None:
-    with pytest.raises(OptionError, match=r"--preset paper-size removes 0\.8 MB, but .* hold only 0\.1 MB"):
+    with pytest.raises(OptionError, match=r"`preset` paper-size removes 0\.8 MB, but .* hold only 0\.1 MB"):
         PaperSize().allocator(sites, 10**7)

@@ -227,7 +227,7 @@ class TestAFileThatIs:
 
 class TestTheFolder:
     def test_may_not_be_a_file(self, folder: Path) -> None:
-        with pytest.raises(OptionError, match=r"--cache .*config\.json is a file; name a folder"):
+        with pytest.raises(OptionError, match=r"`cache` .*config\.json is a file; name a folder"):
             check_cache(folder / "config.json", folder.with_name("out"))
 
     @pytest.mark.parametrize("inside", [".", "cache"])
@@ -239,6 +239,6 @@ class TestTheFolder:
         optimize(folder, tmp_path / "out", replace(QUICK, method="svd"))
         before = snapshot(tmp_path)
         plan = Plan("svd", {}, ())
-        with pytest.raises(OptionError, match="leave it out with --plan"):
+        with pytest.raises(OptionError, match="leave it out with `plan`"):
             optimize(folder, tmp_path / "again", plan=plan, cache=cache)
         assert snapshot(tmp_path) == before

@@ -72,7 +72,7 @@ class TestPooling:
         assert embedding_of(tmp_path) == Embedding()
         assert embedding_of(tmp_path).source is None
         found = embedding_of(tmp_path, pooling="cls+lasttoken")
-        assert (found.pooling, found.source) == ((Pooling.CLS, Pooling.LAST), "--pooling")
+        assert (found.pooling, found.source) == ((Pooling.CLS, Pooling.LAST), "`pooling`")
 
     def test_an_option_that_contradicts_the_file_is_refused(self, tmp_path: Path) -> None:
         write_sentence_model(tmp_path, Published(("cls",)))
@@ -82,7 +82,7 @@ class TestPooling:
 
     @pytest.mark.parametrize("text", ["first", "", "mean,cls", "mean+"])
     def test_an_unknown_option_is_refused(self, text: str) -> None:
-        with pytest.raises(OptionError, match="--pooling is one of cls, max, mean"):
+        with pytest.raises(OptionError, match="`pooling` is none, one of cls, max, mean"):
             EmbeddingOptions(pooling=text)
 
 

@@ -44,7 +44,7 @@ def test_pairs_stay_pairs_in_every_format(tmp_path: Path, name: str) -> None:
     if not name.startswith("pairs"):
         assert [str(label) for label in table.labels or ()] == ["1", "0"]
     assert (
-        "no line names the columns" if name in ("pairs.tsv", "pairs.txt") else "--columns"
+        "no line names the columns" if name in ("pairs.tsv", "pairs.txt") else "`columns`"
     ) in table.format.described()
 
 
@@ -130,7 +130,7 @@ def test_columns_are_guessed_by_common_names(names: tuple[str, ...], columns: Co
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("rows.csv", "a,b,c\n1,2,3\n", r"rows\.csv has no column of a name .* it has a, b, c: name it with --columns"),
+        ("rows.csv", "a,b,c\n1,2,3\n", r"rows\.csv has no column of a name .* it has a, b, c: name it with `columns`"),
         ("rows.csv", "remark,kind\na b,3\n", r"rows\.csv has no column of a name .* it has remark, kind"),
         ("rows.csv", "a b,c d,e f\ng h,i j,k l\n", r"rows\.csv has 3 columns and no header"),
         ("rows.csv", '"text', r"rows\.csv line 1 is not CSV"),
@@ -153,5 +153,5 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: str, s
 
 @pytest.mark.parametrize("spelled", ["sentence", "label=y", "text=", "text=a,text=b", "text=a,words=b"])
 def test_columns_that_are_not_spelled_right_are_refused(spelled: str) -> None:
-    with pytest.raises(OptionError, match="--columns is text=NAME, with text2=NAME"):
+    with pytest.raises(OptionError, match="`columns` is text=NAME, with text2=NAME"):
         Columns.parse(spelled)

@@ -63,7 +63,7 @@ class TestLongestSequence:
         assert encoder(tmp_path).max_tokens == 128
 
     def test_there_must_be_room_for_two_texts(self, tmp_path: Path) -> None:
-        with pytest.raises(OptionError, match="--max-length 4 leaves no room for two texts beside 3 special tokens"):
+        with pytest.raises(OptionError, match="`max_tokens` 4 leaves no room for two texts beside 3 special tokens"):
             encoder(tmp_path, max_tokens=4)
 
 
@@ -93,7 +93,7 @@ class TestPadding:
 
 class TestBadTokenizers:
     def test_a_missing_one_names_the_file_and_the_way_out(self, tmp_path: Path) -> None:
-        with pytest.raises(TokenizerError, match=r"tokenizer\.json does not exist; .* with --tokenizer"):
+        with pytest.raises(TokenizerError, match=r"tokenizer\.json does not exist; .* with `tokenizer`"):
             load_text_encoder(tmp_path, ModelConfig())
 
     def test_a_broken_one_names_the_file(self, tmp_path: Path) -> None:

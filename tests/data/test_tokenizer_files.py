@@ -187,7 +187,7 @@ class TestLength:
 
     def test_one_that_leaves_no_room_is_refused(self, tmp_path: Path) -> None:
         write_tokenizer(tmp_path, ["the"])
-        with pytest.raises(OptionError, match="--max-length 4 leaves no room"):
+        with pytest.raises(OptionError, match="`max_tokens` 4 leaves no room"):
             load_text_encoder(tmp_path, ModelConfig(text_limits=TextLimits(4)))
 
 

@@ -56,6 +56,6 @@ def test_what_is_converted_runs_in_openvino_and_is_whole(report: dict[str, Any])
 
 def test_a_model_that_is_quantized_already_cannot_be_converted(folder: Path) -> None:
     with pytest.raises(
-        OptionError, match=r"--against openvino converts models in float, and .*int8 is quantized already"
+        OptionError, match=r"`against` openvino converts models in float, and .*int8 is quantized already"
     ):
         bench([folder / "int8"], dataclasses.replace(QUICK, memory=False))

@@ -71,11 +71,11 @@ def test_shapes_are_the_default_ones_or_a_grid(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"batch_sizes": (1, 0)}, "--batch-size is a positive integer; got 0"),
-        ({"sequence_lengths": (-3,)}, "--sequence-length is a positive integer; got -3"),
-        ({"rounds": 0}, "--rounds is a positive integer; got 0"),
-        ({"against": ("int4",)}, "--against is one of int8, fused, openvino; got 'int4'"),
-        ({"cuda_graph": True}, "--cuda-graph needs --provider cuda"),
+        ({"batch_sizes": (1, 0)}, "`batch_size` is a positive integer; got 0"),
+        ({"sequence_lengths": (-3,)}, "`sequence_length` is a positive integer; got -3"),
+        ({"rounds": 0}, "`rounds` is a positive integer; got 0"),
+        ({"against": ("int4",)}, "`against` is one of int8, fused, openvino; got 'int4'"),
+        ({"cuda_graph": True}, "`cuda_graph` needs `provider` cuda"),
     ],
 )
 def test_a_wrong_option_is_named(wrong: dict[str, object], message: str) -> None:
@@ -175,7 +175,7 @@ def test_an_input_that_text_does_not_determine_is_refused_with_its_name(tmp_path
 
 def test_a_sequence_longer_than_the_positions_is_refused(tmp_path: Path) -> None:
     folder = write_model_folder(tmp_path / "model", max_position_embeddings=6)
-    with pytest.raises(OptionError, match=r"--sequence-length 7 is more than the 6 positions of .*model\.onnx"):
+    with pytest.raises(OptionError, match=r"`sequence_length` 7 is more than the 6 positions of .*model\.onnx"):
         bench([folder], QUICK)
 
 

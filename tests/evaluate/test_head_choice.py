@@ -70,7 +70,7 @@ class TestClassHeads:
 
     def test_tokens_cannot_be_scored_on_a_task(self) -> None:
         with pytest.raises(
-            OptionError, match=r"--task sst2 asks about whole texts, but model\.onnx answers for every token"
+            OptionError, match=r"`task` sst2 asks about whole texts, but model\.onnx answers for every token"
         ):
             choose("sst2", logits=["batch", "tokens", 9])
 
@@ -112,16 +112,16 @@ class TestLabelOrder:
 
     def test_another_number_of_labels_is_refused_with_both(self) -> None:
         with pytest.raises(
-            OptionError, match=r"--task sst2 has 2 labels \(negative, positive\), but model\.onnx has 3 labels$"
+            OptionError, match=r"`task` sst2 has 2 labels \(negative, positive\), but model\.onnx has 3 labels$"
         ):
             choose("sst2", logits=3)
 
     def test_classes_are_no_score(self) -> None:
-        with pytest.raises(OptionError, match=r"--task stsb has a score, but model\.onnx has 2 labels \(no, yes\)"):
+        with pytest.raises(OptionError, match=r"`task` stsb has a score, but model\.onnx has 2 labels \(no, yes\)"):
             choose("stsb", ("no", "yes"), logits=2)
 
     def test_a_score_is_no_class(self) -> None:
-        with pytest.raises(OptionError, match=r"--task rte has 2 labels .* but model\.onnx has a score"):
+        with pytest.raises(OptionError, match=r"`task` rte has 2 labels .* but model\.onnx has a score"):
             choose("rte", logits=1)
 
 
@@ -163,7 +163,7 @@ class TestEmbeddingHeads:
 
     @pytest.mark.parametrize("task", ["sst2", "mrpc", "mnli"])
     def test_embeddings_classify_nothing(self, task: str) -> None:
-        with pytest.raises(OptionError, match=rf"--task {task} needs a model with a class head, .*stsb only"):
+        with pytest.raises(OptionError, match=rf"`task` {task} needs a model with a class head, .*stsb only"):
             encoder_head(task, last_hidden_state=TOKENS)
 
     def test_outputs_that_are_neither_are_named(self) -> None:
@@ -254,7 +254,7 @@ class TestAskedFor:
     def test_another_name_is_refused_with_those_that_there_are(self, name: str) -> None:
         outputs = {**self.TOWERS, "pixels": ["images", 3, 8, 8]}
         with pytest.raises(
-            OptionError, match=rf"--answer {name} is no output .* it has logits_per_image .*, text_embeds"
+            OptionError, match=rf"`answer` {name} is no output .* it has logits_per_image .*, text_embeds"
         ):
             self.choose(outputs, answer=name)
 

@@ -12,8 +12,8 @@ from squeeze_onnx.evaluate.last_look import LastLook, Step
 CALLED = {
     "squeezing": "squeezing",
     "distillation": "distillation",
-    "fusing": "--fuse cpu",
-    "rounding": "--precision int8",
+    "fusing": "`fuse` cpu",
+    "rounding": "`precision` int8",
 }
 FINE = Step("squeezing", predicted=0.05, moved=0.07, farthest=0.09, error=0.07)
 
@@ -94,7 +94,7 @@ def test_the_step_that_broke_it_is_found(steps: tuple[Step, ...], broken: str) -
 
 def test_the_sentence_says_what_broke_and_what_was_fine() -> None:
     assert look(FINE, rounding(1.98)).what_broke(CALLED) == (  # type: ignore[arg-type]
-        "on 256 texts that were held back --precision int8 moves the outputs by 2 of their variance, where 0.014 was predicted "
+        "on 256 texts that were held back `precision` int8 moves the outputs by 2 of their variance, where 0.014 was predicted "
         "(after squeezing it was 0.07)"
     )
     in_sample = LastLook(3, False, (Step("squeezing", 0.1, math.inf, math.inf, math.inf),))
@@ -103,7 +103,7 @@ def test_the_sentence_says_what_broke_and_what_was_fine() -> None:
     )
     made_up = LastLook(0, False, (Step("squeezing"), Step("fusing", 0.0, 0.8, 0.8)))
     assert made_up.what_broke(CALLED) == (  # type: ignore[arg-type]
-        "on made-up input --fuse cpu moves the outputs by 0.8 of their variance, where 0 was predicted"
+        "on made-up input `fuse` cpu moves the outputs by 0.8 of their variance, where 0 was predicted"
     )
 
 

@@ -161,11 +161,11 @@ class TestWhatIsNotScored:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"max_drop": 1}, "rows.jsonl has no column of labels: name it with --columns text=NAME,label=NAME"),
-            ({"metrics": ("acuracy",)}, r"--metric is one of accuracy, .*; got 'acuracy'.*accuracy"),
-            ({"metrics": ("accuracy", "pearson")}, "--metric accuracy is about classes, and others .* about scores"),
-            ({"columns": "label=gold"}, "--columns is text=NAME"),
-            ({"metrics": ("ndcg@10",)}, "--metric ndcg@10 is of a folder in BEIR's layout"),
+            ({"max_drop": 1}, "rows.jsonl has no column of labels: name it with `columns` text=NAME,label=NAME"),
+            ({"metrics": ("acuracy",)}, r"`metric` is one of accuracy, .*; got 'acuracy'.*accuracy"),
+            ({"metrics": ("accuracy", "pearson")}, "`metric` accuracy is about classes, and others .* about scores"),
+            ({"columns": "label=gold"}, "`columns` is text=NAME"),
+            ({"metrics": ("ndcg@10",)}, "`metric` ndcg@10 is of a folder in BEIR's layout"),
         ],
         ids=["a gate without labels", "a metric that is none", "two kinds", "no text", "a ranking of rows"],
     )
@@ -186,7 +186,7 @@ class TestWhatIsNotScored:
         model = write_classifier(tmp_path / "model", {"good": (0, 0, 1), "bad": (1, 0, 0)})
         data = write_rows(tmp_path / "rows.jsonl", [{"text": "good", "label": 2}, {"text": "bad", "label": 0}])
         assert metrics_of(report_of(model, data)) == {"accuracy": 1.0, "f1_macro": 1.0}
-        with pytest.raises(OptionError, match=r"--metric f1 is of two classes, and .* has 3: f1_macro or f1_micro"):
+        with pytest.raises(OptionError, match=r"`metric` f1 is of two classes, and .* has 3: f1_macro or f1_micro"):
             report_of(model, data, metrics=("f1",))
 
 
@@ -203,7 +203,7 @@ class TestScores:
         model = write_encoder(tmp_path / "model", COMPASS)
         data = write_rows(tmp_path / "rows.jsonl", [{"text": text, "score": score} for text, _, score in PAIRS])
         assert "has one a row: name the second" in report_of(model, data)["data"]["not_scored"]
-        with pytest.raises(OptionError, match=r"name the second with --columns"):
+        with pytest.raises(OptionError, match=r"name the second with `columns`"):
             report_of(model, data, max_drop=1)
 
     def test_a_label_that_is_no_number_is_refused_by_its_line(self, tmp_path: Path) -> None:

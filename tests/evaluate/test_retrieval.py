@@ -40,7 +40,7 @@ def test_rerankers_read_every_pair(tmp_path: Path, folder: Path) -> None:
 
 def test_a_classifier_is_refused(tmp_path: Path, folder: Path) -> None:
     classifier = write_classifier(tmp_path / "model", {"north": (0.0, 1.0)})
-    with pytest.raises(OptionError, match="--data search has"):
+    with pytest.raises(OptionError, match="`data` search has"):
         report_of(classifier, folder)
 
 

@@ -65,5 +65,5 @@ def test_a_long_context_is_read_in_windows(tmp_path: Path) -> None:
 
 
 def test_no_room_for_a_context_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--max-length 6 leaves no room for a context beside 'who who who'"):
+    with pytest.raises(OptionError, match="`max_tokens` 6 leaves no room for a context beside 'who who who'"):
         score(tmp_path, "ann lee", ["ann lee"], "who who who", max_tokens=6)

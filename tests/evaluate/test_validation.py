@@ -248,16 +248,16 @@ class TestSettings:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": "squad", "data": "glue"}, "--task is one of sst2"),
-        ({"task": "sst2"}, "--task sst2 needs --data"),
-        ({"max_drop": 1.0}, "--max-drop is in points of a task's metric; name the task"),
-        ({"task": "sst2", "data": "glue", "max_drop": -1.0}, "--max-drop is a number of points, 0 or more; got -1.0"),
-        ({"task": "sst2", "data": "glue", "max_drop": math.nan}, "--max-drop is a number of points"),
-        ({"providers": ()}, "--provider names each provider once; got none"),
-        ({"providers": ("cpu", "cpu")}, "--provider names each provider once; got cpu, cpu"),
-        ({"batch_size": 0}, "--batch-size is a positive integer; got 0"),
-        ({"max_tokens": -1}, "--max-length is a positive integer; got -1"),
-        ({"limit": 0}, "--limit is a positive integer; got 0"),
+        ({"task": "squad", "data": "glue"}, "`task` is one of sst2"),
+        ({"task": "sst2"}, "`task` sst2 needs `data`"),
+        ({"max_drop": 1.0}, "`max_drop` is in points of a task's metric; name the task"),
+        ({"task": "sst2", "data": "glue", "max_drop": -1.0}, "`max_drop` is a number of points, 0 or more; got -1.0"),
+        ({"task": "sst2", "data": "glue", "max_drop": math.nan}, "`max_drop` is a number of points"),
+        ({"providers": ()}, "`provider` names each provider once; got none"),
+        ({"providers": ("cpu", "cpu")}, "`provider` names each provider once; got cpu, cpu"),
+        ({"batch_size": 0}, "`batch_size` is a positive integer; got 0"),
+        ({"max_tokens": -1}, "`max_tokens` is a positive integer; got -1"),
+        ({"limit": 0}, "`limit` is a positive integer; got 0"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
@@ -267,11 +267,11 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
 
 class TestBadInput:
     def test_a_folder_without_a_task(self, baseline: Path, data: Path) -> None:
-        with pytest.raises(DataError, match=r"without corpus\.jsonl; say with --task"):
+        with pytest.raises(DataError, match=r"without corpus\.jsonl; say with `task`"):
             validate(baseline, baseline, quick(data=data))
 
     def test_an_unknown_provider(self, baseline: Path) -> None:
-        with pytest.raises(OptionError, match="--provider is one of cpu, cuda; got 'npu'"):
+        with pytest.raises(OptionError, match="`provider` is one of cpu, cuda; got 'npu'"):
             validate(baseline, baseline, quick(providers=("cpu", "npu")))
 
     def test_a_missing_tokenizer(self, baseline: Path, candidate: Path) -> None:
@@ -287,7 +287,7 @@ class TestBadInput:
 
     def test_a_model_of_other_labels(self, tmp_path: Path, baseline: Path, data: Path) -> None:
         three = write_classifier(tmp_path / "three", {word: (*vector, 0.0) for word, vector in SENTIMENT.items()})
-        with pytest.raises(OptionError, match=r"--task sst2 has 2 labels .*three/model\.onnx has 3 labels"):
+        with pytest.raises(OptionError, match=r"`task` sst2 has 2 labels .*three/model\.onnx has 3 labels"):
             validate(baseline, three, quick(task="sst2", data=data))
 
     def test_a_malformed_row(self, baseline: Path, data: Path) -> None:

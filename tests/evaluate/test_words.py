@@ -53,7 +53,7 @@ def test_pseudo_perplexity_hides_one_word_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("architectures", "metric"), [(MASKED, "perplexity"), (CAUSAL, "pseudo_perplexity")])
 def test_the_metric_of_the_other_kind_is_refused(tmp_path: Path, architectures: list[str], metric: str) -> None:
-    with pytest.raises(OptionError, match=f"--metric {metric} is of .* models, and .* is (masked|causal)"):
+    with pytest.raises(OptionError, match=f"`metric` {metric} is of .* models, and .* is (masked|causal)"):
         measure(tmp_path, architectures, metric)
 
 

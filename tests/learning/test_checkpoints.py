@@ -19,7 +19,7 @@ def test_gives_back_what_was_saved_last(tmp_path: Path) -> None:
 
 
 def test_refuses_minutes_below_zero() -> None:
-    with pytest.raises(OptionError, match="--checkpoint-minutes is a number of minutes, 0 or more; got -1"):
+    with pytest.raises(OptionError, match="`checkpoint_minutes` is a number of minutes, 0 or more; got -1"):
         CheckpointConfig(Path("state.npz"), minutes=-1)
 
 

@@ -235,7 +235,7 @@ def test_refuses_the_checkpoint_of_another_run(tmp_path: Path) -> None:
 
 
 def test_refuses_a_single_batch() -> None:
-    with pytest.raises(OptionError, match="--distill learns on some batches and judges on others: give more"):
+    with pytest.raises(OptionError, match="`distill` learns on some batches and judges on others: give more"):
         distill(squeezed(), dense(), Teaching(imitation_losses(dense(), TOKENS), text(1)))
 
 

@@ -79,5 +79,5 @@ def test_calls_to_save_after_every_step(school: School) -> None:
 
 
 def test_refuses_a_share_above_all() -> None:
-    with pytest.raises(OptionError, match=r"--distill-layers is a float from 0 to 1; got 1\.5"):
+    with pytest.raises(OptionError, match=r"`distill_layers` is a float from 0 to 1; got 1\.5"):
         DistillConfig(block_share=1.5)

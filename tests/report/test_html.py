@@ -52,7 +52,7 @@ def pages(analysis: Report, optimization: Report) -> list[str]:
 def test_pages_show_every_site_and_every_reason(pages: list[str]) -> None:
     for page in pages:
         assert all(site in page for site in ELIGIBLE_SITES)
-        assert "role classifier is not eligible here; --include classifier takes it in" in page
+        assert "role classifier is not eligible here; `include` classifier takes it in" in page
 
 
 def test_pages_are_whole_and_load_nothing(pages: list[str]) -> None:

@@ -55,5 +55,5 @@ def test_threads_of_a_block_are_those_of_its_sessions(folder: Path) -> None:
 
 
 def test_a_block_without_threads_is_refused() -> None:
-    with pytest.raises(OptionError, match="--threads is a positive integer; got 0"), session_threads(0):
+    with pytest.raises(OptionError, match="`threads` is a positive integer; got 0"), session_threads(0):
         pass

@@ -42,5 +42,5 @@ def test_an_input_may_be_called_like_a_parameter_of_numpy(tmp_path: Path, name: 
 
 def test_a_system_that_does_not_tell_says_what_to_leave_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "absent")
-    with pytest.raises(MachineError, match="add --no-memory"):
+    with pytest.raises(MachineError, match="add `memory=False`"):
         memory._resident_bytes("VmHWM")

@@ -91,5 +91,5 @@ def test_operators_that_openvino_lacks_are_named(tmp_path: Path) -> None:
 
 
 def test_it_runs_on_the_processor_only(converted: Path) -> None:
-    with pytest.raises(OptionError, match="OpenVINO is timed on the CPU; leave out --provider cuda"):
+    with pytest.raises(OptionError, match="OpenVINO is timed on the CPU; leave out `provider` cuda"):
         TimingProcess("mine", converted, "openvino", RunnerOptions(provider="cuda"))

@@ -19,7 +19,7 @@ LOADING = (
     "Load model from m.onnx failed:This is an invalid model. Error No Op registered for Foo with domain_version of 17"
 )
 
-CUT = "; a sequence has 100 tokens, and the graph seems to hold 64 positions: cut texts with --max-length 64"
+CUT = "; a sequence has 100 tokens, and the graph seems to hold 64 positions: cut texts with `max_tokens` 64"
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_without_sympy_there_is_one_sentence_that_names_it(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rivals, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match=r"--against fused .* pip install sympy"):
+    with pytest.raises(MissingPackageError, match=r"`against` fused .* pip install sympy"):
         build_rival("fused", model, tmp_path)
 
 
@@ -70,13 +70,13 @@ def test_without_openvino_there_is_one_sentence_with_what_installs_it(monkeypatc
     check_rivals(["int8", "fused"], "cpu")
     with pytest.raises(
         MissingPackageError,
-        match=r"^--against openvino needs nncf, which is not installed: pip install 'squeeze-onnx\[openvino\]'$",
+        match=r"^`against` openvino needs nncf, which is not installed: pip install 'squeeze-onnx\[openvino\]'$",
     ):
         check_rivals(["int8", "openvino"], "cpu")
 
 
 def test_openvino_is_no_opponent_on_cuda() -> None:
-    with pytest.raises(OptionError, match="--against openvino is timed on the CPU; leave it out"):
+    with pytest.raises(OptionError, match="`against` openvino is timed on the CPU; leave it out"):
         check_rivals(["openvino"], "cuda")
 
 
@@ -104,7 +104,7 @@ def test_nor_is_there_more_without_torch_where_onnxruntime_wants_it(
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setitem(sys.modules, "onnxruntime.transformers", WantsTorch())
-    with pytest.raises(MissingPackageError, match=r"--against fused .* pip install torch"):
+    with pytest.raises(MissingPackageError, match=r"`against` fused .* pip install torch"):
         build_rival("fused", model, tmp_path)
 
 
@@ -113,5 +113,5 @@ def test_a_model_that_the_tool_cannot_take_is_a_model_error(tmp_path: Path, monk
         raise ValueError("no\nuse")
 
     monkeypatch.setitem(RIVALS, "int8", Rival(fail))
-    with pytest.raises(ModelError, match=r"--against int8: onnxruntime's tool fails on .*model\.onnx: no use"):
+    with pytest.raises(ModelError, match=r"`against` int8: onnxruntime's tool fails on .*model\.onnx: no use"):
         build_rival("int8", tmp_path / "model.onnx", tmp_path)

@@ -94,7 +94,7 @@ def test_a_run_that_fails_is_a_model_error_in_one_line(model_path: Path, feeds: 
 
 
 def test_no_threads_are_refused(model_path: Path) -> None:
-    with pytest.raises(OptionError, match="--threads is a positive integer; got 0"):
+    with pytest.raises(OptionError, match="`threads` is a positive integer; got 0"):
         open_session(model_path, settings=SessionSettings(threads=0))
 
 
@@ -125,7 +125,7 @@ def test_a_cuda_that_falls_back_to_the_cpu_is_an_error_and_prints_nothing(
 ) -> None:
     fallen_back = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
     monkeypatch.setitem(sys.modules, "onnxruntime", GpuBuild(lambda *_, **__: fallen_back))
-    with pytest.raises(ProviderError, match=r"--provider cuda: .* could not start .* CPUExecutionProvider"):
+    with pytest.raises(ProviderError, match=r"`provider` cuda: .* could not start .* CPUExecutionProvider"):
         open_session("model.onnx", "cuda")
     assert capsys.readouterr().out == ""
 
@@ -136,7 +136,7 @@ def test_a_cuda_that_raises_on_start_is_a_provider_error_with_its_reason(monkeyp
         raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
 
     monkeypatch.setitem(sys.modules, "onnxruntime", GpuBuild(no_device))
-    with pytest.raises(ProviderError, match=r"--provider cuda: .* CUDA failure 100"):
+    with pytest.raises(ProviderError, match=r"`provider` cuda: .* CUDA failure 100"):
         open_session("model.onnx", "cuda")
 
 

@@ -60,5 +60,5 @@ def test_a_process_that_is_killed_between_turns_is_named_by_its_model(model: Pat
 
 
 def test_a_wrong_option_is_told_as_by_a_session(model: Path) -> None:
-    with pytest.raises(OptionError, match="--threads is a positive integer; got 0"):
+    with pytest.raises(OptionError, match="`threads` is a positive integer; got 0"):
         TimingProcess("mine", model, "onnxruntime", RunnerOptions(threads=0))

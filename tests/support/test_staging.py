@@ -110,7 +110,7 @@ class TestExistingFolder:
         return tmp_path / "out"
 
     def test_is_refused_before_any_work(self, tmp_path: Path, out: Path) -> None:
-        with pytest.raises(OutputError, match=r"out exists already: .*--force"), staged_folder(out):
+        with pytest.raises(OutputError, match=r"out exists already: .*`force`"), staged_folder(out):
             pytest.fail("the block ran")
         assert tree(tmp_path) == OLD
 

@@ -107,7 +107,7 @@ class TestSqueeze:
             squeeze(load_model(folder), plan=replace(plan, method="whiten"))
 
     def test_by_activations_needs_some(self, model: OnnxModel) -> None:
-        with pytest.raises(OptionError, match="--method whiten looks at activations"):
+        with pytest.raises(OptionError, match="`method` whiten looks at activations"):
             squeeze(model, replace(QUICK, method="whiten"))
 
     def test_by_activations_loses_less_of_the_output(self, folder: Path) -> None:

@@ -94,7 +94,7 @@ class TestOut:
     def test_is_not_written_if_nothing_passes(self, search: Search, data: Path, tmp_path: Path) -> None:
         heard: list[float] = []
         with pytest.raises(
-            GateError, match=r"passes --max-drop 0: with --keep 0\.98 spearman still drops by \d+\.\d\d"
+            GateError, match=r"passes `max_drop` 0: with `keep` 0\.98 spearman still drops by \d+\.\d\d"
         ):
             search(data, 0, tell=lambda exam, point: heard.append(point.keep))
         assert heard[-2:] == [0.98, 0.98]  # on the train split, and on the dev split all the same
@@ -106,7 +106,7 @@ class TestOut:
         record = {"format": "squeeze-onnx/report/1", "written": ["model.onnx"]}
         (tmp_path / "out" / "report.json").write_text(json.dumps(record), encoding="utf-8")
         before = snapshot(tmp_path)
-        with pytest.raises(OutputError, match="--force"):
+        with pytest.raises(OutputError, match="`force`"):
             search(data, 20)
         with pytest.raises(GateError):
             search(data, 0, force=True)
@@ -211,7 +211,7 @@ class TestBadInput:
     )
     def test_a_second_budget_is_refused(self, search: Search, data: Path, options: dict[str, Any]) -> None:
         with pytest.raises(
-            OptionError, match="--max-drop finds the budget itself; leave out --keep, --preset and --rank-rule"
+            OptionError, match="`max_drop` finds the budget itself; leave out `keep`, `preset` and `rank_rule`"
         ):
             search(data, 1, replace(SVD, **options))
 
@@ -220,7 +220,7 @@ class TestBadInput:
     ) -> None:
         calibration = CalibrationConfig("glue:stsb", data, rows=150 - FEWEST_ROWS + 1)
         with pytest.raises(
-            OptionError, match=r"train split of stsb has 99 rows that calibration .* --calibration-rows"
+            OptionError, match=r"train split of stsb has 99 rows that calibration .* `calibration_rows`"
         ):
             search(data, 1, OptimizeConfig(simulations=1), calibration=calibration)
         assert not list(tmp_path.iterdir())
@@ -232,20 +232,20 @@ class TestBadInput:
 
     @pytest.mark.parametrize("points", [-1.0, float("nan")])
     def test_a_drop_is_no_number_of_points(self, points: float) -> None:
-        with pytest.raises(OptionError, match="--max-drop is a number of points, 0 or more"):
+        with pytest.raises(OptionError, match="`max_drop` is a number of points, 0 or more"):
             GateConfig(points, "stsb", ".")
 
     def test_a_gate_needs_a_task_and_its_data(self) -> None:
-        with pytest.raises(OptionError, match="name the task with --task"):
+        with pytest.raises(OptionError, match="name the task with `task`"):
             GateConfig(1, None, None)
-        with pytest.raises(OptionError, match="--task stsb needs --data"):
+        with pytest.raises(OptionError, match="`task` stsb needs `data`"):
             GateConfig(1, "stsb", None)
-        with pytest.raises(OptionError, match="--task is one of"):
+        with pytest.raises(OptionError, match="`task` is one of"):
             GateConfig(1, "imdb", ".")
 
     def test_a_budget_that_nothing_fits_in_is_refused(self, search: Search, data: Path, tmp_path: Path) -> None:
         calibration = CalibrationConfig("glue:stsb", data, rows=40)
         config = OptimizeConfig(simulations=1, floor={"all": 1.0})
-        with pytest.raises(OptionError, match=r"--keep 0\.98 is too little: with the floors asked for"):
+        with pytest.raises(OptionError, match=r"`keep` 0\.98 is too little: with the floors asked for"):
             search(data, 30, config, calibration=calibration)
         assert not list(tmp_path.iterdir())

@@ -49,8 +49,8 @@ class GlobalBudget(Allocator):
         best = spend(covers, budget)
         if best.cost > budget:
             raise OptionError(
-                f"--keep {self.keep} is too little: with the floors asked for, at least {(fixed + best.cost) / whole:.4f} of "
-                f"{self.objective.name} stays; give more to --keep or less to --floor"
+                f"`keep` {self.keep} is too little: with the floors asked for, at least {(fixed + best.cost) / whole:.4f} of "
+                f"{self.objective.name} stays; give more to `keep` or less to `floor`"
             )
         made = (curve.choices(index) for curve, index in zip(best.curves, best.chosen, strict=True))
         return {site: choice for choices in made for site, choice in choices.items()}

@@ -58,7 +58,7 @@ class Float16:
         kept = self._kept(model, evidence)
         tool = partial(convert_fp16, keep=[site.name for site in kept])
         islands = {site.name for site in kept}
-        converted = through_files(model, tool, f"--precision {self.name}")
+        converted = through_files(model, tool, f"`precision` {self.name}")
         skip_narrow_casts(converted)
         return Lowered(
             converted,

@@ -106,8 +106,8 @@ class StaticInt8:
         """Quantize as `DynamicInt8` does. Raises OptionError without calibration data."""
         if not evidence.batches:
             raise OptionError(
-                f"--precision {self.name} takes ranges from data; give --calibration a text file, glue:TASK (with --data) or "
-                "an .npz, or use --precision int8"
+                f"`precision` {self.name} takes ranges from data; give `calibration` a text file, glue:TASK (with `data`) or "
+                "an .npz, or use `precision` int8"
             )
         return _lower(model, evidence, partial(_static, evidence), self.name)
 
@@ -141,7 +141,7 @@ def _lower(
     opset = model.opset_imports[""]
     if opset < _SCALES_ALONG_AN_AXIS:
         raise ModelError(
-            f"--precision {name} takes a model of opset {_SCALES_ALONG_AN_AXIS} or later, not {opset}: export it again"
+            f"`precision` {name} takes a model of opset {_SCALES_ALONG_AN_AXIS} or later, not {opset}: export it again"
         )
     sites = plain_weight_sites(model)
     pairs = find_factor_pairs(sites)

@@ -1,4 +1,4 @@
-"""Selectors by name, as ``--rank-rule`` and plans have them: ``tracy-widom``, ``energy=0.9``, ``fixed=64``."""
+"""Selectors by name, as ``rank_rule`` and plans have them: ``tracy-widom``, ``energy=0.9``, ``fixed=64``."""
 
 import re
 from collections.abc import Callable
@@ -55,10 +55,10 @@ def selector_of(rule: str, model: NoiseModel) -> RankSelector:
     """
     name, has_number, number = rule.partition("=")
     if name not in SELECTORS:
-        raise OptionError(f"--rank-rule is one of {', '.join(map(_spelled, SELECTORS))}; got {rule!r}")
+        raise OptionError(f"`rank_rule` is one of {', '.join(map(_spelled, SELECTORS))}; got {rule!r}")
     takes = SELECTORS[name].takes
     if bool(has_number) != (takes is not None) or (takes and not re.fullmatch(_NUMBERS[takes], number)):
-        raise OptionError(f"--rank-rule {name} is written {_spelled(name)}; got {rule!r}")
+        raise OptionError(f"`rank_rule` {name} is written {_spelled(name)}; got {rule!r}")
     return SELECTORS[name].make(model, number)
 
 

@@ -91,11 +91,11 @@ def learn_spectra(
     config = config or SocoConfig()
     losses, batches, provider, track = teaching.losses, teaching.batches, teaching.provider, teaching.track
     if not batches:
-        raise OptionError("--method soco learns from text; give --calibration a text file, glue:TASK or an .npz")
+        raise OptionError("`method` soco learns from text; give `calibration` a text file, glue:TASK or an .npz")
     for each in measured:
         if each.site.weight.dtype != ir.DataType.FLOAT:
             raise ModelError(
-                f"--method soco learns float32 weights, but that of node {each.site.name} is {each.site.weight.dtype.name}: "
+                f"`method` soco learns float32 weights, but that of node {each.site.name} is {each.site.weight.dtype.name}: "
                 "convert the model to FLOAT first"
             )
     components = {
@@ -215,7 +215,7 @@ class _Run:
         loss = learner.run(batch_of(step, len(learner), self._config.seed))[LOSS]
         if not np.isfinite(np.linalg.norm(learner.gradient)):
             raise ModelError(
-                f"--method soco: the gradient of step {step} is not finite: check the weights of the model"
+                f"`method` soco: the gradient of step {step} is not finite: check the weights of the model"
             )
         self._scales.press(learner.gradient[self._parts[0]], stage.price)
         rates = (self._config.scale_rate, self._config.deviation_rate)

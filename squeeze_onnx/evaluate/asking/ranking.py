@@ -54,7 +54,7 @@ def _read_pairs(model: OpenModel, rows: LabelledRows, way: Way) -> tuple[Asked, 
     if count > MOST_PAIRS:
         raise OptionError(
             f"{len(rows.texts)} queries × {len(documents)} documents are more than the {MOST_PAIRS} pairs that a reranker reads: "
-            "ask fewer queries with --limit, or give a smaller corpus"
+            "ask fewer queries with `limit`, or give a smaller corpus"
         )
     sequences = way.encoder.encode(
         model.head.sequences([(text, document) for (text,) in rows.texts for document in documents])

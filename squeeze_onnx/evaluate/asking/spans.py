@@ -95,7 +95,7 @@ def _windows(row: int, texts: Texts, tokenizer: Tokenizer, max_tokens: int) -> I
     context = tokenizer.encode(texts[1], add_special_tokens=False)
     room = max_tokens - len(question.ids) - tokenizer.num_special_tokens_to_add(is_pair=True)
     if room < 1:
-        raise OptionError(f"--max-length {max_tokens} leaves no room for a context beside {texts[0]!r}")
+        raise OptionError(f"`max_tokens` {max_tokens} leaves no room for a context beside {texts[0]!r}")
     context.truncate(room, stride=min(OVERLAP, room // 2))
     for part in (context, *context.overflowing):
         encoding = tokenizer.post_process(question, part)

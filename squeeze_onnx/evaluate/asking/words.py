@@ -55,12 +55,12 @@ def _check_kind(model: OpenModel, task: Task, *, masked: bool) -> None:
     names = model.config.architectures
     if masked and any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names):
         raise OptionError(
-            f"--metric {task.primary_metric} is of masked models, and {model.session.label} is causal: perplexity"
+            f"`metric` {task.primary_metric} is of masked models, and {model.session.label} is causal: perplexity"
         )
     if not masked and any(name.endswith("ForMaskedLM") for name in names):
-        raise OptionError(f"--metric perplexity is of causal models, and {model.session.label} is masked: {MASKED}")
+        raise OptionError(f"`metric` perplexity is of causal models, and {model.session.label} is masked: {MASKED}")
     if not isinstance(model.head, WordLogits):
-        raise OptionError(f"--metric {task.primary_metric} is of language models, and {model.session.label} is none")
+        raise OptionError(f"`metric` {task.primary_metric} is of language models, and {model.session.label} is none")
 
 
 def _plain_places(encoding: Any) -> list[int]:

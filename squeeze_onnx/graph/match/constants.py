@@ -145,7 +145,7 @@ def resolve_constant(value: ir.Value | None) -> ConstantMatrix | UnusableConstan
         if isinstance(matrix, ConstantMatrix):
             matrix = _LINKS[op_of(node)](node, matrix)
     if isinstance(matrix, ConstantMatrix) and matrix.dtype not in FLOAT_TYPES:
-        way_out = "; --dequantize turns integers back into floats" if matrix.dtype in _ROUNDED_TYPES else ""
+        way_out = "; `dequantize` turns integers back into floats" if matrix.dtype in _ROUNDED_TYPES else ""
         return UnusableConstant(tensor, f"has a constant of type {matrix.dtype.name}, not a float weight{way_out}")
     return matrix
 
@@ -232,7 +232,7 @@ def _as_stored(source: ir.Value, tensor: ir.TensorProtocol) -> ConstantMatrix | 
         return UnusableConstant(
             tensor,
             f"has a weight, {source.name!r}, that is also a graph input, so a caller may override it; "
-            "--freeze-inputs makes it a constant",
+            "`freeze_inputs` makes it a constant",
         )
     if len(shape) != 2:
         return UnusableConstant(tensor, f"has a constant of shape {shape}, not a matrix")

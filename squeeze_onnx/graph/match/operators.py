@@ -88,7 +88,7 @@ def product_scale(node: ir.Node) -> float:
 BARE_PRODUCTS = frozenset({"MatMul", "Gather"})
 
 INTEGERS = (  # graph.dequantizing knows these
-    "stores its weight as integers; --dequantize turns back into floats what ONNX Runtime's quantizers write, "
+    "stores its weight as integers; `dequantize` turns back into floats what ONNX Runtime's quantizers write, "
     "else squeeze the float model first and quantize afterwards"
 )
 _INTEGERS_ONLY = "stores its weight as integers; squeeze the float model first and quantize afterwards"

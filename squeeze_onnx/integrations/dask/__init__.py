@@ -36,7 +36,7 @@ def workers(
         from squeeze_onnx.integrations.dask.track import DaskTrack, connected  # noqa: PLC0415 - most have no Dask
     except ImportError as error:
         raise MissingPackageError(
-            f"--scheduler {scheduler} needs Dask, which is not installed: pip install 'squeeze-onnx[dask]'"
+            f"`scheduler` {scheduler} needs Dask, which is not installed: pip install 'squeeze-onnx[dask]'"
         ) from error
     with connected(scheduler, patience) as pool, _scratch(out) as folder:
         yield DaskTrack(pool, Path(folder).absolute(), track)

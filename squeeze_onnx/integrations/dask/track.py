@@ -101,7 +101,7 @@ def connected(scheduler: str, patience: float) -> Iterator[Pool]:
         except (OSError, TimeoutError, ValueError) as error:
             raise WorkerError(
                 f"no Dask scheduler answers at {scheduler} within {patience:g} seconds: start one with `dask scheduler`, or "
-                "give --scheduler local:N"
+                "give `scheduler` local:N"
             ) from error
         with client:
             pool = Pool(client, scheduler, patience)
@@ -182,5 +182,5 @@ def _place(scheduler: str) -> Iterator[dict[str, Any]]:
         yield {"scheduler_file": scheduler}
     else:
         raise OptionError(
-            f"--scheduler is an address such as tcp://host:8786, a scheduler file that exists, or local:N; got {scheduler}"
+            f"`scheduler` is an address such as tcp://host:8786, a scheduler file that exists, or local:N; got {scheduler}"
         )

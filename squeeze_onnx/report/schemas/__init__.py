@@ -13,7 +13,7 @@ SchemaName = Literal["analysis", "bench", "manifest", "plan", "recipe", "report"
 def load_schema(name: SchemaName) -> dict[str, Any]:
     """Return a schema by name.
 
-    ``analysis``, ``validation``, ``bench`` and ``run`` are those of ``--json``, ``recipe`` that of squeeze.toml.
+    ``analysis``, ``validation``, ``bench`` and ``run`` are those of the command line, ``recipe`` that of squeeze.toml.
     """
     schema: dict[str, Any] = json.loads((files(__name__) / f"{name}.json").read_text(encoding="utf-8"))
     return schema

@@ -28,17 +28,17 @@ class DecompositionSettings:
 
     def __post_init__(self) -> None:
         if self.name not in DECOMPOSITIONS:
-            raise OptionError(f"--decomposition is one of {', '.join(DECOMPOSITIONS)}; got {self.name!r}")
+            raise OptionError(f"`decomposition` is one of {', '.join(DECOMPOSITIONS)}; got {self.name!r}")
         if self.power_iterations is not None and self.power_iterations < 1:
-            raise OptionError(f"--power-iterations is a whole number from 1 on; got {self.power_iterations}")
+            raise OptionError(f"`power_iterations` is a whole number from 1 on; got {self.power_iterations}")
         if self.tolerance is not None and not 0 < self.tolerance < 1:
-            raise OptionError(f"--tolerance is a float between 0 and 1, both excluded; got {self.tolerance}")
-        given = {"power-iterations": self.power_iterations, "tolerance": self.tolerance}
+            raise OptionError(f"`tolerance` is a float between 0 and 1, both excluded; got {self.tolerance}")
+        given = {"power_iterations": self.power_iterations, "tolerance": self.tolerance}
         for option in (option for option, value in given.items() if value is not None):
             if self.name not in ("auto", "rsi"):
-                raise OptionError(f"--{option} is of --decomposition rsi, not of {self.name}; leave it out")
+                raise OptionError(f"`{option}` is of `decomposition` rsi, not of {self.name}; leave it out")
         if None not in given.values():
-            raise OptionError("--tolerance is what RSI stops at by itself; leave out --power-iterations, or it")
+            raise OptionError("`tolerance` is what RSI stops at by itself; leave out `power_iterations`, or it")
 
     def decomposer(self) -> Decomposer:
         """Return what decomposes."""

@@ -63,10 +63,10 @@ class PackageConfig:
         check_fields(self)
         for option, value, known in (("target", self.target, Target), ("form", self.form, Form)):
             if value not in get_args(known):
-                raise OptionError(f"--{option} is one of {', '.join(get_args(known))}; got {value!r}")
+                raise OptionError(f"`{option}` is one of {', '.join(get_args(known))}; got {value!r}")
         if EmbeddingOptions(self.pooling, self.prompt).unpooled:
             raise OptionError(
-                "--pooling none leaves a vector a token, and a bundle answers with one a text: leave it out"
+                "`pooling` none leaves a vector a token, and a bundle answers with one a text: leave it out"
             )
 
 

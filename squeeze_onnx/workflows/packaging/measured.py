@@ -22,14 +22,14 @@ def read_measured(path: Path, digests: Digests) -> tuple[str, dict[str, Any]]:
     report = read_json_object(path)
     kind, about = _KINDS.get(str(report.get("format")), ("", None))
     if about is None:
-        raise OptionError(f"--measured {path} is no JSON of optimize, validate or bench: its format is none of theirs")
+        raise OptionError(f"`measured` {path} is no JSON of optimize, validate or bench: its format is none of theirs")
     try:
         found = about(report, digests)
         environment = report["environment"]
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise OptionError(f"--measured {path} is not a whole report: write it again") from error
+        raise OptionError(f"`measured` {path} is not a whole report: write it again") from error
     if found is None:
-        raise OptionError(f"--measured {path} is about a model of other bytes: measure the one that is packaged")
+        raise OptionError(f"`measured` {path} is about a model of other bytes: measure the one that is packaged")
     return kind, {**found, "environment": environment}
 
 

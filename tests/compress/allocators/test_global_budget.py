@@ -132,7 +132,7 @@ def test_a_floor_of_one_leaves_a_site_dense(candidate: MakeCandidate) -> None:
 
 def test_floors_that_cost_more_than_the_budget_are_refused(candidate: MakeCandidate) -> None:
     sites = [candidate(name, list(np.linspace(9, 1, 32)), (32, 128), floor=0.6) for name in "ab"]
-    with pytest.raises(OptionError, match=r"--keep 0\.5 is too little: .* at least 0\.6250 .* less to --floor"):
+    with pytest.raises(OptionError, match=r"`keep` 0\.5 is too little: .* at least 0\.6250 .* less to `floor`"):
         GlobalBudget(0.5).allocate(sites)
 
 

@@ -105,12 +105,12 @@ def read_plan_with(work: Path, precision: PlannedPrecision) -> Plan:
 
 
 def test_int8_is_for_the_cpu() -> None:
-    with pytest.raises(OptionError, match="--precision int8 has no kernels on cuda; leave out --fuse cuda"):
+    with pytest.raises(OptionError, match="`precision` int8 has no kernels on cuda; leave out `fuse` cuda"):
         OptimizeConfig(precision="int8", fuse="cuda")
 
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(
-        OptionError, match="--precision is one of fp32, fp16, int8, int8-static, int8-int4, int4; got 'int2'"
+        OptionError, match="`precision` is one of fp32, fp16, int8, int8-static, int8-int4, int4; got 'int2'"
     ):
         OptimizeConfig(precision="int2")

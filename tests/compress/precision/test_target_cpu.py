@@ -116,10 +116,10 @@ def test_without_a_word_all_processors_count() -> None:
 
 @pytest.mark.parametrize("precision", [None, "fp32", "fp16"])
 def test_a_precision_without_integer_products_is_refused(precision: str | None) -> None:
-    with pytest.raises(OptionError, match="--target-cpu vnni is about products of integers, and fp"):
+    with pytest.raises(OptionError, match="`target_cpu` vnni is about products of integers, and fp"):
         planned_precision(None, OptimizeConfig(precision=precision, target_cpu="vnni"))
 
 
 def test_an_unknown_one_is_refused() -> None:
-    with pytest.raises(OptionError, match="--target-cpu is one of this, any, avx2, avx512, vnni, arm64; got 'sse'"):
+    with pytest.raises(OptionError, match="`target_cpu` is one of this, any, avx2, avx512, vnni, arm64; got 'sse'"):
         OptimizeConfig(precision="int8", target_cpu="sse")

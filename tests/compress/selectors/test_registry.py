@@ -44,12 +44,12 @@ def test_every_rule_makes_its_selector() -> None:
 @pytest.mark.parametrize(
     ("rule", "sentence"),
     [
-        ("tracy_widom", "--rank-rule is one of tracy-widom, hard-threshold, shrinkage, energy=F"),
-        ("energy", "--rank-rule energy is written energy=F; got 'energy'"),
-        ("fixed=0.5", "--rank-rule fixed is written fixed=N; got 'fixed=0.5'"),
-        ("stable-rank=2", "--rank-rule stable-rank is written stable-rank; got"),
+        ("tracy_widom", "`rank_rule` is one of tracy-widom, hard-threshold, shrinkage, energy=F"),
+        ("energy", "`rank_rule` energy is written energy=F; got 'energy'"),
+        ("fixed=0.5", "`rank_rule` fixed is written fixed=N; got 'fixed=0.5'"),
+        ("stable-rank=2", "`rank_rule` stable-rank is written stable-rank; got"),
         ("energy=1.5", "the energy fraction must be a float in the range"),
-        ("energy=nan", "--rank-rule energy is written energy=F"),
+        ("energy=nan", "`rank_rule` energy is written energy=F"),
     ],
 )
 def test_a_rule_that_is_none_is_refused(rule: str, sentence: str) -> None:

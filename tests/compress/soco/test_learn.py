@@ -207,7 +207,7 @@ def test_refuses_half_precision_and_no_text() -> None:
     losses = imitation_losses(half, TOKENS)
     with pytest.raises(ModelError, match=r"learns float32 weights, but that of node layer\.0/query is FLOAT16"):
         learn_spectra(half, spectra, weighting_of, Teaching(losses, text()), keep=0.5)
-    with pytest.raises(OptionError, match="--method soco learns from text"):
+    with pytest.raises(OptionError, match="`method` soco learns from text"):
         learn_spectra(half, spectra, weighting_of, Teaching(losses, ()), keep=0.5)
 
 

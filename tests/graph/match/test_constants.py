@@ -198,7 +198,7 @@ def test_constants_that_are_no_usable_weight_say_why(
 
 def test_a_weight_that_a_caller_may_override_is_not_constant() -> None:
     model = tiny_model("g (float[B,4] x, float[4,6] W) => (float[B,6] y) { [mm] y = MatMul(x, W) }", W=W)
-    said = "that is also a graph input, so a caller may override it; --freeze-inputs makes it a constant"
+    said = "that is also a graph input, so a caller may override it; `freeze_inputs` makes it a constant"
     assert refused(model) == f"has a weight, 'W', {said}"
 
 

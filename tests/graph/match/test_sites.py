@@ -14,7 +14,7 @@ W = random_weight(4, 6)
 BIAS = random_weight(6)
 INT8 = np.random.default_rng(1).integers(-128, 128, (4, 6)).astype(np.int8)
 SCALE = np.float32(0.5)
-OVERRIDABLE = "that is also a graph input, so a caller may override it; --freeze-inputs makes it a constant"
+OVERRIDABLE = "that is also a graph input, so a caller may override it; `freeze_inputs` makes it a constant"
 
 
 def only_site(model: ir.Model) -> MatMulSite:
@@ -203,7 +203,7 @@ class TestSkipped:
             pytest.param(
                 "[n] y = Gather(Q, ids)",
                 {"Q": INT8},
-                "Gather has a constant of type INT8, not a float weight; --dequantize turns integers back into floats",
+                "Gather has a constant of type INT8, not a float weight; `dequantize` turns integers back into floats",
                 id="a table of integers that are dequantized after the lookup",
             ),
             pytest.param(

@@ -193,7 +193,7 @@ class TestProducts:
         dequantize(model)
         assert operators(model) == ["DynamicQuantizeLinear", "QAttention"]
         (skip,) = find_sites(model).skipped
-        assert "stores its weight as integers; --dequantize turns back" in skip.reason
+        assert "stores its weight as integers; `dequantize` turns back" in skip.reason
 
     def test_a_bias_of_blocks_is_added(self) -> None:
         random = np.random.default_rng(0)

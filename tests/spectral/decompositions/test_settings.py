@@ -33,11 +33,11 @@ def test_names_stand_for_decomposers(settings: DecompositionSettings, decomposer
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"name": "qr"}, "--decomposition is one of auto, exact, rsvd, rsi; got 'qr'"),
-        ({"name": "rsi", "power_iterations": 0}, "--power-iterations is a whole number from 1 on; got 0"),
-        ({"name": "rsi", "tolerance": 0.0}, "--tolerance is a float between 0 and 1"),
-        ({"name": "exact", "tolerance": 0.1}, "--tolerance is of --decomposition rsi, not of exact"),
-        ({"name": "rsi", "power_iterations": 2, "tolerance": 0.1}, "leave out --power-iterations"),
+        ({"name": "qr"}, "`decomposition` is one of auto, exact, rsvd, rsi; got 'qr'"),
+        ({"name": "rsi", "power_iterations": 0}, "`power_iterations` is a whole number from 1 on; got 0"),
+        ({"name": "rsi", "tolerance": 0.0}, "`tolerance` is a float between 0 and 1"),
+        ({"name": "exact", "tolerance": 0.1}, "`tolerance` is of `decomposition` rsi, not of exact"),
+        ({"name": "rsi", "power_iterations": 2, "tolerance": 0.1}, "leave out `power_iterations`"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], sentence: str) -> None:

@@ -124,8 +124,8 @@ class TestLicence:
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"target": "cloud"}, "--target is one of edge; got 'cloud'"),
-        ({"form": "tflite"}, "--form is one of both, onnx"),
+        ({"target": "cloud"}, "`target` is one of edge; got 'cloud'"),
+        ({"form": "tflite"}, "`form` is one of both, onnx"),
     ],
     ids=["target", "form"],
 )
@@ -136,7 +136,7 @@ def test_unknown_words_are_refused(options: dict[str, str], fault: str) -> None:
 
 def test_a_model_without_a_tokenizer_makes_no_bundle(model: Path, tmp_path: Path) -> None:
     (model / "tokenizer.json").unlink()
-    with pytest.raises(TokenizerError, match="--tokenizer"):
+    with pytest.raises(TokenizerError, match="`tokenizer`"):
         package(model, tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
@@ -145,7 +145,7 @@ def test_what_lies_there_stays_unless_forced(bundle: Bundle, model: Path, tmp_pa
     (tmp_path / "b.zip").write_text("mine")
     for out in (bundle.path, tmp_path / "b.zip"):
         before = snapshot(tmp_path)
-        with pytest.raises(OutputError, match="--force"):
+        with pytest.raises(OutputError, match="`force`"):
             package(model, out)
         assert snapshot(tmp_path) == before
         assert package(model, out, BOTH, force=True).sha256 == bundle.sha256
