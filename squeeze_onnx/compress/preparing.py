@@ -11,6 +11,7 @@ from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.quantized.dequantizing import dequantize
 from squeeze_onnx.graph.rewrite.copies import store_once
 from squeeze_onnx.graph.rewrite.half_types import multiplies_in
+from squeeze_onnx.graph.rewrite.normal_heads import normalize_heads
 from squeeze_onnx.graph.rewrite.rewriter import INITIALIZERS_OF_THEIR_OWN
 from squeeze_onnx.support.errors import OptionError
 
@@ -25,7 +26,8 @@ def open_model(path: str | Path, config: AnalyzeConfig) -> OnnxModel:
 def prepare(model: ir.Model, config: AnalyzeConfig) -> None:
     """Turn default values of inputs into constants, and integer weights into floats, in ``model``, as far as ``config`` asks.
 
-    Equal weights that were written several times become one, without asking: nothing else makes one decision of them.
+    Equal weights that were written several times become one, and attention is brought into one form, without asking: nothing
+    else makes one decision of them, see `squeeze_onnx.graph.rewrite.normal_heads`.
     """
     if config.freeze_inputs:
         RemoveInitializersFromInputsPass()(model)
@@ -33,6 +35,7 @@ def prepare(model: ir.Model, config: AnalyzeConfig) -> None:
     if config.dequantize:
         dequantize(model)
     store_once(model)
+    normalize_heads(model)
 
 
 def refuse_unrunnable(model: OnnxModel, config: OptimizeConfig) -> None:

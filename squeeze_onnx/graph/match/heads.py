@@ -215,17 +215,37 @@ def _projected(split: Split) -> Projected:
     return Projected(split.site, (split,))
 
 
+def query_key_of(core: AttentionCore, products: Products) -> QueryKey | None:
+    """Return query and key of ``core``, if they are a block there."""
+    return _tried(_query_key, core, products)
+
+
+def value_output_of(core: AttentionCore, products: Products) -> ValueOutput | None:
+    """Return value and output of ``core``, if they are a block there."""
+    return _tried(_value_output, core, products)
+
+
+def products_of(sites: Sequence[MatMulSite]) -> dict[ir.Node, MatMulSite]:
+    """Return the site of each node that multiplies with the weight of one of ``sites``."""
+    return {node: site for site in sites for node in site.nodes if not WEIGHT_OPERATORS[op_of(node)].lookup}
+
+
+def _tried(find: Callable[[AttentionCore, Products], Block], core: AttentionCore, products: Products) -> Block | None:
+    try:
+        return find(core, products)
+    except (NotABlockError, UncomputableError):
+        return None
+
+
 def _blocks(sites: Sequence[MatMulSite], find: Callable[[AttentionCore, Products], Block]) -> tuple[Block, ...]:
-    products = {node: site for site in sites for node in site.nodes if not WEIGHT_OPERATORS[op_of(node)].lookup}
+    products = products_of(sites)
     found: dict[tuple[MatMulSite, ...], list[Block]] = {}
     for graph in dict.fromkeys(node.graph for node in products):
         assert isinstance(graph, ir.Graph), "sites lie in the main graph"
         for core in attention_cores(graph, mixes):
-            try:
-                block = find(core, products)
-            except (NotABlockError, UncomputableError):
-                continue
-            found.setdefault(block.sites, []).append(block)
+            block = _tried(find, core, products)
+            if block is not None:
+                found.setdefault(block.sites, []).append(block)
     return tuple(whole for same in found.values() if (whole := _together(same)) is not None)
 
 
