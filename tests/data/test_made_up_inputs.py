@@ -79,3 +79,31 @@ def test_a_weight_that_is_an_input_too_stays_what_it_is() -> None:
     proto = ir.to_proto(model)
     proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(2, np.float32), "w"))
     assert set(next(iter(made_up_batches(ir.from_proto(proto)))).feeds) == {"x"}
+
+
+@pytest.mark.parametrize("between", ["Identity", "Pad", "Cast"])
+def test_channels_are_those_of_the_convolution_that_reads_them(between: str) -> None:
+    """Exporters leave every size of a picture open, and no picture of sixteen channels runs."""
+    value = helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ("batch", "channels", "height", "width"))
+    attributes = {"to": TensorProto.FLOAT} if between == "Cast" else {}
+    read = ["pixel_values", "pads"] if between == "Pad" else ["pixel_values"]
+    nodes = [
+        helper.make_node(between, read, ["seen"], **attributes),
+        helper.make_node("Conv", ["seen", "kernel"], ["patches"], group=2, kernel_shape=[4, 4]),
+    ]
+    stored = [
+        helper.make_tensor("kernel", TensorProto.FLOAT, (8, 3, 4, 4), np.zeros(8 * 3 * 16, np.float32)),
+        helper.make_tensor("pads", TensorProto.INT64, (8,), [0] * 8),
+    ]
+    out = helper.make_tensor_value_info("patches", TensorProto.FLOAT, None)
+    model = ir.from_proto(helper.make_model(helper.make_graph(nodes, "g", [value], [out], stored), ir_version=8))
+    assert next(iter(made_up_batches(model))).feeds["pixel_values"].shape[1] == 6
+
+
+def test_features_are_those_of_the_weight_that_reads_them() -> None:
+    value = helper.make_tensor_value_info("inputs_embeds", TensorProto.FLOAT, ("batch", "sequence", "hidden"))
+    stored = [helper.make_tensor("w", TensorProto.FLOAT, (5, 2), np.zeros(10, np.float32))]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([helper.make_node("MatMul", ["inputs_embeds", "w"], ["y"])], "g", [value], [out], stored)
+    model = ir.from_proto(helper.make_model(graph, ir_version=8))
+    assert next(iter(made_up_batches(model))).feeds["inputs_embeds"].shape[2] == 5
