@@ -10,7 +10,7 @@ from squeeze_onnx.compress.dense_run import DenseRun, features_of_heads, outputs
 from squeeze_onnx.compress.methods import METHODS, Method
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.sensitivity import Start, find_starts, values_of_starts
-from squeeze_onnx.compress.site_choice import choose_sites
+from squeeze_onnx.compress.site_choice import choose_sites, find_sites_of
 from squeeze_onnx.compress.usual_text import usual_text
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch, values_met
@@ -20,7 +20,7 @@ from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.io.size import ModelSize, measure_size
 from squeeze_onnx.graph.io.spilling import Store, in_memory
-from squeeze_onnx.graph.match.sites import MatMulSite, SiteSearch, SkippedSite, find_sites
+from squeeze_onnx.graph.match.sites import MatMulSite, SiteSearch, SkippedSite
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.fisher import FisherGraph, fisher_graph
 from squeeze_onnx.learning.parts import in_parts
@@ -71,7 +71,7 @@ class Context:
     @property
     def found(self) -> SiteSearch:
         """The sites of the model, and what is none."""
-        return self.once("found", lambda: find_sites(self.dense.ir))
+        return self.once("found", lambda: find_sites_of(self.dense.ir, self.config))
 
     @property
     def sites(self) -> tuple[MatMulSite, ...]:

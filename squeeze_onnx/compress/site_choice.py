@@ -1,16 +1,36 @@
 """Which sites of a model are worked on: those that are eligible, or those that a plan speaks of."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from squeeze_onnx.compress.config import OptimizeConfig
+import onnx_ir as ir
+
+from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.eligibility import choose_eligible
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.planning import planned_sites_of
 from squeeze_onnx.compress.presets import PRESETS
 from squeeze_onnx.graph.io.model import OnnxModel
-from squeeze_onnx.graph.match.sites import MatMulSite, SiteSearch, SkippedSite
+from squeeze_onnx.graph.match.constants import TRY_DEQUANTIZING
+from squeeze_onnx.graph.match.operators import INTEGERS
+from squeeze_onnx.graph.match.sites import MatMulSite, SiteSearch, SkippedSite, find_sites
 from squeeze_onnx.support.errors import ModelError, OptionError
+
+_DEQUANTIZED = "`dequantize` does not know how it is stored: squeeze the float model first and quantize afterwards"
+
+
+def find_sites_of(model: ir.Model, config: AnalyzeConfig) -> SiteSearch:
+    """Return what `find_sites` does; a reason that advises `dequantize` says why that was in vain, if it was given."""
+    found = find_sites(model)
+    if not config.dequantize:
+        return found
+
+    def tried(reason: str) -> str:
+        reason = reason.replace(INTEGERS, f"stores its weight as integers; {_DEQUANTIZED}")
+        return reason.replace(TRY_DEQUANTIZING, _DEQUANTIZED)
+
+    return replace(found, skipped=tuple(replace(site, reason=tried(site.reason)) for site in found.skipped))
 
 
 def choose_sites(

@@ -49,7 +49,10 @@ class FixedShape:
             for size in asked:
                 if fixed is not None and size != fixed:
                     what = f"batches of {fixed}" if option == "batch_size" else f"sequences of {fixed} tokens"
-                    raise OptionError(f"`{option}` {size}: {label} was exported for {what} only; leave the option out")
+                    raise OptionError(
+                        f"`{option}` {size}: {label} was exported for {what} only; leave the option out, or "
+                        "export the model with that size free (optimum-cli export onnx does, unless it is told a size)"
+                    )
 
     def __str__(self) -> str:
         return " × ".join("any" if size is None else str(size) for size in (self.batch, self.tokens))

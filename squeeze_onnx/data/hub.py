@@ -27,7 +27,7 @@ from squeeze_onnx.support.staging import staged_folder
 
 SCHEME = "hf://"
 
-_NAME = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/(.+\.onnx))?")
+_NAME = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@(refs/(?:pr|convert)/[\w.-]+|[\w.-]+))?(?:/(.+\.onnx))?")
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,7 @@ def distill(
     graph = attach_losses(student, losses)
     parameters = learnable_parameters(student, _taught_values(losses))
     if not parameters:
-        raise ModelError(
-            "`distill` finds no float32 weight that the answer depends on: convert the model to FLOAT first"
-        )
+        raise ModelError("`distill` finds no float32 weight that the answer depends on: export the model in float32")
     saving = None
     if teaching.checkpoint is not None:
         start = read_entries(student, parameters)

@@ -13,7 +13,7 @@ from squeeze_onnx.compress.forecast import frontier_for
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.preparing import open_model, prepare, refuse_unrunnable
-from squeeze_onnx.compress.site_choice import nothing_to_do
+from squeeze_onnx.compress.site_choice import find_sites_of, nothing_to_do
 from squeeze_onnx.compress.spectra import measure_spectra
 from squeeze_onnx.compress.squeezing import squeeze_surveyed
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
@@ -22,7 +22,6 @@ from squeeze_onnx.graph.io.model import load_model, refuse_overwriting_input
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.graph.io.spilling import spill_file
 from squeeze_onnx.graph.match.copies import count_copies
-from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.report.json import analysis_report
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.runtime.sessions import session_threads
@@ -47,7 +46,7 @@ def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track 
         copies = count_copies(model.ir)
         prepare(model.ir, config)
     with clock.stage("sites"):
-        found = find_sites(model.ir)
+        found = find_sites_of(model.ir, config)
         eligibility = choose_eligible(found.sites, config.include, config.exclude)
         if not found.sites:
             raise nothing_to_do(model, found.skipped)

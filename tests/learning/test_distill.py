@@ -242,7 +242,7 @@ def test_refuses_a_single_batch() -> None:
 def test_refuses_half_precision() -> None:
     half: ir.Model = ir.from_proto(encoder_model(dtype=np.float16))
     with pytest.raises(
-        ModelError, match="finds no float32 weight that the answer depends on: convert the model to FLOAT"
+        ModelError, match="finds no float32 weight that the answer depends on: export the model in float32"
     ):
         distill(half, half, Teaching(imitation_losses(half, TOKENS), text()))
 

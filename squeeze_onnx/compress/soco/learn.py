@@ -96,7 +96,7 @@ def learn_spectra(
         if each.site.weight.dtype != ir.DataType.FLOAT:
             raise ModelError(
                 f"`method` soco learns float32 weights, but that of node {each.site.name} is {each.site.weight.dtype.name}: "
-                "convert the model to FLOAT first"
+                "export the model in float32"
             )
     components = {
         each.site.name: _components(each.site, weighting_of(each.site)) for each in track(measured, "Components")

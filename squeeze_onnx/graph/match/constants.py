@@ -17,6 +17,7 @@ import onnx_ir as ir
 from squeeze_onnx.graph.match.operators import AXES_OPERANDS, int_attribute, op_of
 
 FLOAT_TYPES = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
+TRY_DEQUANTIZING = "`dequantize` turns integers back into floats"
 _ROUNDED_TYPES = frozenset({ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4})
 
 
@@ -145,7 +146,7 @@ def resolve_constant(value: ir.Value | None) -> ConstantMatrix | UnusableConstan
         if isinstance(matrix, ConstantMatrix):
             matrix = _LINKS[op_of(node)](node, matrix)
     if isinstance(matrix, ConstantMatrix) and matrix.dtype not in FLOAT_TYPES:
-        way_out = "; `dequantize` turns integers back into floats" if matrix.dtype in _ROUNDED_TYPES else ""
+        way_out = f"; {TRY_DEQUANTIZING}" if matrix.dtype in _ROUNDED_TYPES else ""
         return UnusableConstant(tensor, f"has a constant of type {matrix.dtype.name}, not a float weight{way_out}")
     return matrix
 

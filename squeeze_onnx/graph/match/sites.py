@@ -29,6 +29,9 @@ from squeeze_onnx.graph.match.operators import (
 )
 from squeeze_onnx.graph.match.roles import Role, place_weights
 
+INLINE = "inline the functions first, onnx.inliner.inline_local_functions does that"
+FOLD = "fold the constants first, `onnxsim MODEL FOLDED` does that"
+
 _INDEX_TYPES = frozenset({ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING})
 
 
@@ -101,7 +104,7 @@ def find_sites(model: ir.Model) -> SiteSearch:
         elif finding is not None:
             reasons[node] = finding
         elif node.op_identifier() in model.functions and _has_matrix_operand(node):
-            reasons[node] = f"{op_of(node)} hands its weight to a model-local function; inline the functions first"
+            reasons[node] = f"{op_of(node)} hands its weight to a model-local function; {INLINE}"
     groups = []
     for uses in tied.values():
         conflict = _conflict(uses)
@@ -145,7 +148,7 @@ def _inspect(node: ir.Node, foldable: Container[ir.Value]) -> _Use | str | None:
     if operator.lookup:
         return None
     if operand(node, operator.weight) in foldable:
-        return f"{op} has a weight that is computed from constants; fold the constants first"
+        return f"{op} has a weight that is computed from constants; {FOLD}"
     return f"{op} has its constant operand on the left" if is_constant(operand(node, operator.rows)) else None
 
 

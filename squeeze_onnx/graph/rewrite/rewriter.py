@@ -283,7 +283,7 @@ def _cast(site: MatMulSite, entries: np.ndarray, dtype: ir.DataType | None = Non
     if not np.isfinite(cast).all():
         raise OptionError(
             f"site {site.name!r} would get entries that are not finite in {dtype.name}: exclude it, "
-            "or convert the model to FLOAT first"
+            "or export the model in float32"
         )
     return ir.Tensor(cast, dtype=dtype)
 
