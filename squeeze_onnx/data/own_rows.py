@@ -34,11 +34,18 @@ def own_task(path: Path, table: TextTable, kind: Kind, names: Sequence[str], met
     return Task(path.name, columns, labels, metrics, metrics[0], kind=kind, own=True)
 
 
+_OTHER_WORDS = {"pos": "positive", "neg": "negative"}
+"""Labels that files have → those that models have for the same."""
+
+_TRUTH = {"true": 1, "false": 0}
+"""How tables without types write what is a boolean elsewhere."""
+
+
 def _classes(table: TextTable, names: Sequence[str]) -> np.ndarray:
     """Return class numbers: labels are the model's names of them all, or numbers all."""
     labels = table.labels or ()
     known = {plain(name): number for number, name in enumerate(names)}
-    spelled = [plain(_word(label)) for label in labels]
+    spelled = [_OTHER_WORDS.get(word, word) if (word := plain(_word(label))) not in known else word for label in labels]
     if all(label in known for label in spelled):
         return np.array([known[label] for label in spelled], dtype=np.int64)
     numbers = [_whole(label) for label in labels]
@@ -46,8 +53,17 @@ def _classes(table: TextTable, names: Sequence[str]) -> np.ndarray:
         if number is None or not 0 <= number < len(names):
             raise DataError(
                 f"{place}: label {label!r} is none of the model's: {', '.join(names)}, or 0 to {len(names) - 1}"
+                f"{_counted_from_one(numbers, len(names))}"
             )
     return np.array(numbers, dtype=np.int64)
+
+
+def _counted_from_one(numbers: Sequence[int | None], classes: int) -> str:
+    """Say so if labels run from 1 on: which of the model's each of them is must not be guessed."""
+    found = {number for number in numbers if number is not None}
+    if len(found) > 1 and min(found) == 1 and max(found) == classes:
+        return f"; the labels run from 1 to {classes}: write names, or count from 0"
+    return ""
 
 
 def _word(label: object) -> str:
@@ -56,6 +72,8 @@ def _word(label: object) -> str:
 
 def _whole(label: object) -> int | None:
     """Return a label as a whole number, if it is one."""
+    if isinstance(label, str) and label.strip().lower() in _TRUTH:
+        return _TRUTH[label.strip().lower()]
     try:
         number = float(str(int(label) if isinstance(label, bool) else label))
     except ValueError:

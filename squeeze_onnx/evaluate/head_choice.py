@@ -23,6 +23,9 @@ from squeeze_onnx.support.errors import ModelError, OptionError, RepositoryError
 
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _POOLED = ("sentence_embedding", "sentence_embeddings")
+_POOLED_ELSEWHERE = re.compile(r"embed|(^|_)dense(_|$)", re.IGNORECASE)
+"""What others call it: text_embeds of CLIP, dense_vecs of BGE-M3, embedding, embeddings."""
+
 _TOKENS = ("last_hidden_state", "token_embeddings")
 # The pooler of BERT is trained to tell whether two texts follow each other; its output is no sentence embedding.
 _NOT_AN_EMBEDDING = ("pooler_output",)
@@ -46,7 +49,7 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
 
     1. An output called logits, or the two-dimensional one of a model saved for sequence classification: class logits,
        or regression if it has one column; class logits of every token if it has three dimensions.
-    2. An output called sentence_embedding: embeddings pooled in the graph.
+    2. An output called sentence_embedding, or the only two-dimensional one whose name says embedding: pooled in the graph.
     3. A three-dimensional output: token embeddings, to be pooled outside (`ModelConfig.embedding`).
     4. A lone two-dimensional output other than the pooler's: embeddings pooled in the graph.
 
@@ -185,7 +188,8 @@ def _embedding_head(
 ) -> SentenceEmbedding | TokenVectors:
     pooled = [v for v in outputs if len(v.shape) == 2 and v.name not in _NOT_AN_EMBEDDING]
     tokens = [v for v in outputs if len(v.shape) == 3]
-    named_pooled = [v for v in pooled if v.name in _POOLED]
+    alike = [v for v in pooled if _POOLED_ELSEWHERE.search(v.name)]
+    named_pooled = [v for v in pooled if v.name in _POOLED] or (alike if len(alike) == 1 else [])
     named_tokens = [v for v in tokens if v.name in _TOKENS]
     if config.asked.unpooled:
         if not tokens:

@@ -87,10 +87,22 @@ class TestClasses:
             as_table("rows.tsv", "\t"),
             as_table("rows", ",", [int(label == "positive") for label in RIGHT]),
             as_table("upper.csv", ",", [label.upper() for label in RIGHT]),
+            as_table("short.csv", ",", [label[:3] for label in RIGHT]),
+            as_table("truth.csv", ",", [label == "positive" for label in RIGHT]),
             as_parquet,
             as_folder,
         ],
-        ids=["JSON Lines", "CSV", "TSV", "CSV by its look, numbers", "names in capitals", "Parquet, truth", "a folder"],
+        ids=[
+            "JSON Lines",
+            "CSV",
+            "TSV",
+            "CSV by its look, numbers",
+            "names in capitals",
+            "CSV, short names",
+            "CSV, truth",
+            "Parquet, truth",
+            "a folder",
+        ],
     )
     def test_every_format_is_scored_alike(self, tmp_path: Path, classifier: Path, write: Write) -> None:
         (tmp_path / "data").mkdir()
@@ -147,6 +159,11 @@ class TestWhatIsNotScored:
         assert report["data"]["not_scored"] == (
             f"{data} line 2: label 'a' is none of the model's: negative, positive, or 0 to 1"
         )
+
+    def test_labels_that_run_from_one_are_not_guessed(self, tmp_path: Path, classifier: Path) -> None:
+        data = as_table("rows.csv", ",", [1, 2, 1, 1, 2, 1])(tmp_path)
+        told = report_of(classifier, data)["data"]["not_scored"]
+        assert told.endswith("; the labels run from 1 to 2: write names, or count from 0")
 
     @pytest.mark.parametrize(
         "options", [{"max_drop": 1}, {"metrics": ("f1",)}, {"columns": "text=sentence,label=sentiment"}], ids=str
