@@ -66,7 +66,7 @@ class TestDequantizing:
         with pytest.raises(ModelError, match="`dequantize` turns"):
             analyze(quantized)
         report = analyze(quantized, AnalyzeConfig(simulations=1, dequantize=True))
-        assert not any("--dequantize turns" in site["reason"] for site in report["skipped"])
+        assert not any("`dequantize` turns" in site["reason"] for site in report["skipped"])
         assert [site["name"] for site in report["sites"] if site["layer"] is not None] == list(ELIGIBLE_SITES)
 
     def test_optimize_squeezes_and_rounds_again(self, quantized: Path, tmp_path: Path) -> None:
