@@ -212,7 +212,7 @@ def _chosen(asked: HubModel, names: Sequence[str]) -> PurePosixPath:
             f"{asked}/{models[0]}, of {', '.join(models)}"
         )
     raise ModelError(
-        f"{asked} holds no .onnx file: make one with `optimum-cli export onnx `model` {asked.repository} DIR`, and give DIR"
+        f"{asked} holds no .onnx file: make one with `optimum-cli export onnx -m {asked.repository} DIR`, and give DIR"
     )
 
 

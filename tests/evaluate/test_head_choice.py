@@ -148,11 +148,11 @@ class TestEmbeddingHeads:
     @pytest.mark.parametrize("name", ["text_embeds", "dense_vecs", "embeddings", "image_embeds"])
     def test_a_name_that_says_embedding_says_where_it_is(self, name: str) -> None:
         """BGE-M3 returns vectors of tokens too, and CLIP the hidden states."""
-        assert encoder_head(colbert_vecs=TOKENS, **{name: POOLED}) == SentenceEmbedding(name)
+        assert encoder_head(None, colbert_vecs=TOKENS, **{name: POOLED}) == SentenceEmbedding(name)
 
     def test_of_two_such_names_none_is_guessed(self) -> None:
         outputs = {"text_embeds": POOLED, "image_embeds": POOLED}
-        assert encoder_head(last_hidden_state=TOKENS, **outputs) == TokenEmbeddings("last_hidden_state")
+        assert encoder_head(None, last_hidden_state=TOKENS, **outputs) == TokenEmbeddings("last_hidden_state")
 
     def test_the_last_of_all_hidden_states_is_taken(self) -> None:
         assert encoder_head(hidden_states_1=TOKENS, last_hidden_state=TOKENS) == TokenEmbeddings("last_hidden_state")
