@@ -14,7 +14,7 @@ from squeeze_onnx.data.model_config import read_model_config
 from squeeze_onnx.data.readers import LabelledRows, Texts
 from squeeze_onnx.data.tasks import TRAIN
 from squeeze_onnx.data.tokenization import load_text_encoder
-from squeeze_onnx.evaluate.evaluator import Examiner
+from squeeze_onnx.evaluate.evaluator import Predictor
 from tests.tiny_encoder import WORDS
 
 
@@ -37,9 +37,9 @@ def graded_pairs(model: Path, count: int) -> list[GradedPair]:
     sentences = [" ".join(row[:6]) for row in words]
     texts = tuple(zip(sentences[0::2], sentences[1::2], strict=True))
     settings = read_model_config(model)
-    examiner = Examiner(TASKS["stsb"], settings, load_text_encoder(model, settings))
+    predictor = Predictor(TASKS["stsb"], settings, load_text_encoder(model, settings))
     rows = LabelledRows(TRAIN, texts, np.zeros(count))
-    cosines = examiner.predictions(model / "model.onnx", "encoder", rows)
+    cosines = predictor.predictions(model / "model.onnx", "encoder", rows)
     return [GradedPair(texts[index], float(cosines[index])) for index in np.argsort(cosines)]
 
 

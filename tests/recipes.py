@@ -1,4 +1,4 @@
-"""A recipe with every step, for tests that read, run or damage one."""
+"""A recipe with every step, for tests that read, run or output error one."""
 
 RECIPE = """
 model = "model"

@@ -1,4 +1,4 @@
-"""A track that remembers, and one that sends all that it maps through parcels."""
+"""A track that remembers, and one that sends all that it maps through files."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -24,7 +24,7 @@ from squeeze_onnx import OptimizeConfig, load_model, optimize
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.learning.distill import distill
-from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig
 from squeeze_onnx.runtime import open_session
@@ -114,7 +114,7 @@ def learn(dense: Path, squeezed: Path) -> None:
     distill(
         student.ir,
         teacher.ir,
-        Teaching(imitation_losses(teacher.ir, head_of(teacher)), batches, threads=1, track=clock),
+        Teaching(distillation_losses(teacher.ir, head_of(teacher)), batches, threads=1, track=clock),
         config,
     )
     click.echo(json.dumps({"peak": memory_of(os.getpid())["VmHWM"], "seconds": float(np.median(clock.seconds))}))

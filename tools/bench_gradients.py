@@ -23,9 +23,9 @@ from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.graph.io.model import load_model, save_model
+from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.learning.gradients import GradientGraph, differentiate
 from squeeze_onnx.learning.losses import LOSS, LossGraph, attach_losses
-from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.parameters import learnable_parameters
 from squeeze_onnx.runtime import measure_latency, open_session
 from squeeze_onnx.runtime.sessions import SessionSettings
@@ -52,7 +52,7 @@ def main() -> None:
 
     model = load_model(options.model)
     head = choose_head(open_session(model.path), read_settings(model.path), None)
-    losses = imitation_losses(model.ir, head)
+    losses = distillation_losses(model.ir, head)
     attached = attach_losses(model.ir, losses)
     parameters = learnable_parameters(model.ir, [loss.value for loss in losses])
     if options.parameters == "factors":

@@ -28,8 +28,8 @@ from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.graph.fused.fusion import fuse
 from squeeze_onnx.graph.io.model import load_model, save_model
+from squeeze_onnx.graph.match.attention_heads import find_query_keys, find_value_outputs
 from squeeze_onnx.graph.match.feed_forward import find_feed_forwards
-from squeeze_onnx.graph.match.heads import find_query_keys, find_value_outputs
 from squeeze_onnx.graph.match.roles import Role
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter

@@ -24,7 +24,7 @@ from squeeze_onnx.compress.squeezing import carry_out, distilled, plan_for
 from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.evaluate.model_head import head_of
-from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.learning.teaching import Teaching
 from tools.measuring import (
     DEV_ROWS,
@@ -156,7 +156,7 @@ class Bench:
             base.spectra,
             METHODS["svd" if row.plain else "whiten"].weighting_of(base.moments),
             Teaching(
-                imitation_losses(self._dense.ir, head_of(self._dense), hidden_weight=SOCO_HIDDEN_WEIGHT),
+                distillation_losses(self._dense.ir, head_of(self._dense), hidden_weight=SOCO_HIDDEN_WEIGHT),
                 text_to_learn_on(self._text, OptimizeConfig(distill=row.distill)),
             ),
             keep=row.learned_for,

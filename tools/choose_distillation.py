@@ -25,7 +25,7 @@ from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.survey import take_survey
 from squeeze_onnx.evaluate.model_head import head_of
 from squeeze_onnx.learning.distill import distill
-from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig, batches_to_learn_on
 from tools.held_out import Setting, Trial
@@ -102,7 +102,7 @@ class Classroom:
             student,
             dense.ir,
             Teaching(
-                imitation_losses(dense.ir, head_of(dense), hidden_weight=lesson.hidden),
+                distillation_losses(dense.ir, head_of(dense), hidden_weight=lesson.hidden),
                 self.trial.calibration,
                 threads=1,
             ),

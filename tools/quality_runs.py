@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from squeeze_onnx import OptimizeConfig
-from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, TO_IMITATE
+from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, TO_DISTILL
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.precision import PRECISIONS
 from tools.measuring import BUDGETS
@@ -67,14 +67,14 @@ RUNS = (
         for keep in (0.75, 0.5)
     ),
     Run("soco, 1,024 rows, keep 0.5", {"method": "soco", "keep": 0.5}),
-    *(Run(f"soco, keep {keep}", {"method": "soco", "keep": keep}, rows=TO_IMITATE.rows) for keep in BUDGETS),
+    *(Run(f"soco, keep {keep}", {"method": "soco", "keep": keep}, rows=TO_DISTILL.rows) for keep in BUDGETS),
     *(Run(f"auto, 4,096 rows, keep {keep}", {"method": "auto", "keep": keep}, rows=4096) for keep in TAUGHT),
     *(
         Run(f"distilled, 4,096 rows, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=4096)
         for keep in TAUGHT
     ),
     *(
-        Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=TO_IMITATE.rows)
+        Run(f"distilled, keep {keep}", {"method": "auto", "keep": keep, "distill": "auto"}, rows=TO_DISTILL.rows)
         for keep in TAUGHT
     ),
     *(

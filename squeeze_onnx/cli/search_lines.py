@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from squeeze_onnx.compress.frontier import FrontierPoint
-from squeeze_onnx.evaluate.evaluator import Exam
+from squeeze_onnx.evaluate.evaluator import Evaluator
 from squeeze_onnx.evaluate.metrics import cannot_tell, change_of
 from squeeze_onnx.support.readable import readable_bytes
 
 
-def grade_line(exam: Exam, point: FrontierPoint) -> str:
+def grade_line(evaluator: Evaluator, point: FrontierPoint) -> str:
     """One model on one split."""
     grade = point.grade
     return (
-        f"{exam.rows.split.name:<10}  keep {point.keep:.2f}  {readable_bytes(point.bytes):>8}  "
-        f"{exam.examiner.task.primary_metric} {grade.metric:.4f} (dense {exam.baseline_metric:.4f})  "
+        f"{evaluator.rows.split.name:<10}  keep {point.keep:.2f}  {readable_bytes(point.bytes):>8}  "
+        f"{evaluator.predictor.task.primary_metric} {grade.metric:.4f} (dense {evaluator.baseline_metric:.4f})  "
         f"drop {grade.drop_points:+6.2f} points  {'passed' if point.passed else 'too much'}"
     )
 

@@ -119,8 +119,8 @@ def distillation_line(distillation: Report) -> str:
 def precision_line(precision: Report) -> str:
     """Say in a line what the weights are stored in, and what that does to the outputs."""
     kept = f", {len(precision['kept'])} kept higher" if precision["kept"] else ""
-    damage, predicted = precision["damage"], precision["predicted_damage"]
-    told = "" if damage is None else f": the outputs move by {damage:.2g} of their variance"
+    output_error, predicted = precision["damage"], precision["predicted_damage"]
+    told = "" if output_error is None else f": the outputs move by {output_error:.2g} of their variance"
     told += "" if predicted is None else f", predicted {predicted:.2g}"
     return f"Precision: {len(precision['sites'])} weights in {precision['name']}{kept}{told}"
 

@@ -8,9 +8,9 @@ from squeeze_onnx.compress.config import DEFAULT_OBJECTIVE
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.heads import ClassLogits, Regression, TokenLogits
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, ScoreHead, TokenLogits
 from squeeze_onnx.learning.distill import check_teachable
-from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.support.errors import ModelError, OptionError
 
 
@@ -56,7 +56,7 @@ def _decides(context: Context) -> bool:
 
     Whatever keeps gradients from being taken is no error: `whiten` takes none.
     """
-    if not isinstance(context.known_head, ClassLogits | TokenLogits | Regression):
+    if not isinstance(context.known_head, ClassLogits | TokenLogits | ScoreHead):
         return False
     try:
         check_gradients(context)
@@ -80,4 +80,4 @@ def check_distillation(context: Context) -> None:
     """Raise ModelError, which names the operator and the node, if the model is to learn and cannot."""
     if context.config.distill and context.batches:
         model = context.dense.ir
-        context.once("teachable", lambda: check_teachable(model, imitation_losses(model, context.head)))
+        context.once("teachable", lambda: check_teachable(model, distillation_losses(model, context.head)))

@@ -54,7 +54,7 @@ class Amount:
 TO_CALIBRATE = Amount(1024)
 """What is read unless it is said."""
 
-TO_IMITATE = Amount(8192, tokens=1024 * DEFAULT_MAX_TOKENS)
+TO_DISTILL = Amount(8192, tokens=1024 * DEFAULT_MAX_TOKENS)
 """The same where weights learn on it, by distillation or `soco`: they gain more from more text than from more steps.
 
 See models/*/results/rows.json. The tokens are those of 1,024 long rows: memory and disk grow with them.

@@ -15,8 +15,8 @@ from squeeze_onnx.compress.usual_text import usual_text
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch, values_met
 from squeeze_onnx.data.model_config import read_settings
+from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.evaluate.head_choice import choose_head
-from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.io.size import ModelSize, measure_size
 from squeeze_onnx.graph.io.spilling import Store, in_memory

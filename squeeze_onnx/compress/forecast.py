@@ -1,6 +1,5 @@
 """Which allocator a budget calls for, and what it predicts of this budget and of others."""
 
-from dataclasses import asdict
 from typing import Any
 
 from squeeze_onnx.compress.allocators import Allocator, Alternative, GlobalBudget, Independent
@@ -40,11 +39,11 @@ def frontier_for(context: Context, survey: Survey) -> dict[str, Any] | None:
         return None
     candidates = [measured.candidate for measured in with_limits(survey.spectra, context.config)]
     points = allocator.forecast(candidates, sorted({*FORECAST_BUDGETS, allocator.keep}))
-    return {"of": allocator.objective.name, "keep": allocator.keep, "points": [asdict(point) for point in points]}
+    return {"of": allocator.objective.name, "keep": allocator.keep, "points": [point.to_json() for point in points]}
 
 
-def predicted_damage(context: Context, survey: Survey) -> float | None:
-    """Return how far the budget is predicted to move the outputs of the model, as `DamageMeter` measures it.
+def predicted_output_error(context: Context, survey: Survey) -> float | None:
+    """Return how far the budget is predicted to move the outputs of the model, as `OutputErrorMeter` measures it.
 
     None if the method does not measure what weights do to the outputs, and for a plan that was given.
     """
@@ -54,4 +53,4 @@ def predicted_damage(context: Context, survey: Survey) -> float | None:
     if not isinstance(allocator, GlobalBudget) or not METHODS[survey.method].probes:
         return None
     candidates = [measured.candidate for measured in with_limits(survey.spectra, context.config)]
-    return next((point.damage for point in allocator.forecast(candidates, [allocator.keep])), None)
+    return next((point.output_error for point in allocator.forecast(candidates, [allocator.keep])), None)

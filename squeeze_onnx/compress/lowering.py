@@ -23,7 +23,7 @@ from squeeze_onnx.compress.precision import (
     target_of,
 )
 from squeeze_onnx.compress.precision.measured import lower_measured
-from squeeze_onnx.evaluate.last_look import Witness, unwatched
+from squeeze_onnx.evaluate.last_look import StepObserver, unwatched
 from squeeze_onnx.graph.fused.fusion import FusionCounts, fuse_squeezed
 from squeeze_onnx.graph.io.model import OnnxModel, serialized_size
 from squeeze_onnx.graph.match.sites import find_sites
@@ -55,12 +55,12 @@ def finish(
     plan: Plan,
     *,
     clock: Stopwatch,
-    witness: Witness = unwatched,
+    observer: StepObserver = unwatched,
     encoded: Mapping[str, Encoded] = NOTHING_ENCODED,
 ) -> Finished:
     """Fuse and lower the squeezed ``model``, whose graph changes in place; ``clock`` is told how long each step takes.
 
-    The ``witness`` sees it fused. The precision is the one that is asked for, or else that of ``plan``, with what it keeps in a
+    The ``observer`` sees it fused. The precision is the one that is asked for, or else that of ``plan``, with what it keeps in a
     higher one; ``encoded`` are weights that learned to be stored as they are.
     """
     config = context.config
@@ -72,7 +72,7 @@ def finish(
             fused = fuse_squeezed(
                 model.ir, context.dense.ir.clone(), config.fuse, weights_apart=precision.weights_apart
             )
-        witness("fusing", model.ir)
+        observer("fusing", model.ir)
     before = serialized_size(model.ir)
     with clock.stage("precision"):
         lowered = _lower(precision, model, replace(evidence_for(context, planned), encoded=encoded))
@@ -100,7 +100,7 @@ def evidence_for(context: Context, planned: PlannedPrecision) -> Evidence:
 def _lower(precision: Precision, model: OnnxModel, evidence: Evidence) -> Lowered:
     """Lower ``model``; one of half types computes in float32 around the integers, and stores as before what stays float.
 
-    Raises OptionError if there is no weight to round, and if every one would do too much damage.
+    Raises OptionError if there is no weight to round, and if every one would move the outputs too far.
     """
     half = half_type_of(model.ir)
     if not precision.rounds_rows:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from squeeze_onnx.compress.factoring import Truncating, approximate_planned, rewrite_sites
 from squeeze_onnx.compress.methods import NO_FISHER, refit_weighting
 from squeeze_onnx.compress.planned_site import PlannedSite
-from squeeze_onnx.compress.refit_moments import Job, Stage, StageSums
+from squeeze_onnx.compress.refit_moments import Job, RefitStage, StageSums
 from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.data.calibration import CalibrationBatch
@@ -114,7 +114,7 @@ def _can_regress(site: MatMulSite, planned: PlannedSite) -> bool:
 
 def _stages(
     model: ir.Model, pairs: Sequence[tuple[MatMulSite, PlannedSite]], dense: Mapping[str, MatMulSite]
-) -> list[Stage]:
+) -> list[RefitStage]:
     meets = joins(model.graph, mixes)
     groups: dict[str, list[tuple[MatMulSite, PlannedSite]]] = {}
     for site, planned in pairs:
@@ -128,7 +128,7 @@ def _stages(
             # A stream that waits for weights still to come has no drift yet.
             residual = None if stream is None or pending & ancestors(stream) else str(stream.name)
             jobs.append(Job(site, dense[site.name], planned, find_bias(site), residual))
-        stages.append(Stage(rows_name, tuple(jobs)))
+        stages.append(RefitStage(rows_name, tuple(jobs)))
         pending -= {site.nodes[0] for site, _ in group}
     return stages
 

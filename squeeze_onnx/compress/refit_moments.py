@@ -41,7 +41,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Stage:
+class RefitStage:
     """Sites that read the same value, and so can be regressed at once."""
 
     rows: str
@@ -75,7 +75,7 @@ class StageSums:
     Elsewhere X and D are.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: RefitStage) -> None:
         self._stage = stage
         self._tokens = 0
         self._waiting: list[_Block] = []

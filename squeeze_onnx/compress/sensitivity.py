@@ -1,7 +1,7 @@
 """How much each site matters: truncate it alone, run the model, and see how far its outputs move.
 
-No gradient and no label is needed. A site's damage D at its probe rank, over the relative squared error e of its own output
-there, is its sensitivity: to second order the damage of any other rank is sensitivity · e(rank), and damages add up.
+No gradient and no label is needed. A site's output error D at its probe rank, over the relative squared error e of its own output
+there, is its sensitivity: to second order the output error of any other rank is sensitivity · e(rank), and output errors add up.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,9 +15,9 @@ from squeeze_onnx.compress.allocators import Uniform
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView
 from squeeze_onnx.compress.truncation import truncate_weighted
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.evaluate.counted_outputs import counted_outputs
-from squeeze_onnx.evaluate.heads import Head
-from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
+from squeeze_onnx.evaluate.output_error import OutputErrorMeter, probe_batches
 from squeeze_onnx.graph.match.operators import rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.perturbation import open_to_perturbation
@@ -41,8 +41,8 @@ def probe_sensitivity(
     rank = probe.allocate([candidate])[candidate.name].rank
     factors, errors = truncate_weighted(view.weight, view.weighted, max(rank + candidate.extra_rank, 1), decomposer)
     error = errors.weighted_error**2
-    damage = prober.damage(view.site.name, factors.product() - view.weight) if error > 0 else 0.0
-    return replace(spectra, candidate=replace(candidate, sensitivity=damage / error if error > 0 else 0.0))
+    output_error = prober.output_error(view.site.name, factors.product() - view.weight) if error > 0 else 0.0
+    return replace(spectra, candidate=replace(candidate, sensitivity=output_error / error if error > 0 else 0.0))
 
 
 class Prober:
@@ -73,15 +73,15 @@ class Prober:
         starts = dict.fromkeys(self._starts.values())
         return tuple(tuple(site.name for site in start.sites) for start in starts)
 
-    def damage(self, site: str, change: np.ndarray) -> float:
-        """Return the damage (see `DamageMeter`) if ``change`` (in, out) is added to the weight of ``site``."""
+    def output_error(self, site: str, change: np.ndarray) -> float:
+        """Return the output error (see `OutputErrorMeter`) if ``change`` (in, out) is added to the weight of ``site``."""
         start = self._starts[site]
         if not start.part.outputs:  # all that counts comes before it
             return 0.0
         if self._rest is None or self._rest.start is not start:
             self._rest = None  # one open at a time
             self._rest = _Rest(self._model, start, self._batches, self._provider, self._head)
-        return self._rest.damage(site, change)
+        return self._rest.output_error(site, change)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,10 +157,10 @@ class _Rest:
             CalibrationBatch({name: batch.feeds[name] for name in start.part.inputs}, batch.mask) for batch in batches
         ]
         still = {opened.inputs[site]: np.zeros((1, 1), dtype=dtype.numpy()) for site, dtype in opened.dtypes.items()}
-        self._meter = DamageMeter(open_graph(rest, provider, part="a part"), read, still, head)
+        self._meter = OutputErrorMeter(open_graph(rest, provider, part="a part"), read, still, head)
         self._share = len(start.part.outputs) / start.answers
 
-    def damage(self, site: str, change: np.ndarray) -> float:
-        """See `Prober.damage`; an output that does not lie behind the start does not move."""
+    def output_error(self, site: str, change: np.ndarray) -> float:
+        """See `Prober.output_error`; an output that does not lie behind the start does not move."""
         disturbance = {self._opened.inputs[site]: change.astype(self._opened.dtypes[site].numpy())}
-        return self._share * self._meter.damage(disturbance)
+        return self._share * self._meter.output_error(disturbance)

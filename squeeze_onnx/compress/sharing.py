@@ -18,8 +18,8 @@ from squeeze_onnx.spectral.decompositions import singular_values
 def measure_sharings(spectra: Sequence[SiteSpectra], weighting_of: WeightingOf) -> tuple[Sharing, ...]:
     """Measure what one left factor for query, key and value, or two of them, would lose where they read the same value.
 
-    The sensitivities in ``spectra`` have been probed. Each weight is scaled so that its squared error is its damage to the
-    model's output; of the weights side by side, Σ_{k>r} s_k² is the damage of rank r.
+    The sensitivities in ``spectra`` have been probed. Each weight is scaled so that its squared error is what it does to the
+    model's output; of the weights side by side, Σ_{k>r} s_k² is the output error of rank r.
     """
     candidates = {measured.site.name: measured.candidate for measured in spectra}
     groups = find_projections([measured.site for measured in spectra])

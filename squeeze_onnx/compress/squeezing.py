@@ -9,10 +9,10 @@ from typing import Any
 from squeeze_onnx.compress.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.factoring import Truncating, rewrite_sites
-from squeeze_onnx.compress.forecast import allocator_for, predicted_damage
+from squeeze_onnx.compress.forecast import allocator_for, predicted_output_error
 from squeeze_onnx.compress.forms.sliced import kept_shapes
-from squeeze_onnx.compress.last_look import looker_of
 from squeeze_onnx.compress.limits import with_limits
+from squeeze_onnx.compress.looker import looker_of
 from squeeze_onnx.compress.lowering import evidence_for, finish, planned_precision, precision_of
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
@@ -27,12 +27,12 @@ from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.compress.validation_text import distillation_of
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.last_look import StepName, Witness, unwatched
+from squeeze_onnx.evaluate.last_look import StepName, StepObserver, unwatched
 from squeeze_onnx.graph.io.model import OnnxModel, save_model
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import distill
-from squeeze_onnx.learning.objectives import imitation_losses, learning_rate
+from squeeze_onnx.learning.distillation_losses import distillation_losses, learning_rate
 from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.spectral.regression import RIDGE
 from squeeze_onnx.support.errors import OptionError
@@ -73,22 +73,22 @@ def squeeze(
     context = Context(dense, config, calibration, plan, checkpoint, track=track, looked_at=bool(calibration))
     precision = planned_precision(plan, config).name
     watch = Watch(looker_of(context), steps_of(config, precision))
-    witness = watch if calibration else unwatched
+    observer = watch if calibration else unwatched
     survey = take_survey(context)
-    predicted = predicted_damage(context, survey)
-    result = squeeze_surveyed(context, survey, witness, into=model)
+    predicted = predicted_output_error(context, survey)
+    result = squeeze_surveyed(context, survey, observer, into=model)
     clock = Stopwatch()
-    damage: Mapping[StepName, float | None] = {"squeezing": predicted}
+    output_error: Mapping[StepName, float | None] = {"squeezing": predicted}
     if config.fuse is not None or precision != PlannedPrecision.name:
-        finished = finish(context, result.model, result.plan, clock=clock, witness=witness, encoded=result.encoded)
+        finished = finish(context, result.model, result.plan, clock=clock, observer=observer, encoded=result.encoded)
         result = replace(
             result, model=finished.model, plan=finished.plan, fused=finished.fused, precision=finished.precision
         )
-        damage = {**damage, "fusing": 0.0, "rounding": finished.precision["predicted_damage"]}
+        output_error = {**output_error, "fusing": 0.0, "rounding": finished.precision["predicted_damage"]}
     if calibration:
         with clock.stage("last look"), TemporaryDirectory(prefix="squeeze-onnx-") as folder:
             seen = watch.file(save_model(result.model.ir, Path(folder) / "model.onnx")[0])
-            look = watch.conclude(seen, damage)
+            look = watch.conclude(seen, output_error)
             refuse_broken(look, watch.steps, force=config.force_write)
             certificate = None if isinstance(seen, str) else watch.looker.certificate(seen)
         result = replace(result, last_look=look, certificate=certificate)
@@ -96,11 +96,11 @@ def squeeze(
 
 
 def squeeze_surveyed(
-    context: Context, survey: Survey, witness: Witness = unwatched, *, into: OnnxModel | None = None
+    context: Context, survey: Survey, observer: StepObserver = unwatched, *, into: OnnxModel | None = None
 ) -> SqueezeResult:
     """Squeeze a copy of the dense model by what ``survey`` found in it; no last look, else see `squeeze`.
 
-    The ``witness`` sees the model after each step. The graph of ``into``, another copy, changes in place if it is given.
+    The ``observer`` sees the model after each step. The graph of ``into``, another copy, changes in place if it is given.
     """
     config = context.config
     if config.distill and not context.batches:
@@ -108,10 +108,10 @@ def squeeze_surveyed(
             "`distill` learns from text; give `calibration` a text file, glue:TASK (with `data`) or an .npz"
         )
     result = carry_out(context, context.plan or plan_for(context, survey), survey, into=into)
-    witness("squeezing", result.model.ir)
+    observer("squeezing", result.model.ir)
     if config.distill:
         result = distilled(context, result)
-        witness("distillation", result.model.ir)
+        observer("distillation", result.model.ir)
     return result
 
 
@@ -171,7 +171,7 @@ def distilled(context: Context, result: SqueezeResult) -> SqueezeResult:
     """
     clock, config, student = Stopwatch(), context.config, result.model.ir
     dense, head = context.dense.ir, context.head
-    losses = imitation_losses(dense, head)
+    losses = distillation_losses(dense, head)
     planned = planned_precision(result.plan, config)
     with clock.stage("distillation"):
         rounded = RoundedLearning.of(precision_of(planned), student, evidence_for(context, planned))

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from squeeze_onnx.compress.held_back import IN_SAMPLE, rows_of
-from squeeze_onnx.compress.last_look import MADE_UP, NO_INPUT, Looker, Seen
+from squeeze_onnx.compress.looker import MADE_UP, NO_INPUT, Looker, Seen
 from squeeze_onnx.compress.model_steps import Steps
 from squeeze_onnx.evaluate.last_look import LastLook, Step, StepName
 from squeeze_onnx.evaluate.output_rows import (

@@ -9,8 +9,8 @@ from squeeze_onnx.compress.config import DEFAULT_KEEP
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.enough_text import refuse_too_little
 from squeeze_onnx.compress.forms import Sliced
-from squeeze_onnx.compress.last_look import looker_of
 from squeeze_onnx.compress.limits import with_limits
+from squeeze_onnx.compress.looker import looker_of
 from squeeze_onnx.compress.methods import METHODS, WeightingOf
 from squeeze_onnx.compress.objectives import objective_of
 from squeeze_onnx.compress.sensitivity import (
@@ -27,8 +27,8 @@ from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView, measure_spectra, measure_view, noise_distances
 from squeeze_onnx.data.calibration import collect_moments, hear_moments
 from squeeze_onnx.graph.match.sites import MatMulSite, SkippedSite
+from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.learning.fisher import collect_fisher
-from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.runtime.sessions import Session
 from squeeze_onnx.spectral.fisher_moments import Fisher
@@ -168,7 +168,7 @@ def _probe(
 
 def _learn(spectra: Sequence[SiteSpectra], weighting_of: WeightingOf, context: Context) -> SpectrumLearning:
     model, config = context.dense.ir, context.config
-    losses = imitation_losses(model, context.head, hidden_weight=SOCO_HIDDEN_WEIGHT)
+    losses = distillation_losses(model, context.head, hidden_weight=SOCO_HIDDEN_WEIGHT)
     return learn_spectra(
         model,
         with_limits(spectra, config),

@@ -43,7 +43,7 @@ from squeeze_onnx.support.staging import staged_file
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.support.version import __version__
 
-FORMAT = "squeeze-onnx/survey/7"
+FORMAT = "squeeze-onnx/survey/8"
 
 OF_THE_BUDGET = frozenset(
     (

@@ -114,9 +114,9 @@ def truncate_jointly(
 
 
 def loss_scales(matrices: Sequence[np.ndarray], sensitivities: Sequence[float]) -> np.ndarray:
-    """Return by what to multiply each weighted matrix so that its squared error is its damage to the model's output.
+    """Return by what to multiply each weighted matrix so that its squared error is what it does to the model's output.
 
-    The damage is sensitivity · ‖error‖²/‖matrix‖²; a matrix of zeros does none.
+    The output error is sensitivity · ‖error‖²/‖matrix‖²; a matrix of zeros does none.
     """
     norms = np.array([np.linalg.norm(matrix) for matrix in matrices])
     scales: np.ndarray = np.divide(np.sqrt(sensitivities), norms, out=np.zeros_like(norms), where=norms > 0)

@@ -1,5 +1,6 @@
 """Hold the answers of what became of a model against those of the dense one, and bound how far they can have moved."""
 
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead, TokenLogits, WordLogits
 from squeeze_onnx.evaluate.answers import Answers
 from squeeze_onnx.evaluate.certificate import (
     BoundedMeasure,
@@ -12,7 +13,6 @@ from squeeze_onnx.evaluate.certificate import (
     bound_deviation,
     notes_on,
 )
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, TokenLogits, WordLogits
 
 _NO_LOGITS = (
     "The model answers with embeddings: there are no class probabilities to bound, the distance is measured only."
@@ -29,7 +29,7 @@ def certify(dense: Answers, squeezed: Answers, head: Head) -> Certificate:
     match head:
         case ClassLogits():
             return _certify_logits(dense, squeezed, ClassProbabilities())
-        case Regression():
+        case ScoreHead():
             return _certify_logits(dense, squeezed, Score())
         case TokenLogits():
             return _measure(dense, squeezed, ClassProbabilities(), _TOKENS)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from squeeze_onnx.evaluate.heads import Head, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.evaluate.answer_heads import Head, SentenceEmbedding, TokenEmbeddings
 
 
 def embedding_entry(head: Head | None) -> dict[str, Any] | None:

@@ -13,12 +13,12 @@ from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import LabelledRows, Texts
 from squeeze_onnx.data.tasks import VALIDATION, Task
 from squeeze_onnx.data.tokenization import TextEncoder
+from squeeze_onnx.evaluate.answer_heads import ClassLogits
 from squeeze_onnx.evaluate.asking import Asked, Way, ask
 from squeeze_onnx.evaluate.bootstrap import Interval, drop_interval, speedup_interval
 from squeeze_onnx.evaluate.embedding_entry import embedding_entry
 from squeeze_onnx.evaluate.fidelity import Fidelity
 from squeeze_onnx.evaluate.head_choice import names_classes
-from squeeze_onnx.evaluate.heads import ClassLogits
 from squeeze_onnx.evaluate.metrics import metrics_of
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.own_data import OwnData

@@ -10,9 +10,9 @@ from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.tasks import Task
 from squeeze_onnx.data.tokenization import TextEncoder
+from squeeze_onnx.evaluate.answer_heads import ClassLogits
 from squeeze_onnx.evaluate.asking import Way, ask
 from squeeze_onnx.evaluate.bootstrap import Interval, drop_interval
-from squeeze_onnx.evaluate.heads import ClassLogits
 from squeeze_onnx.evaluate.metrics import METRICS
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.sanity import Sanity, sanity_of
@@ -32,7 +32,7 @@ class Grade:
 
 
 @dataclass(frozen=True)
-class Examiner:
+class Predictor:
     """How models are asked about ``task``: what config.json says of them, their tokenizer, and where they run."""
 
     task: Task
@@ -61,39 +61,39 @@ class Examiner:
 
 
 @dataclass(frozen=True, eq=False)
-class Exam:
+class Evaluator:
     """Rows with what the baseline answers to them, as metrics take it, and which of its classes are those of the data."""
 
-    examiner: Examiner
+    predictor: Predictor
     rows: LabelledRows
     baseline: np.ndarray
     order: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, examiner: Examiner, rows: LabelledRows, baseline: Path, track: Track = silent) -> Self:
+    def of(cls, predictor: Predictor, rows: LabelledRows, baseline: Path, track: Track = silent) -> Self:
         """Ask ``baseline``, an .onnx file."""
-        opened = examiner.open(baseline, BASELINE)
+        opened = predictor.open(baseline, BASELINE)
         order = opened.head.order if isinstance(opened.head, ClassLogits) else None
-        return cls(examiner, rows, examiner.ask(opened, rows, track), order)
+        return cls(predictor, rows, predictor.ask(opened, rows, track), order)
 
     @property
     def sanity(self) -> Sanity:
         """What there is to be said of the baseline's own score."""
-        return sanity_of(self.examiner.task, self.rows.labels, self.baseline, self.order)
+        return sanity_of(self.predictor.task, self.rows.labels, self.baseline, self.order)
 
     @property
     def baseline_metric(self) -> float:
         """The primary metric of the baseline."""
-        return self.examiner.score(self.baseline, self.rows)
+        return self.predictor.score(self.baseline, self.rows)
 
     def grade(self, candidate: Path, track: Track = silent) -> Grade:
         """Ask ``candidate``, an .onnx file with the inputs and outputs of the baseline."""
-        examiner, labels = self.examiner, self.rows.labels
-        answers = examiner.predictions(candidate, "candidate", self.rows, track)
-        metric = examiner.score(answers, self.rows)
-        primary = METRICS[examiner.task.primary_metric]
+        predictor, labels = self.predictor, self.rows.labels
+        answers = predictor.predictions(candidate, "candidate", self.rows, track)
+        metric = predictor.score(answers, self.rows)
+        primary = METRICS[predictor.task.primary_metric]
         return Grade(
             metric,
             primary.drop_points(self.baseline_metric, metric),
-            drop_interval(primary, labels, self.baseline, answers, seed=examiner.seed),
+            drop_interval(primary, labels, self.baseline, answers, seed=predictor.seed),
         )

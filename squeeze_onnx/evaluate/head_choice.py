@@ -7,10 +7,10 @@ from squeeze_onnx.data.embedding import Activation
 from squeeze_onnx.data.glue import plain
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.tasks import Kind, Task
-from squeeze_onnx.evaluate.heads import (
+from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
-    Regression,
+    ScoreHead,
     SentenceEmbedding,
     TokenEmbeddings,
     TokenLogits,
@@ -138,7 +138,7 @@ def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, tas
             f"{_counted(config.labels, classes)}"
         )
     if classes == 1:
-        return Regression(logits.name, config.score_activation or Activation.IDENTITY, config.prompt())
+        return ScoreHead(logits.name, config.score_activation or Activation.IDENTITY, config.prompt())
     order = tuple(range(classes)) if task is None else _label_order(session, config, task)
     return ClassLogits(logits.name, order, config.prompt())
 

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 StepName = Literal["squeezing", "distillation", "fusing", "rounding"]
 
-Witness = Callable[[StepName, ir.Model], None]
+StepObserver = Callable[[StepName, ir.Model], None]
 """Sees a model after a step."""
 
 WORTHLESS = 1.0

@@ -2,8 +2,8 @@
 
 from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
 from squeeze_onnx.data.model_config import read_settings
+from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.evaluate.head_choice import choose_head
-from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.runtime.sessions import open_session
 

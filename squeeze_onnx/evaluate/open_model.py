@@ -12,8 +12,8 @@ from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import Texts
 from squeeze_onnx.data.tasks import Task
 from squeeze_onnx.data.tokenization import Padding, TextEncoder, TokenSequence
+from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.evaluate.head_choice import choose_head
-from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.runtime.sessions import Session
 from squeeze_onnx.support.errors import ModelError
 from squeeze_onnx.support.progress import Track, silent

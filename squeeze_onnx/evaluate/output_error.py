@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.heads import Head
+from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.evaluate.output_rows import output_rows, scales_of, share_moved
 from squeeze_onnx.runtime.sessions import Session
 
@@ -16,7 +16,7 @@ Against 4,096 of them, the sensitivities of a MiniLM scatter by 9 % (standard de
 """
 
 
-class DamageMeter:
+class OutputErrorMeter:
     """A session with inputs that disturb it, and its outputs while these are ``still``, read by ``head`` if it is known."""
 
     def __init__(
@@ -33,7 +33,7 @@ class DamageMeter:
         self._reference = output_rows(session, batches, still, head)
         self._scales = scales_of(self._reference)
 
-    def damage(self, disturbance: Mapping[str, np.ndarray]) -> float:
+    def output_error(self, disturbance: Mapping[str, np.ndarray]) -> float:
         """Return the squared distance the outputs move over their variance, if these inputs are not still."""
         moved = output_rows(self._session, self._batches, {**self._still, **disturbance}, self._head)
         return share_moved(moved, self._reference, self._scales)

@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.heads import Head, SentenceEmbedding
+from squeeze_onnx.evaluate.answer_heads import Head, SentenceEmbedding
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.spectral.moment_sums import Counted
 

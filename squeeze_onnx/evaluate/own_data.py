@@ -14,8 +14,8 @@ from squeeze_onnx.data.retrieval import JUDGEMENTS, SEARCHED, is_retrieval_folde
 from squeeze_onnx.data.table_formats import ENDINGS
 from squeeze_onnx.data.tables import TableFormat, TextTable, read_table
 from squeeze_onnx.data.tasks import Kind, Split, Task
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead, SentenceEmbedding, TokenLogits, WordLogits
 from squeeze_onnx.evaluate.head_choice import choose_head
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenLogits, WordLogits
 from squeeze_onnx.evaluate.metrics import METRICS, USUAL, find_metrics
 from squeeze_onnx.runtime.sessions import Session
 from squeeze_onnx.support.errors import DataError, ModelError, OptionError
@@ -192,7 +192,7 @@ def _kind_of(table: TextTable, model: AskedModel) -> Kind | None:
     match model.head:
         case ClassLogits():
             return Kind.CLASSES
-        case Regression() | SentenceEmbedding():
+        case ScoreHead() | SentenceEmbedding():
             return Kind.SCORES
         case TokenLogits() if looks_like_tags(first) or isinstance(first, str):
             return Kind.ENTITIES

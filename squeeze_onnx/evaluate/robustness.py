@@ -11,9 +11,9 @@ from scipy.special import softmax
 from squeeze_onnx.data.readers import Texts
 from squeeze_onnx.data.tasks import Kind
 from squeeze_onnx.data.tokenization import TextEncoder
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, Logits, ScoreHead
 from squeeze_onnx.evaluate.evaluation import Questions
 from squeeze_onnx.evaluate.fidelity import cosine
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Logits, Regression
 from squeeze_onnx.evaluate.metrics import METRICS, drop_points
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.perturbations import LEVELS, PERTURBATIONS, perturbed
@@ -134,7 +134,7 @@ def likeness(head: Head, baseline: np.ndarray, candidate: np.ndarray) -> Likenes
         case Logits():
             equal = np.argmax(baseline, axis=1) == np.argmax(candidate, axis=1)
             return Likeness("confidence", "agreement", tenths(softmax(baseline, axis=1).max(axis=1), equal))
-        case Regression():
+        case ScoreHead():
             differences = np.abs(baseline - candidate)[:, 0]
             return Likeness("score", "mean_abs_diff", tenths(baseline[:, 0], differences))
         case _:

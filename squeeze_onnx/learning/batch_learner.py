@@ -11,7 +11,7 @@ from squeeze_onnx.learning.losses import LOSS, LossGraph
 from squeeze_onnx.learning.parts import PartedText
 
 
-class Lessons(Protocol):
+class TrainingFeeds(Protocol):
     """Parts of batches, each with what the teacher makes of it."""
 
     def feeds(self, index: int) -> dict[str, np.ndarray]:
@@ -22,8 +22,8 @@ class Lessons(Protocol):
 class BatchLearner:
     """Computes losses and the ``gradient`` of one batch of ``text`` at ``parameters``, which an optimizer changes in place."""
 
-    def __init__(self, learner: Learner, lessons: Lessons, text: PartedText) -> None:
-        self._learner, self._lessons, self._text = learner, lessons, text
+    def __init__(self, learner: Learner, training_feeds: TrainingFeeds, text: PartedText) -> None:
+        self._learner, self._training_feeds, self._text = learner, training_feeds, text
         self.parameters = learner.parameters
         self.gradient = np.zeros_like(learner.gradient)
 
@@ -46,7 +46,7 @@ class BatchLearner:
         self._learner.look()
         for index in self._text.of(batch):
             share = self._text.sequences(index) / sequences
-            for name, loss in self._learner.run(self._lessons.feeds(index)).items():
+            for name, loss in self._learner.run(self._training_feeds.feeds(index)).items():
                 losses[name] = losses.get(name, 0.0) + share * loss
             self._learner.gradient *= share
             self.gradient += self._learner.gradient
@@ -62,11 +62,11 @@ def batch_of(step: int, batches: int, seed: int) -> int:
 def open_learner(
     graph: LossGraph,
     parameters: Sequence[str],
-    lessons: Lessons,
+    training_feeds: TrainingFeeds,
     text: PartedText,
     options: LearnerOptions = USUAL,
 ) -> BatchLearner:
-    """Differentiate ``graph``, which ``lessons`` on ``text`` feed, by ``parameters``, and open the result."""
-    differentiated = differentiate(graph.model, parameters, LOSS, lessons.feeds(text.most_telling()))
+    """Differentiate ``graph``, which ``training_feeds`` on ``text`` feed, by ``parameters``, and open the result."""
+    differentiated = differentiate(graph.model, parameters, LOSS, training_feeds.feeds(text.most_telling()))
     learner = Learner(differentiated, (LOSS, *graph.heads), options)
-    return BatchLearner(learner, lessons, text)
+    return BatchLearner(learner, training_feeds, text)

@@ -133,7 +133,7 @@ class Prefix:
         return self._files.read(index, names)
 
 
-class BlockLessons:
+class BlockFeeds:
     """What the student so far leaves for a block, and what the teacher has at its end."""
 
     def __init__(self, prefix: Prefix, block: Block, graph: LossGraph, taught: TaughtBatches) -> None:

@@ -18,8 +18,8 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.learning.batch_learner import Lessons, open_learner
-from squeeze_onnx.learning.blocks import Block, BlockLessons, BlockSearch, Prefix, block_graph, find_blocks
+from squeeze_onnx.learning.batch_learner import TrainingFeeds, open_learner
+from squeeze_onnx.learning.blocks import Block, BlockFeeds, BlockSearch, Prefix, block_graph, find_blocks
 from squeeze_onnx.learning.checkpoints import Checkpoint
 from squeeze_onnx.learning.gradients import check_rules
 from squeeze_onnx.learning.learner import LearnerOptions
@@ -29,7 +29,7 @@ from squeeze_onnx.learning.parts import PartedText, in_parts, tokens_measured
 from squeeze_onnx.learning.stages import Saving, Stage, learn_in_stages
 from squeeze_onnx.learning.teacher import TaughtBatches, teach
 from squeeze_onnx.learning.teaching import Teaching
-from squeeze_onnx.learning.training_loop import DistillConfig, Imitation, batches_to_learn_on
+from squeeze_onnx.learning.training_loop import DistillConfig, TrainingLoop, batches_to_learn_on
 from squeeze_onnx.learning.vectors import as_vector
 from squeeze_onnx.support.errors import ModelError
 
@@ -102,17 +102,17 @@ def distill(
     text = in_parts(batches, student, tokens_measured(teacher, losses[-1].value, batches, provider))
     with TemporaryDirectory() as folder:
         taught = teach(teacher, graph, text.parts, Path(folder) / "teacher", provider=provider, track=teaching.track)
-        school = _School(student, text, taught, config, pace, teaching.options)
+        trainer = _Trainer(student, text, taught, config, pace, teaching.options)
         prefix = Prefix(
             student, search.blocks, text.parts, Path(folder) / "student", provider=provider, threads=threads
         )
         learning = [(place, block) for place, block in enumerate(search.blocks) if block.parameters]
         stages = [
-            Stage(f"Distillation, layer {block.layer}", partial(school.teach_block, prefix, place, block))
+            Stage(f"Distillation, layer {block.layer}", partial(trainer.teach_block, prefix, place, block))
             for place, block in learning
         ]
         earlier = [as_vector(read_entries(student, parameters))] if stages else []
-        stages.append(Stage("Distillation", partial(school.teach_whole, losses, parameters, earlier)))
+        stages.append(Stage("Distillation", partial(trainer.teach_whole, losses, parameters, earlier)))
         learned = learn_in_stages(student, parameters, stages, saving, teaching.track)
     *alone, whole = learned.histories
     blocks = [
@@ -176,7 +176,7 @@ def _share_steps(
 
 
 @dataclass(frozen=True)
-class _School:
+class _Trainer:
     """Opens what learns; the weights are those that ``student`` has by then."""
 
     student: ir.Model
@@ -186,28 +186,28 @@ class _School:
     pace: _Pace
     options: LearnerOptions
 
-    def teach_block(self, prefix: Prefix, place: int, block: Block) -> Imitation:
+    def teach_block(self, prefix: Prefix, place: int, block: Block) -> TrainingLoop:
         prefix.advance_to(place)
         graph = block_graph(self.student, block, prefix.read(0, block.part.inputs))
-        lessons = BlockLessons(prefix, block, graph, self.taught)
-        return self._imitation(graph, block.parameters, lessons, self.pace.block_steps)
+        training_feeds = BlockFeeds(prefix, block, graph, self.taught)
+        return self._training_loop(graph, block.parameters, training_feeds, self.pace.block_steps)
 
     def teach_whole(
         self, losses: Sequence[LossHead], parameters: Sequence[str], earlier: Sequence[np.ndarray]
-    ) -> Imitation:
+    ) -> TrainingLoop:
         graph = attach_losses(self.student, losses)
-        return self._imitation(graph, parameters, self.taught, self.pace.steps, earlier)
+        return self._training_loop(graph, parameters, self.taught, self.pace.steps, earlier)
 
-    def _imitation(
+    def _training_loop(
         self,
         graph: LossGraph,
         parameters: Sequence[str],
-        lessons: Lessons,
+        training_feeds: TrainingFeeds,
         steps: int,
         earlier: Sequence[np.ndarray] = (),
-    ) -> Imitation:
-        learner = open_learner(graph, parameters, lessons, self.text, self.options)
-        return Imitation(
+    ) -> TrainingLoop:
+        learner = open_learner(graph, parameters, training_feeds, self.text, self.options)
+        return TrainingLoop(
             learner,
             graph.heads[0],
             self.config,

@@ -11,10 +11,10 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Embedding
-from squeeze_onnx.evaluate.heads import (
+from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
-    Regression,
+    ScoreHead,
     SentenceEmbedding,
     TokenEmbeddings,
     TokenLogits,
@@ -133,7 +133,7 @@ def drawn_loss(head: Head) -> DrawnLoss:
             return DrawnClass(head.output)
         case TokenLogits():
             return DrawnClass(head.output, axes=3)
-        case Regression():
+        case ScoreHead():
             return DrawnScore(head.output)
         case TokenEmbeddings():
             return DrawnEmbedding(head.output, value_axes=3, embedding=head.embedding)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
-from squeeze_onnx.evaluate.heads import Head
+from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.graph.match.operators import PACKED_ATTENTION, WEIGHT_OPERATORS, op_of, product_scale, rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.learning.answer_shapes import ShapeOf, answer_shapes

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.learning.checkpoints import Checkpoint
 from squeeze_onnx.learning.parameters import put_entries, read_entries
-from squeeze_onnx.learning.training_loop import History, Imitation, evaluations_of
+from squeeze_onnx.learning.training_loop import History, TrainingLoop, evaluations_of
 from squeeze_onnx.learning.vectors import as_vector, views
 from squeeze_onnx.support.progress import Track
 
@@ -19,7 +19,7 @@ class Stage:
     """What the user reads while it lasts, and how it begins: the student is then as the stages before left it."""
 
     label: str
-    begin: Callable[[], Imitation]
+    begin: Callable[[], TrainingLoop]
 
 
 @dataclass(frozen=True)
@@ -72,31 +72,31 @@ class _Course:
 
     def attend(self, stage: Stage, track: Track) -> None:
         """Go through one stage, or what is left of it."""
-        imitation = stage.begin()
+        loop = stage.begin()
         if self._interrupted is not None:
-            imitation.restore(self._interrupted)
+            loop.restore(self._interrupted)
             self._interrupted = None
         if self.interrupted:
-            imitation.judge_start()
+            loop.judge_start()
         else:
-            imitation.learn(track, stage.label, lambda: self._save_if_due(imitation))
-            self.interrupted = imitation.interrupted
+            loop.learn(track, stage.label, lambda: self._save_if_due(loop))
+            self.interrupted = loop.interrupted
         if not self.interrupted:  # else a step may be half done
-            self._save(imitation)
-        put_entries(self._student, imitation.best_entries())
-        self.histories.append(imitation.history)
+            self._save(loop)
+        put_entries(self._student, loop.best_entries())
+        self.histories.append(loop.history)
 
-    def _save_if_due(self, imitation: Imitation) -> None:
+    def _save_if_due(self, loop: TrainingLoop) -> None:
         if self._saving is not None and time.monotonic() - self._saved_at >= 60 * self._saving.minutes:
-            self._save(imitation)
+            self._save(loop)
 
-    def _save(self, imitation: Imitation) -> None:
+    def _save(self, loop: TrainingLoop) -> None:
         """Save the state, and the student, which is what it was when the stage began."""
         if self._saving is None:
             return
         over = {_key(index): np.array(history.evaluations) for index, history in enumerate(self.histories)}
         student = as_vector(read_entries(self._student, self._parameters))
-        self._saving.checkpoint.save({"stage": np.array(self.stage), "student": student, **over, **imitation.state()})
+        self._saving.checkpoint.save({"stage": np.array(self.stage), "student": student, **over, **loop.state()})
         self._saved_at = time.monotonic()
 
     def _go_back_to(self, state: dict[str, np.ndarray]) -> None:

@@ -1,6 +1,6 @@
-"""A student at its lessons: gradient steps on some batches, others that judge, and the best parameters so far.
+"""A student in training: gradient steps on some batches, others that judge, and the best parameters so far.
 
-Of what part of a model learns from which lessons it knows nothing, so the whole model and a single layer learn alike.
+Of what part of a model learns from which batches it knows nothing, so the whole model and a single layer learn alike.
 """
 
 from collections.abc import Callable, Sequence
@@ -87,7 +87,7 @@ def batches_to_learn_on(batches: Sequence[T], config: DistillConfig) -> list[T]:
     return [batch for index, batch in enumerate(batches) if index not in held_out]
 
 
-class Imitation:
+class TrainingLoop:
     """Learning as it goes on: everything that changes from step to step.
 
     ``judge`` is the loss that is asked for on held-out text, every ``interval`` steps. The learner starts from its parameters,

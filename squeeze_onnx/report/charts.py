@@ -55,7 +55,7 @@ def _predicted(frontier: Report | None) -> dict[str, Any] | None:
     return {
         "kind": "frontier",
         "x": f"% of {frontier['of']} that stays",
-        "y": "predicted damage",
+        "y": "predicted output error",
         "series": [{"name": "predicted", "line": True, "points": points}],
         "chosen": [point for point, own in zip(points, chosen, strict=True) if own],
         "limit": None,

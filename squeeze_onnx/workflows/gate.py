@@ -19,7 +19,7 @@ from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.readers import LabelledRows, Texts, read_train, read_validation
 from squeeze_onnx.data.tasks import Kind, Task
 from squeeze_onnx.data.vocabulary import encoder_of
-from squeeze_onnx.evaluate.evaluator import Exam, Examiner
+from squeeze_onnx.evaluate.evaluator import Evaluator, Predictor
 from squeeze_onnx.evaluate.metrics import find_metrics
 from squeeze_onnx.evaluate.own_data import AskedModel, check_own_options, read_own_data, read_own_train, usual_length
 from squeeze_onnx.graph.io.model import OnnxModel
@@ -134,17 +134,17 @@ def _choose_own(
     return GradedRows(task, searched, judged)
 
 
-def set_exams(
+def make_evaluators(
     model: OnnxModel, rows: GradedRows, gate: GateConfig, config: OptimizeConfig, track: Track = silent
-) -> tuple[Exam, Exam]:
-    """Ask ``model`` about both kinds of ``rows``; raises as `Exam.of` does, and ModelError if nothing could drop."""
+) -> tuple[Evaluator, Evaluator]:
+    """Ask ``model`` about both kinds of ``rows``; raises as `Evaluator.of` does, and ModelError if nothing could drop."""
     settings = read_settings(model.path, config.asked)
     longest = gate.max_tokens or usual_length(rows.task)
     encoder = encoder_of(model, settings, gate.tokenizer, max_tokens=longest)
-    examiner = Examiner(rows.task, settings, encoder, config.provider, gate.batch_size, config.seed)
-    final = Exam.of(examiner, rows.final, model.path, track)
+    predictor = Predictor(rows.task, settings, encoder, config.provider, gate.batch_size, config.seed)
+    final = Evaluator.of(predictor, rows.final, model.path, track)
     final.sanity.require(str(model.path), rows.task.labels)
-    return final if rows.selection is rows.final else Exam.of(examiner, rows.selection, model.path, track), final
+    return final if rows.selection is rows.final else Evaluator.of(predictor, rows.selection, model.path, track), final
 
 
 def _not_calibrated_on(

@@ -31,7 +31,7 @@ from squeeze_onnx.support.reservation import reserved
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.workflows.given import Given
-from squeeze_onnx.workflows.result_folder import examine_written, watch_for, write_folder, write_report
+from squeeze_onnx.workflows.result_folder import check_written, watch_for, write_folder, write_report
 
 
 def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track = silent) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def optimize(
             watch = watch_for(context)
             result = squeeze_surveyed(context, survey, watch)
             report = write_folder(context, result, folder, clock, watch)
-            report |= examine_written(context, folder, report, watch, survey, clock=clock)
+            report |= check_written(context, folder, report, watch, survey, clock=clock)
             report |= {
                 "calibration": None if calibration is None else calibration_entry(calibration, context.batches),
                 "score": None,

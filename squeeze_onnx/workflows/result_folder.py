@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from squeeze_onnx.compress.context import Context
-from squeeze_onnx.compress.forecast import predicted_damage
-from squeeze_onnx.compress.last_look import looker_of
+from squeeze_onnx.compress.forecast import predicted_output_error
+from squeeze_onnx.compress.looker import looker_of
 from squeeze_onnx.compress.lowering import finish, planned_precision
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
 from squeeze_onnx.compress.objectives import latency_report
@@ -23,7 +23,7 @@ from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.data.companions import copy_companions
 from squeeze_onnx.data.repository import find_repository, repository_of
 from squeeze_onnx.evaluate.embedding_entry import embedding_entry
-from squeeze_onnx.evaluate.last_look import StepName, Witness, unwatched
+from squeeze_onnx.evaluate.last_look import StepName, StepObserver, unwatched
 from squeeze_onnx.evaluate.output_rows import share_moved
 from squeeze_onnx.graph.io.model import load_model, save_model
 from squeeze_onnx.graph.io.size import measure_files
@@ -45,14 +45,14 @@ def watch_for(context: Context) -> Watch:
 
 
 def write_folder(
-    context: Context, result: SqueezeResult, folder: Path, clock: Stopwatch, witness: Witness = unwatched
+    context: Context, result: SqueezeResult, folder: Path, clock: Stopwatch, observer: StepObserver = unwatched
 ) -> dict[str, Any]:
     """Fill the empty ``folder``: the model, its tokenizer and configuration, and the plan.
 
-    ``clock`` has what was timed so far; the ``witness`` sees the model fused.
-    Returns what goes into ``report.json`` (see `write_report`), but for its ``frontier`` and what `examine_written` adds.
+    ``clock`` has what was timed so far; the ``observer`` sees the model fused.
+    Returns what goes into ``report.json`` (see `write_report`), but for its ``frontier`` and what `check_written` adds.
     """
-    finished = finish(context, result.model, result.plan, clock=clock, witness=witness, encoded=result.encoded)
+    finished = finish(context, result.model, result.plan, clock=clock, observer=observer, encoded=result.encoded)
     with clock.stage("save"):
         repository = repository_of(result.model.path)
         target = repository.place_in(folder)
@@ -66,7 +66,7 @@ def write_folder(
     return report
 
 
-def examine_written(
+def check_written(
     context: Context, folder: Path, report: Mapping[str, Any], watch: Watch, survey: Survey, *, clock: Stopwatch
 ) -> dict[str, Any]:
     """Return what the report says of the model in ``folder`` as it ships, beside the dense one that was surveyed.
@@ -80,7 +80,7 @@ def examine_written(
     config, looker, path = context.config, watch.looker, find_repository(folder).model_path
     with clock.stage("last look"):
         predicted: dict[StepName, float | None] = {
-            "squeezing": predicted_damage(context, survey),
+            "squeezing": predicted_output_error(context, survey),
             "fusing": 0.0,
             "rounding": report["precision"]["predicted_damage"],
         }

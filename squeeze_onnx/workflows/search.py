@@ -23,7 +23,7 @@ from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.survey_cache import check_cache, survey_of
 from squeeze_onnx.data.repository import find_repository
-from squeeze_onnx.evaluate.evaluator import Exam
+from squeeze_onnx.evaluate.evaluator import Evaluator
 from squeeze_onnx.evaluate.metrics import change_of
 from squeeze_onnx.graph.io.model import refuse_overwriting_input
 from squeeze_onnx.graph.io.spilling import spill_file
@@ -33,11 +33,11 @@ from squeeze_onnx.support.errors import GateError, OptionError
 from squeeze_onnx.support.progress import silent
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
-from squeeze_onnx.workflows.gate import GateConfig, choose_rows, set_exams
+from squeeze_onnx.workflows.gate import GateConfig, choose_rows, make_evaluators
 from squeeze_onnx.workflows.given import Given
-from squeeze_onnx.workflows.result_folder import examine_written, watch_for, write_folder, write_report
+from squeeze_onnx.workflows.result_folder import check_written, watch_for, write_folder, write_report
 
-Tell = Callable[[Exam, FrontierPoint], None]
+Tell = Callable[[Evaluator, FrontierPoint], None]
 """Hears of every model as soon as it is graded."""
 
 
@@ -78,7 +78,7 @@ def optimize_within(
     gate: GateConfig,
     config: OptimizeConfig | None = None,
     *,
-    tell: Tell = lambda exam, point: None,
+    tell: Tell = lambda evaluator, point: None,
     **given: Unpack[Given],
 ) -> dict[str, Any]:
     """Squeeze the model at ``path`` into the folder ``out`` as far as ``gate`` allows; ``out`` appears whole or not at all.
@@ -119,7 +119,7 @@ def optimize_within(
             context = context.with_text(calibration, rows.texts)
         with staged_folder(out, force=given.get("force", False)) as folder:
             with clock.stage("baseline"):
-                selection, final = set_exams(model, rows, gate, config, track)
+                selection, final = make_evaluators(model, rows, gate, config, track)
             survey = survey_of(context, cache)
             with clock.stage("search"):
                 workshop = _Workshop(context, survey, folder / "candidates")
@@ -127,7 +127,7 @@ def optimize_within(
             for file in chosen.folder.iterdir():
                 file.rename(folder / file.name)
             shutil.rmtree(workshop.folder)
-            found = examine_written(context.at(chosen.keep), folder, chosen.report, chosen.watch, survey, clock=clock)
+            found = check_written(context.at(chosen.keep), folder, chosen.report, chosen.watch, survey, clock=clock)
             # What the chosen candidate took is a part of the search.
             timing = {**survey.timing, **clock.seconds}
             entry = None if calibration is None else calibration_entry(calibration, context.batches)
@@ -147,7 +147,9 @@ def optimize_within(
 class _Search:
     """One search, and what it has tried so far."""
 
-    def __init__(self, workshop: _Workshop, gate: GateConfig, selection: Exam, final: Exam, tell: Tell) -> None:
+    def __init__(
+        self, workshop: _Workshop, gate: GateConfig, selection: Evaluator, final: Evaluator, tell: Tell
+    ) -> None:
         self._workshop = workshop
         self._gate = gate
         self._selection = selection
@@ -165,7 +167,7 @@ class _Search:
             if point.passed:
                 return candidate, self._report()
             shutil.rmtree(candidate.folder)
-        metric = self._final.examiner.task.primary_metric
+        metric = self._final.predictor.task.primary_metric
         raise GateError(
             f"no model that is smaller passes `max_drop` {self._gate.max_drop:g}: with `keep` {grid[-1]} {metric} still "
             f"{change_of(metric, point.grade.drop_points)} on the {self._final.rows.split.name} split; allow more"
@@ -182,16 +184,16 @@ class _Search:
             self._best = candidate
         return point.passed
 
-    def _grade(self, stage: str, exam: Exam, candidate: _Candidate) -> FrontierPoint:
-        grade = exam.grade(find_repository(candidate.folder).model_path, self._workshop.context.track)
+    def _grade(self, stage: str, evaluator: Evaluator, candidate: _Candidate) -> FrontierPoint:
+        grade = evaluator.grade(find_repository(candidate.folder).model_path, self._workshop.context.track)
         passed = grade.drop_points <= self._gate.max_drop
         point = FrontierPoint(candidate.keep, candidate.report["size"]["optimized_bytes"], grade, passed)
         self._tried[stage].append(point)
-        self._tell(exam, point)
+        self._tell(evaluator, point)
         return point
 
     def _report(self) -> dict[str, Any]:
-        task = self._final.examiner.task
+        task = self._final.predictor.task
         stages = {"selection": self._selection, "gate": self._final}
         return {
             "task": task.name,
@@ -199,12 +201,12 @@ class _Search:
             "max_drop": self._gate.max_drop,
             **{
                 stage: {
-                    "split": exam.rows.split.name,
-                    "rows": len(exam.rows.texts),
-                    "baseline": exam.baseline_metric,
+                    "split": evaluator.rows.split.name,
+                    "rows": len(evaluator.rows.texts),
+                    "baseline": evaluator.baseline_metric,
                     "points": [point.to_json() for point in self._tried[stage]],
                 }
-                for stage, exam in stages.items()
+                for stage, evaluator in stages.items()
             },
         }
 

@@ -92,7 +92,7 @@ class TestTruncation:
 class TestJointTruncation:
     WEIGHTS = tuple(random_weight((9, columns), seed) for seed, columns in enumerate((7, 7, 4)))
 
-    def damage(self, products: Sequence[np.ndarray], by: Sequence[float], weighting: Whitening) -> float:
+    def output_error(self, products: Sequence[np.ndarray], by: Sequence[float], weighting: Whitening) -> float:
         """Sum sensitivity times relative squared error of the outputs."""
         return sum(
             sensitivity * _energy(weighting, weight - product) / _energy(weighting, weight)
@@ -108,13 +108,13 @@ class TestJointTruncation:
         left = factors[0].left
         assert all(each.left is left for each in factors)
         assert left.shape == (9, rank)
-        best = self.damage([each.product() for each in factors], by, weighting)
+        best = self.output_error([each.product() for each in factors], by, weighting)
         told = sum(each.weighted_error**2 * sensitivity for each, sensitivity in zip(errors, by, strict=True))
         assert told == pytest.approx(best, rel=1e-6)
         generator = np.random.default_rng(seed)
         moved = left * (1 + 0.01 * generator.standard_normal(left.shape))
         rights = [each.right * (1 + 0.01 * generator.standard_normal(each.right.shape)) for each in factors]
-        assert best < self.damage([moved @ right for right in rights], by, weighting)
+        assert best < self.output_error([moved @ right for right in rights], by, weighting)
 
     @pytest.mark.parametrize("by", [(1, 1, 1), (0, 0, 0), (0, 1, 3)], ids=["alike", "none matters", "one does not"])
     @pytest.mark.parametrize("weighting", [IDENTITY, STANDARDIZATION, whitening(9, seed=1)])

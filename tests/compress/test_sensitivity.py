@@ -65,7 +65,7 @@ def encoder(tmp_path: Path) -> OnnxModel:
     return load_model(write_model_folder(tmp_path / "encoder"))
 
 
-def test_it_is_the_damage_of_truncating_that_weight_alone(encoder: OnnxModel) -> None:
+def test_it_is_the_output_error_of_truncating_that_weight_alone(encoder: OnnxModel) -> None:
     measured = probed(encoder)[5]
     feeds = batch()
     reference = pooled(run(encoder.ir, feeds), feeds)
@@ -75,8 +75,8 @@ def test_it_is_the_damage_of_truncating_that_weight_alone(encoder: OnnxModel) ->
     [site] = [site for site in find_sites(copy).sites if site.name == measured.site.name]
     replace_weight(copy, site, factors.product())
     moved = pooled(run(copy, feeds), feeds)
-    damage = np.square(moved - reference).sum() / np.square(reference - reference.mean(axis=0)).sum()
-    assert measured.candidate.sensitivity == pytest.approx(damage / errors.weighted_error**2, rel=1e-3)
+    output_error = np.square(moved - reference).sum() / np.square(reference - reference.mean(axis=0)).sum()
+    assert measured.candidate.sensitivity == pytest.approx(output_error / errors.weighted_error**2, rel=1e-3)
 
 
 def test_a_weight_whose_output_is_thrown_away_does_not_matter(tmp_path: Path) -> None:

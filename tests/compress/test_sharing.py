@@ -98,7 +98,7 @@ class TestMeasured:
         ]
 
     @pytest.mark.parametrize("rank", [1, 7, 23])
-    def test_damage_is_what_truncation_does_to_the_outputs_by_their_sensitivities(
+    def test_output_error_is_what_truncation_does_to_the_outputs_by_their_sensitivities(
         self, survey: Survey, rank: int
     ) -> None:
         *_, sharing = survey.sharings
@@ -107,9 +107,9 @@ class TestMeasured:
         sensitivities = [candidates[site.name].sensitivity for site in sites]
         weights = [read_weight(site) for site in sites]
         _, errors = truncate_jointly(weights, rank, survey.weighting_of(sites[0]), sensitivities, Exact())
-        damage = sum(each.weighted_error**2 * by for each, by in zip(errors, sensitivities, strict=True))
+        output_error = sum(each.weighted_error**2 * by for each, by in zip(errors, sensitivities, strict=True))
         assert sharing.sizes[0] == 23  # 24 would be as many parameters as the dense weights
-        np.testing.assert_allclose(sharing.damage[list(sharing.sizes).index(rank)], damage, rtol=1e-6)
+        np.testing.assert_allclose(sharing.output_error[list(sharing.sizes).index(rank)], output_error, rtol=1e-6)
 
 
 class TestPlanned:

@@ -9,10 +9,10 @@ import pytest
 from scipy.special import softmax
 
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead, TokenEmbeddings
 from squeeze_onnx.evaluate.answers import read_answers
 from squeeze_onnx.evaluate.certificate import Certificate
 from squeeze_onnx.evaluate.certifying import certify as certify_answers
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, TokenEmbeddings
 from squeeze_onnx.support.errors import ModelError
 from tests.tiny_encoder import batch, encoder_model, weights_of, with_weights
 
@@ -91,7 +91,7 @@ def test_a_regression_is_bounded_too() -> None:
         return ir.serde.deserialize_model(proto)
 
     data = [CalibrationBatch({"x": np.random.default_rng(1).standard_normal((9, 6)).astype(np.float32)}, None)]
-    certificate = certify(regression(1.0), regression(0.5), Regression("y"), data)
+    certificate = certify(regression(1.0), regression(0.5), ScoreHead("y"), data)
     assert certificate.bound is not None and certificate.measured is not None
     assert certificate.measure == "score change"
     assert 0 < certificate.measured.worst <= certificate.bound.total.worst

@@ -9,17 +9,17 @@ from squeeze_onnx.data.embedding_files import EmbeddingOptions
 from squeeze_onnx.data.glue import TASKS
 from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.repository import find_repository
-from squeeze_onnx.evaluate.head_choice import choose_head
-from squeeze_onnx.evaluate.heads import (
+from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
-    Regression,
+    ScoreHead,
     SentenceEmbedding,
     TokenEmbeddings,
     TokenLogits,
     TokenVectors,
     WordLogits,
 )
+from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.runtime.sessions import Session, ValueSpec
 from squeeze_onnx.support.errors import ModelError, OptionError, RepositoryError
 from tests.sentence_models import IDENTITY, DenseModule, Published, write, write_reranker, write_sentence_model
@@ -50,7 +50,7 @@ class TestClassHeads:
         assert choose(None, ("b", "a"), logits=2) == ClassLogits("logits", (0, 1))
 
     def test_one_column_is_a_regression(self) -> None:
-        assert choose("stsb", logits=1) == Regression("logits")
+        assert choose("stsb", logits=1) == ScoreHead("logits")
 
     def test_a_classifier_may_call_its_output_otherwise(self) -> None:
         assert choose("sst2", linear_73=2) == ClassLogits("linear_73", (0, 1))
@@ -211,7 +211,7 @@ class TestFilesOfSentenceTransformers:
     def test_make_a_score_of_a_rerankers_logit_and_keep_pairs_together(self, tmp_path: Path) -> None:
         write_reranker(tmp_path, sentence_transformers={"activation_fn": "torch.nn.modules.activation.Sigmoid"})
         head = choose_head(session(logits=1), read_settings(tmp_path / "model.onnx"), None)
-        assert head == Regression("logits", Activation.SIGMOID)
+        assert head == ScoreHead("logits", Activation.SIGMOID)
         assert head.sequences([("a", "b")]) == [("a", "b")]
         np.testing.assert_allclose(head.predictions(np.array([[0.0], [2.0]])), [0.5, 1 / (1 + np.exp(-2))])
 
@@ -228,7 +228,7 @@ class TestFilesOfSentenceTransformers:
         }
         write(tmp_path / "config_sentence_transformers.json", said)
         head = choose_head(session(logits=1), read_settings(tmp_path / "model.onnx"), None)
-        assert head == Regression("logits", Activation.IDENTITY, "find: ")
+        assert head == ScoreHead("logits", Activation.IDENTITY, "find: ")
         assert head.sequences([("a", "b")]) == [("find: a", "b")]
 
     @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from squeeze_onnx.evaluate.heads import ClassLogits, Regression, SentenceEmbedding
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, ScoreHead, SentenceEmbedding
 from squeeze_onnx.evaluate.perturbations import LEVELS, PERTURBATIONS
 from squeeze_onnx.evaluate.robustness import calibration_error, likeness, tenths
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
@@ -61,7 +61,7 @@ class TestLikeness:
 
     def test_of_scores_is_their_difference(self) -> None:
         scores = np.arange(10.0)[:, None]
-        found = likeness(Regression("y"), scores, scores + 0.5)
+        found = likeness(ScoreHead("y"), scores, scores + 0.5)
         assert [group.likeness for group in found.groups] == [0.5] * 10
 
     def test_of_embeddings_shows_the_worst_tenth(self) -> None:

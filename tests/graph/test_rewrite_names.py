@@ -8,14 +8,14 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from squeeze_onnx.graph.match.attention_heads import find_query_keys
 from squeeze_onnx.graph.match.consumers import find_bias
 from squeeze_onnx.graph.match.feed_forward import find_feed_forwards
-from squeeze_onnx.graph.match.heads import find_query_keys
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter, factor_site
 from squeeze_onnx.support.errors import OptionError
 from tests.graph.execution import run
-from tests.graph.match import test_heads
+from tests.graph.match import test_attention_heads
 from tests.graph.tiny_graphs import initializer_names, node_named, random_weight, tiny_model
 
 W, BIAS = random_weight(4, 6), random_weight(6, seed=2)
@@ -173,20 +173,22 @@ class TestNarrowed:
     def test_is_refused_and_nothing_changes(
         self, spoil: Callable[[dict[str, np.ndarray], dict[str, np.ndarray]], None], message: str
     ) -> None:
-        model = test_heads.model()
+        model = test_attention_heads.model()
         before = ir.to_proto(model)
         [block] = find_query_keys(find_sites(model).sites)
-        weights, biases = test_heads.in_new_bases(block, test_heads.THIN)
+        weights, biases = test_attention_heads.in_new_bases(block, test_attention_heads.THIN)
         spoil(weights, biases)
         with pytest.raises(OptionError, match=message):
-            Rewriter(model).narrow(block, test_heads.HEADS * test_heads.THIN, weights, biases)
+            Rewriter(model).narrow(block, test_attention_heads.HEADS * test_attention_heads.THIN, weights, biases)
         assert ir.to_proto(model) == before
 
-    @pytest.mark.parametrize("before", ["", test_heads.JOINED_SPLIT], ids=["a constant shape", "a joined shape"])
+    @pytest.mark.parametrize(
+        "before", ["", test_attention_heads.JOINED_SPLIT], ids=["a constant shape", "a joined shape"]
+    )
     def test_shapes_that_were_known_are_dropped_and_the_model_is_valid(self, before: str) -> None:
-        model = test_heads.model(before=before)
+        model = test_attention_heads.model(before=before)
         value_of(model, "q1").shape = ir.Shape(["B", "S", 8])
-        test_heads.narrow(model, test_heads.THIN)
+        test_attention_heads.narrow(model, test_attention_heads.THIN)
         assert value_of(model, "q1").shape is None
         onnx.checker.check_model(ir.to_proto(model), full_check=True)
         assert all(value.name for node in model.graph for value in node.outputs)

@@ -10,7 +10,7 @@ import pytest
 
 from squeeze_onnx.data.calibration import session_showing
 from squeeze_onnx.learning.blocks import BlockSearch, Prefix, find_blocks
-from squeeze_onnx.learning.objectives import hidden_states
+from squeeze_onnx.learning.distillation_losses import hidden_states
 from squeeze_onnx.learning.parameters import learnable_parameters, put_entries, read_entries
 from tests.learning.test_distill import dense, squeezed, text
 from tests.tiny_encoder import encoder_model

@@ -12,12 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.special import softmax
 
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead, SentenceEmbedding, TokenEmbeddings
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.rewriter import factor_site
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import Distillation, distill
-from squeeze_onnx.learning.objectives import answer_loss, hidden_states, imitation_losses
+from squeeze_onnx.learning.distillation_losses import answer_loss, distillation_losses, hidden_states
 from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig, held_out_batches
 from squeeze_onnx.runtime.sessions import open_session
@@ -60,7 +60,7 @@ def taught(
     student: ir.Model, config: DistillConfig = QUICK, *, head: Head = TOKENS, classifier: bool = False, **options: Any
 ) -> Distillation:
     teacher = dense(classifier=classifier)
-    return distill(student, teacher, Teaching(imitation_losses(teacher, head), text(), threads=1, **options), config)
+    return distill(student, teacher, Teaching(distillation_losses(teacher, head), text(), threads=1, **options), config)
 
 
 def parameters(model: ir.Model) -> dict[str, np.ndarray]:
@@ -118,7 +118,7 @@ def test_takes_models_of_a_fixed_size() -> None:
     student, teacher = squeezed(), dense()
     for value in (*student.graph.inputs, *teacher.graph.inputs):
         value.shape = ir.Shape([4, 3])
-    outcome = distill(student, teacher, Teaching(imitation_losses(teacher, TOKENS), 4 * text(1), threads=1), QUICK)
+    outcome = distill(student, teacher, Teaching(distillation_losses(teacher, TOKENS), 4 * text(1), threads=1), QUICK)
     assert outcome.after < outcome.before
 
 
@@ -236,7 +236,7 @@ def test_refuses_the_checkpoint_of_another_run(tmp_path: Path) -> None:
 
 def test_refuses_a_single_batch() -> None:
     with pytest.raises(OptionError, match="`distill` learns on some batches and judges on others: give more"):
-        distill(squeezed(), dense(), Teaching(imitation_losses(dense(), TOKENS), text(1)))
+        distill(squeezed(), dense(), Teaching(distillation_losses(dense(), TOKENS), text(1)))
 
 
 def test_refuses_half_precision() -> None:
@@ -244,7 +244,7 @@ def test_refuses_half_precision() -> None:
     with pytest.raises(
         ModelError, match="finds no float32 weight that the answer depends on: export the model in float32"
     ):
-        distill(half, half, Teaching(imitation_losses(half, TOKENS), text()))
+        distill(half, half, Teaching(distillation_losses(half, TOKENS), text()))
 
 
 def test_a_model_that_gives_a_score_learns_too() -> None:
@@ -260,7 +260,7 @@ def test_a_model_that_gives_a_score_learns_too() -> None:
 
     teacher, student = scoring(dense(classifier=True)), scoring(squeezed(classifier=True))
     outcome = distill(
-        student, teacher, Teaching(imitation_losses(teacher, Regression("score")), text(), threads=1), QUICK
+        student, teacher, Teaching(distillation_losses(teacher, ScoreHead("score")), text(), threads=1), QUICK
     )
     assert outcome.after < outcome.before
 
@@ -275,7 +275,7 @@ def test_auto_goes_by_the_amount_of_text() -> None:
     ("head", "axes"),
     [
         (ClassLogits("y", (0, 1)), 2),
-        (Regression("y"), 2),
+        (ScoreHead("y"), 2),
         (SentenceEmbedding("y"), 2),
         (TokenEmbeddings("y"), 3),
     ],

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.evaluate.answer_heads import (
+    ClassLogits,
+    Head,
+    ScoreHead,
+    SentenceEmbedding,
+    TokenEmbeddings,
+    TokenLogits,
+)
 from squeeze_onnx.learning.draws import DrawnClass, DrawnEmbedding, DrawnScore, drawn_loss
 from squeeze_onnx.support.errors import ModelError
 
@@ -15,7 +22,7 @@ from squeeze_onnx.support.errors import ModelError
     [
         (ClassLogits("y", (0, 1, 2)), DrawnClass("y"), (5, 3)),
         (TokenLogits("y"), DrawnClass("y", axes=3), (5, 2, 3)),
-        (Regression("y"), DrawnScore("y"), (5,)),
+        (ScoreHead("y"), DrawnScore("y"), (5,)),
         (SentenceEmbedding("y"), DrawnEmbedding("y", value_axes=2), (5, 3)),
         (TokenEmbeddings("y"), DrawnEmbedding("y", value_axes=3), (5, 3)),
     ],

@@ -9,10 +9,10 @@ import pytest
 from onnx import numpy_helper
 
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
-from squeeze_onnx.evaluate.heads import (
+from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
-    Regression,
+    ScoreHead,
     SentenceEmbedding,
     TokenEmbeddings,
     TokenLogits,
@@ -139,15 +139,15 @@ def test_padding_counts_neither_as_a_row_nor_as_a_gradient() -> None:
     assert found.rows == 7 + 7 + 4
 
 
-@pytest.mark.parametrize("head", [Regression("y"), SentenceEmbedding("y")], ids=lambda head: head.kind)
+@pytest.mark.parametrize("head", [ScoreHead("y"), SentenceEmbedding("y")], ids=lambda head: head.kind)
 def test_scores_and_embeddings_have_the_noise_of_a_gaussian(head: Head) -> None:
-    model = pooled_model(features=1 if isinstance(head, Regression) else 4)
+    model = pooled_model(features=1 if isinstance(head, ScoreHead) else 4)
     found = collect_fisher(graph_of(model, some_sites(model, "linear"), [rows_batch()] * 400, head), OutputFisher)[
         "linear"
     ]
     assert isinstance(found, OutputFisher)
-    assert found.gram.shape == ((1, 1) if isinstance(head, Regression) else (4, 4))
-    if isinstance(head, Regression):  # g = ε
+    assert found.gram.shape == ((1, 1) if isinstance(head, ScoreHead) else (4, 4))
+    if isinstance(head, ScoreHead):  # g = ε
         assert found.gram[0, 0] / found.rows == pytest.approx(1, abs=0.1)
     else:  # g is ε across the embedding, over its norm: three directions of variance 1/‖f‖² a row
         norms = np.square(rows_batch().feeds["x"] @ LINEAR).sum(axis=1)
@@ -181,7 +181,7 @@ def test_a_scale_of_the_operator_is_in_the_gradient_of_the_product() -> None:
     next(iter(scaled.graph)).attributes.add(ir.AttrFloat32("alpha", 3.0))
     grams = []
     for model in (plain, scaled):
-        head = Regression("y")
+        head = ScoreHead("y")
         found = collect_fisher(graph_of(model, some_sites(model, "linear"), [rows_batch()], head, seed=1), OutputFisher)
         fisher = found["linear"]
         assert isinstance(fisher, OutputFisher)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.batch_learner import BatchLearner, open_learner
+from squeeze_onnx.learning.distillation_losses import answer_loss
 from squeeze_onnx.learning.learner import LearnerOptions
 from squeeze_onnx.learning.losses import attach_losses
-from squeeze_onnx.learning.objectives import answer_loss
 from squeeze_onnx.learning.parameters import learnable_parameters
 from squeeze_onnx.learning.parts import PartedText, in_parts
 from squeeze_onnx.learning.teacher import teach

@@ -7,12 +7,12 @@ import onnx_ir as ir
 import pytest
 
 from squeeze_onnx.data.embedding import Activation, Dense, Embedding, LayerNorm, Module, Normalize, Pooling
-from squeeze_onnx.evaluate.heads import SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.evaluate.answer_heads import SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.learning.distillation_losses import answer_loss
 from squeeze_onnx.learning.draws import DrawnEmbedding, drawn_loss
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.learning.gradients import differentiate
 from squeeze_onnx.learning.losses import LOSS, EmbeddingError, attach_losses
-from squeeze_onnx.learning.objectives import answer_loss
 from squeeze_onnx.learning.pooling import embedded
 from tests.graph.execution import run
 from tests.graph.tiny_graphs import random_weight, tiny_model

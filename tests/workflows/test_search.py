@@ -96,7 +96,7 @@ class TestOut:
         with pytest.raises(
             GateError, match=r"passes `max_drop` 0: with `keep` 0\.98 spearman still drops by \d+\.\d\d"
         ):
-            search(data, 0, tell=lambda exam, point: heard.append(point.keep))
+            search(data, 0, tell=lambda evaluator, point: heard.append(point.keep))
         assert heard[-2:] == [0.98, 0.98]  # on the train split, and on the dev split all the same
         assert not list(tmp_path.iterdir())
 
@@ -116,7 +116,9 @@ class TestOut:
 class TestSearch:
     def test_bisects_on_the_train_split_and_looks_at_the_dev_split_once(self, search: Search, data: Path) -> None:
         heard: list[tuple[str, dict[str, Any]]] = []
-        report = search(data, 30, tell=lambda exam, point: heard.append((exam.rows.split.name, point.to_json())))
+        report = search(
+            data, 30, tell=lambda evaluator, point: heard.append((evaluator.rows.split.name, point.to_json()))
+        )
         selection, gate = report["search"]["selection"], report["search"]["gate"]
         assert heard == [("train", point) for point in selection["points"]] + [
             ("validation", point) for point in gate["points"]
@@ -163,7 +165,9 @@ class TestSearch:
         calibration = CalibrationConfig("glue:stsb", data, rows=40)
         seen: set[Texts] = set()
         config = OptimizeConfig(simulations=1)
-        report = search(data, 20, config, calibration=calibration, tell=lambda exam, _: seen.update(exam.rows.texts))
+        report = search(
+            data, 20, config, calibration=calibration, tell=lambda evaluator, _: seen.update(evaluator.rows.texts)
+        )
         assert report["method"] == "whiten"
         assert report["certificate"]["measured"]["worst"] >= report["certificate"]["measured"]["mean"] > 0
         assert report["search"]["selection"]["rows"] == 110

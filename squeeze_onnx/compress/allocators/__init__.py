@@ -10,8 +10,8 @@ from squeeze_onnx.compress.allocators.effective_rank import EffectiveRankReducti
 from squeeze_onnx.compress.allocators.global_budget import GlobalBudget
 from squeeze_onnx.compress.allocators.independent import Independent
 from squeeze_onnx.compress.allocators.objective import PARAMETERS, Cost, Objective, ParameterCount
-from squeeze_onnx.compress.allocators.sharing import ShareChoice, Sharing
-from squeeze_onnx.compress.allocators.slicing import SliceChoice, Slicing
+from squeeze_onnx.compress.allocators.share_choice import ShareChoice, Sharing
+from squeeze_onnx.compress.allocators.slice_choice import SliceChoice, Slicing
 from squeeze_onnx.compress.allocators.uniform import Uniform
 
 ALLOCATORS: dict[str, type[Allocator]] = {

@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from squeeze_onnx.compress.allocators.objective import Cost
-from squeeze_onnx.compress.allocators.sharing import ShareChoice
-from squeeze_onnx.compress.allocators.slicing import SliceChoice
+from squeeze_onnx.compress.allocators.share_choice import ShareChoice
+from squeeze_onnx.compress.allocators.slice_choice import SliceChoice
 from squeeze_onnx.compress.selectors import RankChoice
 from squeeze_onnx.spectral.rmt.spectrum import Spectrum
 
@@ -20,7 +20,7 @@ class Candidate:
     """A site as an allocator sees it.
 
     ``spectrum`` is that of the weighted weight, ``edge`` the singular value up to which it could be noise (same units),
-    ``extra_rank`` the rank that undoing the weighting adds to every truncation, ``sensitivity`` the damage to the model's
+    ``extra_rank`` the rank that undoing the weighting adds to every truncation, ``sensitivity`` the error of the model's
     output per relative squared error of the site's own output, and ``floor`` the least fraction of its parameters that stays.
     The rank of its factors is a multiple of ``rank_step``.
     """
@@ -79,7 +79,7 @@ class Alternative(Protocol):
         ...
 
     @property
-    def damage(self) -> np.ndarray:
+    def output_error(self) -> np.ndarray:
         """What each size does to the model's output, in units of ``sensitivity`` · relative squared error."""
         ...
 

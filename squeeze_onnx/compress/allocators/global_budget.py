@@ -16,11 +16,15 @@ from squeeze_onnx.support.errors import OptionError
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the budget ``keep`` is predicted to do: ``share`` of the objective stays, at a summed error of ``damage``."""
+    """What the budget ``keep`` is predicted to do: ``share`` of the objective stays, at a summed error of ``output_error``."""
 
     keep: float
     share: float
-    damage: float
+    output_error: float
+
+    def to_json(self) -> dict[str, float]:
+        """Return plain values for report.json."""
+        return {"keep": self.keep, "share": self.share, "damage": self.output_error}
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ class GlobalBudget(Allocator):
             alternative.sites,
             alternative.sizes[allowed],
             alternative.costs(self.objective.cost)[allowed],
-            alternative.damage[allowed],
+            alternative.output_error[allowed],
             lambda size: alternative.choices(size, self._reason(shares[size])),
         )
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.target_cpu import ANY, TargetCpu
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
-from squeeze_onnx.evaluate.heads import Head
+from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
 from squeeze_onnx.spectral.moments import Moments, SecondMoment
@@ -86,16 +86,16 @@ class KeptSite:
 class Lowered:
     """A model in another precision.
 
-    ``lowered`` are the sites in that precision, in graph order, ``kept`` the others. ``damage`` is how far each site alone moves
-    the outputs, as `DamageMeter` measures, ``predicted`` how far all that are lowered do, both with weights that are rounded
-    within the graph as it was. ``measured`` is how far the outputs of ``model`` itself are from those before. Empty and None
-    if not known.
+    ``lowered`` are the sites in that precision, in graph order, ``kept`` the others. ``output_error`` is how far each site alone
+    moves the outputs, as `OutputErrorMeter` measures, ``predicted`` how far all that are lowered do, both with weights that are
+    rounded within the graph as it was. ``measured`` is how far the outputs of ``model`` itself are from those before. Empty and
+    None if not known.
     """
 
     model: ir.Model
     lowered: tuple[str, ...] = ()
     kept: tuple[KeptSite, ...] = ()
-    damage: Mapping[str, float] = field(default_factory=dict)
+    output_error: Mapping[str, float] = field(default_factory=dict)
     predicted: float | None = None
     measured: float | None = None
     notes: tuple[str, ...] = ()
@@ -103,9 +103,10 @@ class Lowered:
     def to_json(self) -> dict[str, Any]:
         """Return plain values, for `report.json`."""
         return {
-            "sites": [{"name": name, "damage": self.damage.get(name)} for name in self.lowered],
+            "sites": [{"name": name, "damage": self.output_error.get(name)} for name in self.lowered],
             "kept": [
-                {"name": site.name, "reason": site.reason, "damage": self.damage.get(site.name)} for site in self.kept
+                {"name": site.name, "reason": site.reason, "damage": self.output_error.get(site.name)}
+                for site in self.kept
             ],
             "damage": self.measured,
             "predicted_damage": self.predicted,

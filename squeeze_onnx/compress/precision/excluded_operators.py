@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.base import Evidence, KeptSite
-from squeeze_onnx.evaluate.output_error import DamageMeter, probe_batches
+from squeeze_onnx.evaluate.output_error import OutputErrorMeter, probe_batches
 from squeeze_onnx.graph.rewrite.both_ways import both_ways
 from squeeze_onnx.runtime.graph_session import open_graph
 from squeeze_onnx.support.errors import OptionError
@@ -16,55 +16,55 @@ from squeeze_onnx.support.errors import OptionError
 Group = tuple[str, ...]
 """Names of sites that are quantized together or not at all, such as two factors made for each other."""
 
-MOST_DAMAGE = 0.02
+MOST_OUTPUT_ERROR = 0.02
 """How far the outputs may move in all, as a share of their variance; more sites stay as they are until it is no more."""
 
-UNMEASURED = "Without calibration data no damage was measured: every site is quantized."
-AS_PLANNED = "The plan says which sites stay as they are; the damage of each was not measured."
+UNMEASURED = "Without calibration data no output error was measured: every site is quantized."
+AS_PLANNED = "The plan says which sites stay as they are; the output error of each was not measured."
 
 
 @dataclass(frozen=True)
-class Islands:
-    """The sites that stay, the damage of each group alone by site, and of all the others together."""
+class ExcludedOperators:
+    """The sites that stay, the output error of each group alone by site, and of all the others together."""
 
     kept: tuple[KeptSite, ...] = ()
-    damage: Mapping[str, float] | None = None
+    output_error: Mapping[str, float] | None = None
     total: float | None = None
     notes: tuple[str, ...] = ()
 
 
-def choose_islands(
+def choose_excluded(
     model: ir.Model,
     groups: Sequence[Group],
     rounded: Mapping[str, np.ndarray],
     evidence: Evidence,
     *,
     round_rows: bool,
-    most_damage: float = MOST_DAMAGE,
-) -> Islands:
+    most_output_error: float = MOST_OUTPUT_ERROR,
+) -> ExcludedOperators:
     """Choose the sites of ``model`` that stay as they are, where ``rounded`` has the other weights (in, out) by name.
 
-    Groups are ranked by the damage of each alone for each byte that it saves, on every other batch of the calibration data.
-    On the batches in between the worst then stay, one more at a time, until the others together do at most ``most_damage``.
+    Groups are ranked by the output error of each alone for each byte that it saves, on every other batch of the calibration data.
+    On the batches in between the worst then stay, one more at a time, until the others together do at most ``most_output_error``.
     """
     if evidence.kept is not None:
-        return Islands(_planned(evidence.kept, groups), notes=(AS_PLANNED,))
+        return ExcludedOperators(_planned(evidence.kept, groups), notes=(AS_PLANNED,))
     if not evidence.batches:
-        return Islands(notes=(UNMEASURED,))
+        return ExcludedOperators(notes=(UNMEASURED,))
     with _switchboards(model, rounded, evidence, round_rows=round_rows) as (ranking, checking):
-        damage = {group: ranking.damage([group]) for group in evidence.track(groups, "Damage")}
+        output_error = {group: ranking.output_error([group]) for group in evidence.track(groups, "Output errors")}
         size = {group: sum(rounded[name].size for name in group) for group in groups}
-        order = sorted(groups, key=lambda group: damage[group] / size[group], reverse=True)
-        count, total = 0, checking.damage(groups)
-        while total > most_damage and count < len(order):
+        order = sorted(groups, key=lambda group: output_error[group] / size[group], reverse=True)
+        count, total = 0, checking.output_error(groups)
+        while total > most_output_error and count < len(order):
             count += 1
-            total = checking.damage(order[count:])
+            total = checking.output_error(order[count:])
     kept = tuple(
-        KeptSite(name, f"alone it would move the outputs by {damage[group]:.2g} of their variance")
+        KeptSite(name, f"alone it would move the outputs by {output_error[group]:.2g} of their variance")
         for group in order[:count]
         for name in group
     )
-    return Islands(kept, {name: damage[group] for group in groups for name in group}, total)
+    return ExcludedOperators(kept, {name: output_error[group] for group in groups for name in group}, total)
 
 
 def _planned(kept: Sequence[str], groups: Sequence[Group]) -> tuple[KeptSite, ...]:
@@ -80,12 +80,12 @@ def _planned(kept: Sequence[str], groups: Sequence[Group]) -> tuple[KeptSite, ..
 class _Switchboard:
     """A model whose sites can be switched to their rounded weights."""
 
-    def __init__(self, meter: DamageMeter, switches: Mapping[str, str]) -> None:
+    def __init__(self, meter: OutputErrorMeter, switches: Mapping[str, str]) -> None:
         self._meter = meter
         self._switches = switches
 
-    def damage(self, groups: Sequence[Group]) -> float:
-        return self._meter.damage({self._switches[name]: np.array(True) for group in groups for name in group})
+    def output_error(self, groups: Sequence[Group]) -> float:
+        return self._meter.output_error({self._switches[name]: np.array(True) for group in groups for name in group})
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def _switchboards(
     still = {name: np.array(False) for name in switchable.switches.values()}
     session = open_graph(switchable.model, evidence.provider)
     first, second = (
-        _Switchboard(DamageMeter(session, probe_batches(half), still, evidence.head), switchable.switches)
+        _Switchboard(OutputErrorMeter(session, probe_batches(half), still, evidence.head), switchable.switches)
         for half in (evidence.ranking, evidence.checking)
     )
     yield first, second

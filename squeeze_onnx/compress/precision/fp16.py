@@ -1,4 +1,4 @@
-"""fp16: half the bytes, for devices that compute in float16; what would overflow there stays in an island of float32."""
+"""fp16: half the bytes, for devices that compute in float16; what would overflow there stays in float32."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,12 +57,12 @@ class Float16:
         limit_constants(model, MASK)
         kept = self._kept(model, evidence)
         tool = partial(convert_fp16, keep=[site.name for site in kept])
-        islands = {site.name for site in kept}
+        excluded = {site.name for site in kept}
         converted = through_files(model, tool, f"`precision` {self.name}")
         skip_narrow_casts(converted)
         return Lowered(
             converted,
-            tuple(site.name for site in sites if site.name not in islands),
+            tuple(site.name for site in sites if site.name not in excluded),
             kept,
             notes=() if evidence.batches or evidence.kept is not None else (UNCHECKED,),
         )

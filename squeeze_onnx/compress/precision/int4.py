@@ -14,7 +14,7 @@ import onnx_ir as ir
 from squeeze_onnx.compress.precision.base import EIGHT_BITS, Encoder, Evidence, KeptSite, Lowered
 from squeeze_onnx.compress.precision.compensation import round_compensated
 from squeeze_onnx.compress.precision.correction import RANK_STEP, Residual, allocate_ranks
-from squeeze_onnx.compress.precision.excluded_operators import choose_islands
+from squeeze_onnx.compress.precision.excluded_operators import choose_excluded
 from squeeze_onnx.compress.precision.rounding import Blocks, round_blocks
 from squeeze_onnx.compress.precision.tables import BLOCK_SIZES, BlockTable, fits_blocks, round_rows
 from squeeze_onnx.compress.weights import read_weight
@@ -33,7 +33,7 @@ CORRECTION_SHARE = 1 / 8
 
 _UNFIT = "the rows of a table are stored in blocks, and these are no multiple of the smallest, 16"
 
-MOST_DAMAGE = 0.05
+MOST_OUTPUT_ERROR = 0.05
 """How far the outputs may move in all, as a share of their variance, before sites take eight bits."""
 
 
@@ -61,7 +61,7 @@ class Int4:
     """Products and tables in blocks of four bits, with ``correction_share`` of their bytes for corrections."""
 
     correction_share: float = CORRECTION_SHARE
-    most_damage: float = MOST_DAMAGE
+    most_output_error: float = MOST_OUTPUT_ERROR
     name: ClassVar[str] = "int4"
     weights_apart: ClassVar[bool] = True
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
@@ -84,8 +84,10 @@ class Int4:
         corrections = self._corrections(products, blocks, moments, evidence.decomposer)
         rounded = {site.name: _decoded(site, blocks[site.name], corrections.get(site.name)) for site in sites}
         groups = [(site.name,) for site in sites]
-        islands = choose_islands(model, groups, rounded, evidence, round_rows=False, most_damage=self.most_damage)
-        kept = {site.name for site in islands.kept}
+        excluded = choose_excluded(
+            model, groups, rounded, evidence, round_rows=False, most_output_error=self.most_output_error
+        )
+        kept = {site.name for site in excluded.kept}
         inserter = Inserter(model)
         for site in sites:
             stored = _round(site, 8, moments[site.name]) if site.name in kept else blocks[site.name]
@@ -98,10 +100,10 @@ class Int4:
         return Lowered(
             model,
             tuple(site.name for site in sites if site.name not in kept),
-            tuple(KeptSite(site.name, f"{EIGHT_BITS}: {site.reason}") for site in islands.kept),
-            damage=islands.damage or {},
-            predicted=islands.total,
-            notes=islands.notes + unfit,
+            tuple(KeptSite(site.name, f"{EIGHT_BITS}: {site.reason}") for site in excluded.kept),
+            output_error=excluded.output_error or {},
+            predicted=excluded.total,
+            notes=excluded.notes + unfit,
         )
 
     def _corrections(

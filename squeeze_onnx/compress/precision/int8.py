@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.balance import PairRounding, RoundWeight, quantizable
 from squeeze_onnx.compress.precision.base import EIGHT_BITS, Encoder, Evidence, Lowered
-from squeeze_onnx.compress.precision.excluded_operators import Group, choose_islands
+from squeeze_onnx.compress.precision.excluded_operators import Group, choose_excluded
 from squeeze_onnx.compress.precision.rounding import ColumnIntegers, ColumnRounding
 from squeeze_onnx.compress.precision.row_ranges import measure_row_ranges
 from squeeze_onnx.compress.precision.tables import (
@@ -157,8 +157,8 @@ def _lower(
     }
     rounded = {name: each.decoded() for name, each in tables.items()}
     rounded |= {name: each.decoded() for name, each in products.items()}
-    islands = choose_islands(model, _groups(sites, pairs), rounded, evidence, round_rows=True)
-    kept = {site.name for site in islands.kept}
+    excluded = choose_excluded(model, _groups(sites, pairs), rounded, evidence, round_rows=True)
+    kept = {site.name for site in excluded.kept}
     lowered = tuple(site.name for site in sites if site.name not in kept)
     rewriter = Rewriter(model)
     for site in sites:  # the ranges that are taken from data are those behind what is stored
@@ -176,11 +176,11 @@ def _lower(
         lowered,
         tuple(
             replace(site, reason=f"{EIGHT_BITS}: {site.reason}") if site.name in stored else site
-            for site in islands.kept
+            for site in excluded.kept
         ),
-        damage=islands.damage or {},
-        predicted=islands.total,
-        notes=islands.notes,
+        output_error=excluded.output_error or {},
+        predicted=excluded.total,
+        notes=excluded.notes,
     )
 
 

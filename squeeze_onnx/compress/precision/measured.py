@@ -12,7 +12,7 @@ import onnx_ir as ir
 from squeeze_onnx.compress.precision.base import Evidence, Lowered, Precision
 from squeeze_onnx.compress.precision.fp32 import Float32
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.heads import Head
+from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.evaluate.output_error import probe_batches
 from squeeze_onnx.evaluate.output_rows import Rows, are_finite, output_rows, share_moved
 from squeeze_onnx.runtime.graph_session import open_graph

@@ -64,7 +64,7 @@ _B_contra = TypeVar("_B_contra", bound=Block, contravariant=True)
 _M_contra = TypeVar("_M_contra", bound=Measurement, contravariant=True)
 
 
-class Carve(Protocol[_B_contra, _M_contra]):
+class Prune(Protocol[_B_contra, _M_contra]):
     """How columns are taken out."""
 
     def __call__(
@@ -107,4 +107,4 @@ class Kind(Generic[B, M]):
 
     find: Callable[[Sequence[MatMulSite]], Sequence[B]]
     measure: Callable[[B, Seen], M]
-    carve: Carve[B, M]
+    prune: Prune[B, M]

@@ -21,8 +21,8 @@ def moment_behind(moment: SecondMoment, site: MatMulSite) -> np.ndarray:
     return seen_moment(moment, biases[0] if len(biases) == len(site.nodes) else None)
 
 
-def relative_damage(errors: np.ndarray, reader: Candidate) -> np.ndarray:
-    """Turn squared ``errors`` of the output of ``reader``, means over tokens, into damage to the model's output."""
+def relative_output_error(errors: np.ndarray, reader: Candidate) -> np.ndarray:
+    """Turn squared ``errors`` of the output of ``reader``, means over tokens, into error of the model's output."""
     energy = float(np.square(reader.spectrum.singular_values).sum())
     return reader.sensitivity * errors / energy if energy > 0 else np.zeros_like(errors)
 

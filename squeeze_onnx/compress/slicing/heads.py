@@ -9,11 +9,22 @@ import numpy as np
 from squeeze_onnx.compress.allocators import Candidate, Slicing
 from squeeze_onnx.compress.sensitivity import Prober
 from squeeze_onnx.compress.slicing.base import Kind, Seen
-from squeeze_onnx.compress.slicing.errors import dropped_columns_errors, moment_behind, output_errors, relative_damage
+from squeeze_onnx.compress.slicing.errors import (
+    dropped_columns_errors,
+    moment_behind,
+    output_errors,
+    relative_output_error,
+)
 from squeeze_onnx.compress.truncation import TruncationErrors, replacement_errors
 from squeeze_onnx.compress.weights import read_weight
+from squeeze_onnx.graph.match.attention_heads import (
+    Projected,
+    QueryKey,
+    ValueOutput,
+    find_query_keys,
+    find_value_outputs,
+)
 from squeeze_onnx.graph.match.consumers import find_biases
-from squeeze_onnx.graph.match.heads import Projected, QueryKey, ValueOutput, find_query_keys, find_value_outputs
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.spectral.decompositions import singular_values
 from squeeze_onnx.spectral.elimination import damped
@@ -28,7 +39,7 @@ STEPS = ((32, 8), (8, 4), (1, 1))
 class Scores:
     """Query and key of one attention: their shapes, the bases in which dimensions can go, and what scores do to the model.
 
-    shared: how many heads of the query meet each head of the key, which has bases of its own. sensitivity: the damage to the
+    shared: how many heads of the query meet each head of the key, which has bases of its own. sensitivity: the error of the
     model's output per relative squared error of the scores, as that of a site is. halved: what added to the weight of the key,
     (in, out), has the effect of half the dimensions gone.
     """
@@ -47,14 +58,14 @@ class Scores:
     def probed(self, prober: Prober) -> Self:
         """Return it with the sensitivity measured: heads of half the width, alone, in an otherwise whole model."""
         error = float(self.bases.lost[self.width // 2])
-        damage = prober.damage(self.before[-1][0], self.halved) if error > 0 else 0.0
-        return replace(self, sensitivity=damage / error if error > 0 else 0.0)
+        output_error = prober.output_error(self.before[-1][0], self.halved) if error > 0 else 0.0
+        return replace(self, sensitivity=output_error / error if error > 0 else 0.0)
 
     def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
         """Return the block as an allocator sees it."""
         widths = possible_widths(self.width)
-        damage = self.sensitivity * self.bases.lost[widths]
-        return Slicing(self.before, (), len(self.bases.key) * widths, damage, {self.before[0][0]: self.shared})
+        output_error = self.sensitivity * self.bases.lost[widths]
+        return Slicing(self.before, (), len(self.bases.key) * widths, output_error, {self.before[0][0]: self.shared})
 
 
 def measure_scores(block: QueryKey, seen: Seen) -> Scores:
@@ -121,10 +132,10 @@ class Contexts:
     def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
         """Return the block as an allocator sees it."""
         widths = possible_widths(self.bases.shape[-1])
-        damage = relative_damage(self.errors, candidates[self.after[0]])[widths]
-        damage[0] = 0.0  # as they are, whatever rounding says
+        output_error = relative_output_error(self.errors, candidates[self.after[0]])[widths]
+        output_error[0] = 0.0  # as they are, whatever rounding says
         shared = {self.after[0]: len(self.group_of) // len(self.bases)}
-        return Slicing((self.before,), (self.after,), len(self.bases) * widths, damage, shared)
+        return Slicing((self.before,), (self.after,), len(self.bases) * widths, output_error, shared)
 
 
 def measure_contexts(block: ValueOutput, seen: Seen) -> Contexts:

@@ -9,7 +9,12 @@ import numpy as np
 from squeeze_onnx.compress.allocators import Candidate, Slicing
 from squeeze_onnx.compress.sensitivity import Prober
 from squeeze_onnx.compress.slicing.base import Kind, Seen
-from squeeze_onnx.compress.slicing.errors import dropped_columns_errors, moment_behind, output_errors, relative_damage
+from squeeze_onnx.compress.slicing.errors import (
+    dropped_columns_errors,
+    moment_behind,
+    output_errors,
+    relative_output_error,
+)
 from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.match.consumers import find_biases
@@ -38,8 +43,8 @@ class Neurons:
 
     def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
         """Return the block as an allocator sees it."""
-        damage = relative_damage(self.elimination.errors, candidates[self.after[0]])
-        return Slicing(self.before, (self.after,), self.elimination.sizes, damage, self.columns_each)
+        output_error = relative_output_error(self.elimination.errors, candidates[self.after[0]])
+        return Slicing(self.before, (self.after,), self.elimination.sizes, output_error, self.columns_each)
 
 
 def measure_neurons(block: FeedForward, seen: Seen) -> Neurons:

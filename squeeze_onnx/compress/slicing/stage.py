@@ -63,7 +63,7 @@ def slice_sites(
                 f'the plan has a "kept_shape" for site {block.name}, but nothing is known of what it reads: only float weights '
                 "lose columns, and by a method that looks at activations"
             )
-        errors |= kind.carve(rewriter, block, blocks[block.name], columns, shift_biases=shift_biases)
+        errors |= kind.prune(rewriter, block, blocks[block.name], columns, shift_biases=shift_biases)
     return errors
 
 

@@ -13,7 +13,7 @@ that stay are amplified to make up for those that go. Its text was at hand in su
   until the budget is met (stage 1) and swings about it, in halved steps (stage 2; `stages`).
 - The price at which a component closes is its score (`prices`): one map of all components of the model, from which a global
   budget cuts any size, as in ACIP (Genzel et al. 2025, arXiv 2502.01717), dense where factors do not pay.
-- Sparsity (stage 3) presses on the components that this budget condemns, and on no other: what stays is free to be amplified.
+- Sparsity (stage 3) presses on the components that this budget prunes, and on no other: what stays is free to be amplified.
 - Each stage ends by what it sees (`stages`), not by a count.
 
 Stage 3 alone, with the deviation off, rescales the singular values that a plan keeps: SVS.

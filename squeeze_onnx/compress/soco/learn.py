@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.compress.allocators import Candidate, GlobalBudget
 from squeeze_onnx.compress.methods import WeightingOf
-from squeeze_onnx.compress.soco.prices import by_damage
+from squeeze_onnx.compress.soco.prices import by_output_error
 from squeeze_onnx.compress.soco.scaled_graph import ScaledSite, scale_sites
 from squeeze_onnx.compress.soco.scales import Scales
 from squeeze_onnx.compress.soco.stages import (
@@ -18,8 +18,8 @@ from squeeze_onnx.compress.soco.stages import (
     Alternation,
     Compression,
     Sight,
+    SocoStage,
     Sparsification,
-    Stage,
     StageName,
     StageRecord,
 )
@@ -124,11 +124,11 @@ def learn_spectra(
 
 def _spectrum(scales: Scales, site: str, components: Factors, right: np.ndarray | None) -> LearnedSpectrum:
     """Return the components of ``site``, scaled, with the ``right`` vectors that learned; what does not stay is as it was."""
-    within, damages = scales.within[site], scales.damages[site]
-    unlearned, order = scales.condemned[within] | (site in scales.dense), by_damage(damages)
+    within, output_errors = scales.within[site], scales.output_errors[site]
+    unlearned, order = scales.pruned[within] | (site in scales.dense), by_output_error(output_errors)
     left = components.left * np.where(unlearned, 1, scales.values[within])
     learned = components.right if right is None else np.where(unlearned[:, None], components.right, right)
-    return LearnedSpectrum(left[:, order].astype(np.float32), learned[order].astype(np.float32), damages[order])
+    return LearnedSpectrum(left[:, order].astype(np.float32), learned[order].astype(np.float32), output_errors[order])
 
 
 def _components(site: MatMulSite, weighting: Weighting) -> Factors:
@@ -193,7 +193,7 @@ class _Run:
     def _status(self) -> str:
         return f"{self._stage}: loss {self._losses[-1]:.4f}, open {self._scales.size:.3f}"
 
-    def _enter(self, name: StageName, price: float) -> Stage:
+    def _enter(self, name: StageName, price: float) -> SocoStage:
         self._stage, growth = name, self._config.growth
         if name == "compression":
             return Compression(self._allocator.keep, price, growth)
@@ -202,14 +202,14 @@ class _Run:
         self._scales.decide(self._allocator)
         return Sparsification(price, growth, self._window)
 
-    def _record(self, stage: Stage, began: int) -> None:
+    def _record(self, stage: SocoStage, began: int) -> None:
         losses = self._losses[began:]
         loss = float(np.mean(losses[-self._window :]))
         self.records.append(
             StageRecord(stage.name, len(losses), stage.price, self._scales.size, loss, met=stage.is_over)
         )
 
-    def _take(self, stage: Stage) -> None:
+    def _take(self, stage: SocoStage) -> None:
         learner = self._learner
         step = len(self._losses)
         loss = learner.run(batch_of(step, len(learner), self._config.seed))[LOSS]

@@ -48,23 +48,24 @@ class PriceMap:
         return found
 
 
-def untrained_damages(candidates: Sequence[Candidate]) -> dict[str, np.ndarray]:
+def untrained_output_errors(candidates: Sequence[Candidate]) -> dict[str, np.ndarray]:
     """Return what an untrained S says of each component, by site: its share of the site's energy, times the sensitivity."""
     return {each.name: each.sensitivity * _shares(each.spectrum.singular_values**2) for each in candidates}
 
 
-def as_seen_by_damage(candidate: Candidate, damages: np.ndarray) -> Candidate:
-    """Return ``candidate`` with the ``damages`` of its components, in any order, in the place of its spectrum.
+def as_seen_by_output_error(candidate: Candidate, output_errors: np.ndarray) -> Candidate:
+    """Return ``candidate`` with the ``output_errors`` of its components, in any order, in the place of its spectrum.
 
-    An allocator that minimises the summed error then minimises the damage; `by_damage` says which components a rank means.
+    An allocator that minimises the summed error then minimises the output error; `by_output_error` says which components a rank
+    means.
     """
-    spectrum = Spectrum(np.sqrt(damages[by_damage(damages)]), candidate.spectrum.shape, "learned")
-    return replace(candidate, spectrum=spectrum, edge=0.0, extra_rank=0, sensitivity=float(damages.sum()))
+    spectrum = Spectrum(np.sqrt(output_errors[by_output_error(output_errors)]), candidate.spectrum.shape, "learned")
+    return replace(candidate, spectrum=spectrum, edge=0.0, extra_rank=0, sensitivity=float(output_errors.sum()))
 
 
-def by_damage(damages: np.ndarray) -> np.ndarray:
+def by_output_error(output_errors: np.ndarray) -> np.ndarray:
     """Return the indices of the components, the most valuable first."""
-    return np.argsort(-damages, kind="stable")
+    return np.argsort(-output_errors, kind="stable")
 
 
 def _shares(energy: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ BUDGET_TOLERANCE = 0.01
 class Sight:
     """What a stage sees after a step.
 
-    ``size`` is the share of the parameters that open components take, ``pending`` how many components are condemned but
+    ``size`` is the share of the parameters that open components take, ``pending`` how many components are to be pruned but
     not yet at zero, ``loss`` how far the answers are from the dense model's.
     """
 
@@ -55,7 +55,7 @@ class StageRecord:
         return asdict(self)
 
 
-class Stage(Protocol):
+class SocoStage(Protocol):
     """A part of the run."""
 
     @property
@@ -138,7 +138,7 @@ class Alternation:
 
 @dataclass
 class Sparsification:
-    """Stage 3: the price of what is condemned rises until all of it is at zero; then what stays is refined.
+    """Stage 3: the price of what is to be pruned rises until all of it is at zero; then what stays is refined.
 
     Refinement goes at half the ``pace`` and halves it again whenever the mean loss of ``window`` steps is no longer less than
     that of the ``window`` before by ``improvement``; it is over at the plateau after ``halvings``.

@@ -8,8 +8,8 @@ import numpy as np
 from squeeze_onnx.data.prompts import retrieval_prompts
 from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.tasks import Task
+from squeeze_onnx.evaluate.answer_heads import ScoreHead, SentenceEmbedding
 from squeeze_onnx.evaluate.asking.base import Asked, Way
-from squeeze_onnx.evaluate.heads import Regression, SentenceEmbedding
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.support.errors import OptionError
 
@@ -22,7 +22,7 @@ MOST_PAIRS = 200_000
 def ask_ranking(task: Task | None, model: OpenModel, rows: LabelledRows, way: Way) -> Asked:
     """Return nDCG@10, the reciprocal rank of the first hit among ten, and recall@100 of each query: (rows, 3)."""
     match model.head:
-        case Regression():
+        case ScoreHead():
             asked, scores = _read_pairs(model, rows, way)
         case SentenceEmbedding():
             asked, scores = _embed(model, rows, way)

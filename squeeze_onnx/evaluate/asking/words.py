@@ -13,9 +13,9 @@ from scipy.special import logsumexp
 from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.tasks import Task
 from squeeze_onnx.data.tokenization import TokenSequence, sequence_of
+from squeeze_onnx.evaluate.answer_heads import WordLogits
 from squeeze_onnx.evaluate.asking.base import Asked, Way
 from squeeze_onnx.evaluate.fidelity import score_fidelity
-from squeeze_onnx.evaluate.heads import WordLogits
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.support.errors import OptionError, TokenizerError
 

@@ -3,7 +3,7 @@
     x ─► MatMul(weight) ─► Add(bias) ─► Reshape(…, heads, width) ─► …          a `Split`
     … ─► Reshape(…, heads · width) or Flatten ─► MatMul(weight)                a `Join`
 
-Whatever else lies in between is not read but computed, see `squeeze_onnx.graph.match.heads`.
+Whatever else lies in between is not read but computed, see `squeeze_onnx.graph.match.attention_heads`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

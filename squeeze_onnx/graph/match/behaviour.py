@@ -76,7 +76,7 @@ def batch_and_tokens(graph: ir.Graph) -> tuple[int, int]:
     return _OPEN_SIZES
 
 
-class _Part:
+class _Piece:
     """Nodes and the stored constants that they read."""
 
     def __init__(self) -> None:
@@ -84,9 +84,9 @@ class _Part:
         self.constants: set[ir.Value] = set()
 
 
-def _collect(outputs: Sequence[ir.Value], given: set[ir.Value], *, through_shapes: bool) -> _Part:
+def _collect(outputs: Sequence[ir.Value], given: set[ir.Value], *, through_shapes: bool) -> _Piece:
     """Return what ``outputs`` are computed by, back to ``given``; Shape nodes end the walk unless ``through_shapes``."""
-    part = _Part()
+    part = _Piece()
     pending = list(outputs)
     while pending:
         value = pending.pop()

@@ -1,4 +1,4 @@
-"""Attention in one normal form, in which `squeeze_onnx.graph.match.heads` finds what can be made thinner.
+"""Attention in one normal form, in which `squeeze_onnx.graph.match.attention_heads` finds what can be made thinner.
 
     before                                                 after
 
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from squeeze_onnx.graph.match.attention import AttentionCore, attention_cores
+from squeeze_onnx.graph.match.attention_heads import products_of, query_key_of, value_output_of
 from squeeze_onnx.graph.match.attention_parts import NotABlockError, Products
 from squeeze_onnx.graph.match.behaviour import UncomputableError
 from squeeze_onnx.graph.match.dataflow import upstream
 from squeeze_onnx.graph.match.head_joins import HeadJoin, head_join
 from squeeze_onnx.graph.match.head_sources import HeadSource, head_source, is_entry_move
-from squeeze_onnx.graph.match.heads import products_of, query_key_of, value_output_of
 from squeeze_onnx.graph.match.operators import SCALINGS, mixes, op_of
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.head_writer import HeadWriter

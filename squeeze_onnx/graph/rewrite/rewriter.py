@@ -17,12 +17,12 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.graph.io.spilling import Store, in_memory
+from squeeze_onnx.graph.match.attention_heads import HeadBlock
 from squeeze_onnx.graph.match.attention_parts import INFERRED
 from squeeze_onnx.graph.match.column_edits import Edit
 from squeeze_onnx.graph.match.constants import constant_tensor, constant_vector
 from squeeze_onnx.graph.match.consumers import Bias
 from squeeze_onnx.graph.match.feed_forward import FeedForward
-from squeeze_onnx.graph.match.heads import HeadBlock
 from squeeze_onnx.graph.match.names import free_name, names_in
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of
 from squeeze_onnx.graph.match.sites import MatMulSite

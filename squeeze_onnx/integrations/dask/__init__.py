@@ -1,6 +1,6 @@
 """Other machines: independent items of a stage are done by the workers of a Dask scheduler (`dask_track`).
 
-Weights and other large arrays go by files that all machines see, never through the scheduler (`parcels`).
+Weights and other large arrays go by files that all machines see, never through the scheduler (`transport`).
 """
 
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ from squeeze_onnx.spectral.decompositions import Decomposition, Factors
 
 @dataclass(frozen=True)
 class LearnedMatrix:
-    """A diagonal matrix whose singular values are the roots of the components' damages, and the components themselves."""
+    """A diagonal matrix whose singular values are the roots of the components' output errors, and the components themselves."""
 
     matrix: np.ndarray
     learned: "LearnedSpectrum"
@@ -24,16 +24,16 @@ class LearnedMatrix:
 class LearnedSpectrum:
     """What learning made of one weight (in, out): its n = min(in, out) components, the most valuable first.
 
-    ``left`` (in, n) and ``right`` (n, out) are float32, with what was learned multiplied in; ``damage`` (n,), float64, descending
-    and above 0, is what closing a component costs, in units of the loss.
+    ``left`` (in, n) and ``right`` (n, out) are float32, with what was learned multiplied in; ``output_error`` (n,), float64,
+    descending and above 0, is what closing a component costs, in units of the loss.
     """
 
     left: np.ndarray
     right: np.ndarray
-    damage: np.ndarray
+    output_error: np.ndarray
 
     def apply(self, weight: np.ndarray) -> LearnedMatrix:
-        """See ``weight`` (in, out), whose components these are, by damage: what truncation drops is what the loss rises by."""
+        """See ``weight`` (in, out), whose components these are, by output error: what truncation drops the loss rises by."""
         matrix = np.zeros(weight.shape)
-        np.fill_diagonal(matrix, np.sqrt(self.damage))
+        np.fill_diagonal(matrix, np.sqrt(self.output_error))
         return LearnedMatrix(matrix, self)

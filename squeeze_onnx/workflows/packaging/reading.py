@@ -10,7 +10,14 @@ from squeeze_onnx.data.companions import POOLING_FILE, companions, licences
 from squeeze_onnx.data.embedding import Embedding
 from squeeze_onnx.data.repository import MODULES_FILE, Repository
 from squeeze_onnx.data.tokenization import TextEncoder
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings, TokenLogits
+from squeeze_onnx.evaluate.answer_heads import (
+    ClassLogits,
+    Head,
+    ScoreHead,
+    SentenceEmbedding,
+    TokenEmbeddings,
+    TokenLogits,
+)
 
 _OF_THE_ENCODER = ("config.json", "tokenizer_config.json", "sentence_*_config.json")
 _OF_THE_WHOLE = (MODULES_FILE, "config_sentence_transformers.json")
@@ -39,7 +46,7 @@ def described(head: Head, encoder: TextEncoder, labels: tuple[str, ...]) -> dict
         "output": head.output,
         "labels": list(labels) if isinstance(head, ClassLogits | TokenLogits) else [],
         "prompt": _prompt(head),
-        "activation": str(head.activation) if isinstance(head, Regression) else None,
+        "activation": str(head.activation) if isinstance(head, ScoreHead) else None,
         "embedding": _steps(head.embedding, head) if isinstance(head, SentenceEmbedding) else None,
         "max_tokens": encoder.max_tokens,
         "pad_id": encoder.padding.token,
@@ -50,7 +57,7 @@ def described(head: Head, encoder: TextEncoder, labels: tuple[str, ...]) -> dict
 def _prompt(head: Head) -> str:
     if isinstance(head, SentenceEmbedding):
         return head.embedding.prompt
-    return head.prompt if isinstance(head, ClassLogits | Regression) else ""
+    return head.prompt if isinstance(head, ClassLogits | ScoreHead) else ""
 
 
 def _steps(embedding: Embedding, head: SentenceEmbedding) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
 from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.readers import own_sentences
 from squeeze_onnx.data.tokenization import load_text_encoder
-from squeeze_onnx.evaluate.heads import Head
+from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.errors import ModelError

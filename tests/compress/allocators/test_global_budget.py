@@ -149,10 +149,10 @@ class TestBlocks:
         for name, shape in (("in", (8, 40)), ("out", (40, 8)))
     )
 
-    def slicing(self, damage: float) -> Slicing:
-        """Every neuron that goes costs the same: ``damage`` if all 40 go."""
+    def slicing(self, output_error: float) -> Slicing:
+        """Every neuron that goes costs the same: ``output_error`` if all 40 go."""
         sizes = np.arange(40, 0, -1)
-        return Slicing((("in", 8),), (("out", 8),), sizes, damage * (40 - sizes) / 40)
+        return Slicing((("in", 8),), (("out", 8),), sizes, output_error * (40 - sizes) / 40)
 
     def test_lose_neurons_where_that_is_cheaper_than_rank(self) -> None:
         choices = GlobalBudget(0.5, (self.slicing(0.1),)).allocate(self.SITES)
@@ -191,9 +191,9 @@ class TestSharing:
     )
     PAYS = 11
 
-    def sharing(self, damage: float, names: str = "qkv") -> Sharing:
-        """What stays of rank r loses ``damage`` for each of all `PAYS` ranks that pay."""
-        return Sharing(16, tuple((name, 16) for name in names), damage * (16 - np.arange(self.PAYS, 0, -1)))
+    def sharing(self, output_error: float, names: str = "qkv") -> Sharing:
+        """What stays of rank r loses ``output_error`` for each of all `PAYS` ranks that pay."""
+        return Sharing(16, tuple((name, 16) for name in names), output_error * (16 - np.arange(self.PAYS, 0, -1)))
 
     def spent(self, choices: Mapping[str, Choice]) -> int:
         """Parameters, the shared left factors counted once."""
@@ -218,16 +218,16 @@ class TestSharing:
         assert choices == GlobalBudget(0.5).allocate(self.SITES)
 
     @settings(deadline=None, max_examples=40)
-    @given(damages=st.lists(st.floats(1e-4, 0.3), min_size=4, max_size=4), keep=st.floats(0.2, 0.9))
+    @given(output_errors=st.lists(st.floats(1e-4, 0.3), min_size=4, max_size=4), keep=st.floats(0.2, 0.9))
     def test_of_choices_that_overlap_each_site_gets_one_and_all_stay_within_the_budget(
-        self, damages: list[float], keep: float
+        self, output_errors: list[float], keep: float
     ) -> None:
         sizes = np.arange(16, 0, -1)
         alternatives = (
-            Slicing((("q", 16), ("k", 16)), (), sizes, damages[0] * (16 - sizes)),
-            Slicing((("v", 16),), (("o", 16),), sizes, damages[1] * (16 - sizes)),
-            self.sharing(damages[2]),
-            self.sharing(damages[3], "qk"),
+            Slicing((("q", 16), ("k", 16)), (), sizes, output_errors[0] * (16 - sizes)),
+            Slicing((("v", 16),), (("o", 16),), sizes, output_errors[1] * (16 - sizes)),
+            self.sharing(output_errors[2]),
+            self.sharing(output_errors[3], "qk"),
         )
         choices = GlobalBudget(keep, alternatives).allocate(self.SITES)
         assert choices.keys() == {"q", "k", "v", "o"}
@@ -271,7 +271,7 @@ def test_a_forecast_is_what_the_allocation_of_each_budget_costs_and_loses() -> N
         ranks = allocated(sites, GlobalBudget(forecast.keep))
         assert forecast.share == pytest.approx(total_parameters(sites, ranks) / dense)
         assert forecast.share <= forecast.keep
-        assert forecast.damage == pytest.approx(total_error(sites, ranks))
+        assert forecast.output_error == pytest.approx(total_error(sites, ranks))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -280,7 +280,7 @@ def test_what_is_lost_is_never_less_than_nothing(seed: int) -> None:
     values = np.append(np.sort(np.random.default_rng(seed).gamma(1.0, size=11))[::-1], np.zeros(20))
     site = Candidate("a", Spectrum(values, (31, 90), "identity"), edge=1.0)
     [forecast] = GlobalBudget(0.9).forecast([site], [0.9])
-    assert 0 <= forecast.damage < 1e-12
+    assert 0 <= forecast.output_error < 1e-12
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence, Float32, Int4, Precision
 from squeeze_onnx.compress.precision.learned import RoundedLearning
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.heads import TokenEmbeddings
+from squeeze_onnx.evaluate.answer_heads import TokenEmbeddings
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.rewriter import factor_site
 from squeeze_onnx.learning.distill import distill
-from squeeze_onnx.learning.objectives import imitation_losses
+from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig
 from squeeze_onnx.runtime.sessions import open_session
@@ -57,7 +57,7 @@ def rounded(precision: Precision, *, seen: bool) -> ir.Model:
     """Return a copy of the dense model that learned, in ``precision``; ``seen`` says whether it learned in that."""
     student, teacher = dense(), dense()
     learning = RoundedLearning.of(precision if seen else Float32(), student, Evidence(text()))
-    losses = imitation_losses(teacher, TokenEmbeddings("last_hidden_state"))
+    losses = distillation_losses(teacher, TokenEmbeddings("last_hidden_state"))
     distill(student, teacher, Teaching(losses, text(), threads=1, roundings=learning.roundings(student)), CONFIG)
     return precision.lower(student, Evidence(text(), encoded=learning.finish(student), kept=())).model
 

@@ -80,7 +80,7 @@ class TestInt8:
         assert not {"MatMul", "Gemm"} & set(ops(lowered.model))
         kinds = {value.const_value.dtype for value in lowered.model.graph.initializers.values() if value.const_value}
         assert ir.DataType.INT8 in kinds
-        assert set(lowered.damage) == set(SITES)
+        assert set(lowered.output_error) == set(SITES)
 
     def test_a_table_has_a_scale_for_each_column(self) -> None:
         table = RNG.standard_normal((WORDS, WIDTH)) * np.geomspace(1e-3, 1e3, WIDTH)
@@ -115,7 +115,7 @@ class TestInt8:
         lowered = DynamicInt8().lower(block(), Evidence())
         assert lowered.lowered == SITES
         assert lowered.predicted is None
-        assert "no damage was measured" in lowered.notes[0]
+        assert "no output error was measured" in lowered.notes[0]
 
     def test_a_plan_names_what_stays(self) -> None:
         lowered = DynamicInt8().lower(block(), Evidence(batches(), kept=("head", "table")))
@@ -173,7 +173,7 @@ class TestInt8Int4:
 
 class TestInt4:
     def test_products_and_tables_lie_in_blocks(self) -> None:
-        lowered = Int4(most_damage=10).lower(block(), EVIDENCE)
+        lowered = Int4(most_output_error=10).lower(block(), EVIDENCE)
         assert lowered.lowered == SITES
         assert ops(lowered.model).count("GatherBlockQuantized") == 1
         assert ops(lowered.model).count("MatMulNBits") == 3
@@ -189,7 +189,7 @@ class TestInt4:
         assert errors[1] < 0.8 * errors[0]
 
     def test_sites_that_hurt_take_eight_bits(self) -> None:
-        lowered = Int4(most_damage=1e-3).lower(block(), EVIDENCE)
+        lowered = Int4(most_output_error=1e-3).lower(block(), EVIDENCE)
         bits = [node.attributes["bits"].as_int() for node in lowered.model.graph if "bits" in node.attributes]
         assert 8 in bits
         assert all(site.reason.startswith("eight bits") for site in lowered.kept)
@@ -210,7 +210,7 @@ class TestFloat16:
         kinds = {value.dtype for value in model.graph.initializers.values()}
         assert kinds == {ir.DataType.FLOAT16}
 
-    def test_what_overflows_stays_in_an_island(self) -> None:
+    def test_what_overflows_stays_in_float32(self) -> None:
         large = {"left": RNG.standard_normal((WIDTH, RANK)) * 1e5, "right": RNG.standard_normal((RANK, OUT)) * 1e-6}
         lowered = Float16().lower(block(**large), EVIDENCE)
         assert {site.name for site in lowered.kept} == {"left", "right"}

@@ -79,7 +79,7 @@ def test_without_a_word_the_precision_of_the_plan_counts() -> None:
     assert planned_precision(None, OptimizeConfig()) == PlannedPrecision("fp32")
 
 
-def test_another_precision_than_the_plan_s_chooses_its_islands_anew() -> None:
+def test_another_precision_than_the_plan_s_chooses_what_it_excludes_anew() -> None:
     assert planned_precision(PLAN, OptimizeConfig(precision="int8")) == PLAN.precision
     assert planned_precision(PLAN, OptimizeConfig(precision="int4")) == PlannedPrecision("int4", None)
 

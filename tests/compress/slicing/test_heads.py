@@ -93,7 +93,7 @@ def test_both_pairs_of_a_layer_are_measured_next_to_the_spectra(survey: Survey) 
     for slicing in (scores, contexts):
         assert slicing.sizes.tolist() == [HIDDEN, HIDDEN // 2]
         assert slicing.costs(ParameterCount()).tolist() == [2 * HIDDEN**2, HIDDEN**2]
-        assert slicing.damage[0] == 0 < slicing.damage[1]
+        assert slicing.output_error[0] == 0 < slicing.output_error[1]
 
 
 def test_half_the_scores_do_what_was_probed(survey: Survey) -> None:

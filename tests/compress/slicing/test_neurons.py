@@ -65,8 +65,8 @@ def test_blocks_are_measured_next_to_the_spectra(survey: Survey) -> None:
     assert second.sites == ("layer.1/ffn_in", "layer.1/ffn_out")
     assert first.sizes[0] == INTERMEDIATE
     assert first.costs(ParameterCount())[0] == 2 * HIDDEN * INTERMEDIATE
-    assert first.damage[0] == 0
-    assert (np.diff(first.damage) >= 0).all()
+    assert first.output_error[0] == 0
+    assert (np.diff(first.output_error) >= 0).all()
 
 
 @pytest.mark.parametrize("refit", [True, False])

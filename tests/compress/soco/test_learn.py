@@ -18,10 +18,10 @@ from squeeze_onnx.compress.soco.learn import SocoConfig, SpectrumLearning, learn
 from squeeze_onnx.compress.soco.scaled_graph import scale_sites
 from squeeze_onnx.compress.spectra import SiteSpectra, measure_spectra
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
-from squeeze_onnx.evaluate.heads import TokenEmbeddings
+from squeeze_onnx.evaluate.answer_heads import TokenEmbeddings
 from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.learning.losses import LOSS, EmbeddingError, LossHead, attach_losses
-from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.learning.teacher import teach
 from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.runtime.sessions import open_session
@@ -55,7 +55,7 @@ def learned(config: SocoConfig = QUICK, *, keep: float = KEEP) -> tuple[Spectrum
         model,
         spectra,
         METHODS["soco"].weighting_of(moments),
-        Teaching(imitation_losses(model, TOKENS), text(), threads=1),
+        Teaching(distillation_losses(model, TOKENS), text(), threads=1),
         keep=keep,
         config=config,
     )
@@ -164,7 +164,7 @@ def test_computes_what_was_learned(whole: tuple[SpectrumLearning, tuple[SiteSpec
     factored = {site.name: site.rank for site in plan.sites if site.rank is not None}
     components = {name: found.spectra[name].apply(np.empty(sites[name].weight.shape)) for name in factored}
     whole_factors = {
-        name: each.factors(Exact().decompose(each.matrix, 1), len(each.learned.damage))
+        name: each.factors(Exact().decompose(each.matrix, 1), len(each.learned.output_error))
         for name, each in components.items()
     }
     for name, site in scale_sites(scaled, [sites[name] for name in factored], whole_factors).items():
@@ -204,7 +204,7 @@ def test_refuses_half_precision_and_no_text() -> None:
     half: ir.Model = ir.from_proto(encoder_model(dtype=np.float16))
     spectra = measured(half, text(), ["layer.0/query"])
     weighting_of = METHODS["svd"].weighting_of({})
-    losses = imitation_losses(half, TOKENS)
+    losses = distillation_losses(half, TOKENS)
     with pytest.raises(ModelError, match=r"learns float32 weights, but that of node layer\.0/query is FLOAT16"):
         learn_spectra(half, spectra, weighting_of, Teaching(losses, text()), keep=0.5)
     with pytest.raises(OptionError, match="`method` soco learns from text"):
@@ -216,7 +216,7 @@ def loss_of(model: ir.Model) -> float:
     import tempfile
     from pathlib import Path
 
-    graph = attach_losses(model, imitation_losses(dense(), TOKENS))
+    graph = attach_losses(model, distillation_losses(dense(), TOKENS))
     with tempfile.TemporaryDirectory() as folder:
         taught = teach(dense(), graph, text(), Path(folder))
         session = open_session(ir.to_proto(graph.model).SerializeToString())

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from squeeze_onnx.compress.allocators import Candidate
-from squeeze_onnx.compress.soco.prices import PriceMap, as_seen_by_damage, by_damage, untrained_damages
+from squeeze_onnx.compress.soco.prices import (
+    PriceMap,
+    as_seen_by_output_error,
+    by_output_error,
+    untrained_output_errors,
+)
 from squeeze_onnx.spectral.rmt.spectrum import Spectrum
 
 
@@ -53,17 +58,17 @@ def test_what_is_open_is_worth_more_than_what_is_closed(scales: np.ndarray, befo
     assert np.all(found[~is_open] <= price * (1 + 1e-12))
 
 
-def test_a_budget_sees_damages_in_the_place_of_energy() -> None:
+def test_a_budget_sees_output_errors_in_the_place_of_energy() -> None:
     candidate = Candidate("site", Spectrum(np.array([3.0, 2.0, 1.0]), (3, 4)), edge=1.0, floor=0.25)
-    damages = np.array([0.25, 4.0, 1.0])
-    seen = as_seen_by_damage(candidate, damages)
-    assert list(by_damage(damages)) == [1, 2, 0]
+    output_errors = np.array([0.25, 4.0, 1.0])
+    seen = as_seen_by_output_error(candidate, output_errors)
+    assert list(by_output_error(output_errors)) == [1, 2, 0]
     assert seen.spectrum.singular_values == pytest.approx([2.0, 1.0, 0.5])
     assert (seen.name, seen.floor, seen.sensitivity) == ("site", 0.25, 5.25)
 
 
 def test_untrained_scales_say_what_singular_values_say() -> None:
     candidate = Candidate("site", Spectrum(np.array([2.0, 1.0, 0.0]), (3, 4)), edge=1.0, sensitivity=10.0)
-    damages = untrained_damages([candidate])["site"]
-    assert damages == pytest.approx([8.0, 2.0, 0.0])
-    assert damages[2] > 0
+    output_errors = untrained_output_errors([candidate])["site"]
+    assert output_errors == pytest.approx([8.0, 2.0, 0.0])
+    assert output_errors[2] > 0

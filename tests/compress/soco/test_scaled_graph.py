@@ -6,10 +6,10 @@ import pytest
 
 from squeeze_onnx.compress.soco.scaled_graph import ScaledSite, scale_sites
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.heads import ClassLogits
+from squeeze_onnx.evaluate.answer_heads import ClassLogits
 from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.learning.losses import LOSS, attach_losses
-from squeeze_onnx.learning.objectives import imitation_losses
 from squeeze_onnx.spectral.decompositions import Exact
 from squeeze_onnx.spectral.weightings import Identity
 from tests.graph.execution import run
@@ -68,7 +68,7 @@ def test_gradients_by_scales_agree_with_finite_differences() -> None:
     sizes = {site.scale: size_of(model, site.scale) for site in sites.values()}
     start = {name: rng.uniform(0.4, 1.1, size) for name, size in sizes.items()}
     set_scales(model, start)
-    losses = imitation_losses(dense(), ClassLogits("logits", (0, 1)))
+    losses = distillation_losses(dense(), ClassLogits("logits", (0, 1)))
     graph = attach_losses(model, losses)
     targets = dense()
     known = {str(value.name): value for node in targets.graph for value in node.outputs}

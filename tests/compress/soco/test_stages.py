@@ -43,7 +43,7 @@ def test_alternation_that_never_crosses_the_budget_goes_on_at_a_rising_price() -
     assert stage.price > 2
 
 
-def test_sparsification_raises_the_price_while_something_condemned_is_left() -> None:
+def test_sparsification_raises_the_price_while_something_to_be_pruned_is_left() -> None:
     stage = Sparsification(price=1.0, growth=2.0, window=2)
     for pending in (5, 3, 0, 0):
         stage.see(Sight(0.6, pending, 1.0))

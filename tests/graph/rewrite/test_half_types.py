@@ -106,7 +106,7 @@ def test_it_computes_in_float32_and_the_interface_stays(kind: int, whole: bool) 
             )
         ],
     ],
-    ids=["a filled tensor", "a type by example", "an island of float32", "random numbers", "branches"],
+    ids=["a filled tensor", "a type by example", "an operator left in float32", "random numbers", "branches"],
 )
 def test_everything_that_names_the_type_follows(nodes: list[onnx.NodeProto]) -> None:
     constants = [

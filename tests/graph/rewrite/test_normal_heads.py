@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from squeeze_onnx.graph.io.model import load_model
-from squeeze_onnx.graph.match.heads import find_query_keys, find_value_outputs
+from squeeze_onnx.graph.match.attention_heads import find_query_keys, find_value_outputs
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.normal_heads import normalize_heads
 from tests.architectures import exported_models, padded_batch

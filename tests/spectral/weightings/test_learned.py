@@ -15,6 +15,6 @@ def test_truncates_in_the_order_that_was_learned(shape: tuple[int, int]) -> None
     factors, errors = truncate(rng.standard_normal(shape), 2, spectrum, Exact())
     assert np.array_equal(factors.left, left[:, :2].astype(np.float64))
     assert np.array_equal(factors.right, right[:2].astype(np.float64))
-    # What is dropped is a quarter of all damage.
+    # What is dropped is a quarter of all output error.
     assert errors.weighted_error**2 == pytest.approx(0.25)
     assert errors.energy_kept == pytest.approx(0.75)

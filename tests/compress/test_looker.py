@@ -13,7 +13,7 @@ from squeeze_onnx.compress.calibration_source import CalibrationConfig, load_cal
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.held_back import IN_SAMPLE, held_back_of
-from squeeze_onnx.compress.last_look import certificate_of
+from squeeze_onnx.compress.looker import certificate_of
 from squeeze_onnx.compress.refit import refit_sites
 from squeeze_onnx.compress.squeezing import squeeze
 from squeeze_onnx.graph.io.model import OnnxModel, load_model

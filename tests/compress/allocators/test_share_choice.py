@@ -8,7 +8,7 @@ from tests.compress.allocators.tolls import Toll
 SHARING = Sharing(16, (("q", 16), ("k", 4)), np.array([0.0, 1.0, 2.0]))
 
 
-def test_there_is_a_rank_for_each_damage_down_to_one() -> None:
+def test_there_is_a_rank_for_each_output_error_down_to_one() -> None:
     assert SHARING.sites == ("q", "k")
     assert SHARING.sizes.tolist() == [3, 2, 1]
     assert SHARING.sizes_are_ranks

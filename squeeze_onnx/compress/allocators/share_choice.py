@@ -21,13 +21,13 @@ class ShareChoice:
 class Sharing:
     """Sites that read the same value of ``in_features``, as an allocator sees them: side by side, they are one weight.
 
-    after: the sites by name, with their out_features. damage: what the ranks in ``sizes`` do to the model's output, in units of
-    ``sensitivity`` · relative squared error.
+    after: the sites by name, with their out_features. output error: what the ranks in ``sizes`` do to the model's output, in
+    units of ``sensitivity`` · relative squared error.
     """
 
     in_features: int
     after: tuple[tuple[str, int], ...]
-    damage: np.ndarray
+    output_error: np.ndarray
     sizes_are_ranks = True
 
     @property
@@ -38,7 +38,7 @@ class Sharing:
     @property
     def sizes(self) -> np.ndarray:
         """The ranks that pay, descending to 1."""
-        return np.arange(len(self.damage), 0, -1)
+        return np.arange(len(self.output_error), 0, -1)
 
     def costs(self, cost: Cost) -> np.ndarray:
         """What the left and all right factors cost at each rank; r(in + Σ out) parameters."""

@@ -24,15 +24,15 @@ class Slicing:
     """A block of sites around columns of which some can go, as an allocator sees it.
 
     before: the sites that have them as columns, by name, with their in_features. after: those that have them as rows, with their
-    out_features. sizes: some numbers of columns that stay, descending from all of them. damage: what each does to the model's
-    output, in units of ``sensitivity`` · relative squared error. columns_each: how many columns or rows of a site go with one, by
-    name, where that is not one: two where a gate is packed with what it opens, or where two heads read one.
+    out_features. sizes: some numbers of columns that stay, descending from all of them. output error: what each does to the
+    model's output, in units of ``sensitivity`` · relative squared error. columns_each: how many columns or rows of a site go with
+    one, by name, where that is not one: two where a gate is packed with what it opens, or where two heads read one.
     """
 
     before: tuple[tuple[str, int], ...]
     after: tuple[tuple[str, int], ...]
     sizes: np.ndarray
-    damage: np.ndarray
+    output_error: np.ndarray
     columns_each: Mapping[str, int] = field(default_factory=dict)
     sizes_are_ranks = False
 

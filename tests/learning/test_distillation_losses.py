@@ -4,15 +4,15 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.evaluate.heads import ClassLogits, Head, Regression, SentenceEmbedding, TokenEmbeddings
-from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence
-from squeeze_onnx.learning.objectives import (
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead, SentenceEmbedding, TokenEmbeddings
+from squeeze_onnx.learning.distillation_losses import (
     DISTILLATION_HIDDEN_WEIGHT,
     answer_loss,
+    distillation_losses,
     hidden_states,
-    imitation_losses,
     learning_rate,
 )
+from squeeze_onnx.learning.losses import EmbeddingCosine, EmbeddingError, HiddenStateError, LogitDivergence
 from tests.graph.tiny_graphs import random_weight, tiny_model
 from tests.tiny_encoder import LAYERS, encoder_model
 
@@ -21,7 +21,7 @@ from tests.tiny_encoder import LAYERS, encoder_model
     ("head", "loss"),
     [
         (ClassLogits("logits", (0, 1)), LogitDivergence("logits")),
-        (Regression("score"), EmbeddingError("score", axes=2)),
+        (ScoreHead("score"), EmbeddingError("score", axes=2)),
         (TokenEmbeddings("tokens"), EmbeddingCosine("tokens", axes=3)),
         (SentenceEmbedding("sentence"), EmbeddingCosine("sentence", axes=2)),
     ],
@@ -33,7 +33,7 @@ def test_every_kind_of_answer_has_its_loss(head: Head, loss: object) -> None:
 def test_hidden_states_share_their_weight() -> None:
     model = ir.from_proto(encoder_model())
     states = hidden_states(model)
-    answer, *hidden = imitation_losses(model, TokenEmbeddings("last_hidden_state"))
+    answer, *hidden = distillation_losses(model, TokenEmbeddings("last_hidden_state"))
     assert isinstance(answer, EmbeddingCosine)
     assert len(states) > LAYERS
     assert [loss.value for loss in hidden] == list(states)

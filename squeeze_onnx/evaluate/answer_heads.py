@@ -136,7 +136,7 @@ class WordLogits(Logits):
 
 
 @dataclass(frozen=True)
-class Regression(_OneAnswer):
+class ScoreHead(_OneAnswer):
     """One score a sequence, output (sequences, 1): how alike two texts are, or how well one answers the other (a reranker).
 
     Answers are the numbers of the graph; the score is what the ``activation`` makes of one.

@@ -15,11 +15,11 @@ from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.held_back import IN_SAMPLE, held_back_of, rows_of
 from squeeze_onnx.data.calibration import CalibrationBatch, run_over, run_session, session_showing
 from squeeze_onnx.data.made_up_inputs import made_up_batches
+from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.evaluate.answers import AnswerListener, Answers
 from squeeze_onnx.evaluate.certificate import Certificate
 from squeeze_onnx.evaluate.certifying import certify
 from squeeze_onnx.evaluate.counted_outputs import counted_outputs
-from squeeze_onnx.evaluate.heads import Head
 from squeeze_onnx.evaluate.output_rows import (
     OutputRows,
     Rows,

@@ -2,11 +2,11 @@
 
 import onnx_ir as ir
 
-from squeeze_onnx.evaluate.heads import (
+from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
     Logits,
-    Regression,
+    ScoreHead,
     SentenceEmbedding,
     TokenEmbeddings,
     TokenLogits,
@@ -43,7 +43,7 @@ def answer_loss(head: Head) -> LossHead:
             return LogitDivergence(head.output)
         case TokenLogits():
             return LogitDivergence(head.output, axes=3)
-        case Regression():
+        case ScoreHead():
             return EmbeddingError(head.output, axes=2)
         case TokenEmbeddings():
             return EmbeddingCosine(head.output, axes=3, embedding=head.embedding)
@@ -70,7 +70,7 @@ def _are_scores(value: ir.Value) -> bool:
     return any(op_of(node) in SOFTMAXES for node in downstream(value, mixes))
 
 
-def imitation_losses(
+def distillation_losses(
     teacher: ir.Model, head: Head, *, hidden_weight: float = DISTILLATION_HIDDEN_WEIGHT
 ) -> tuple[LossHead, ...]:
     """Return the loss of the answer, then those of the hidden states, which share ``hidden_weight`` evenly."""

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from squeeze_onnx.evaluate.heads import (
+from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
-    Regression,
+    ScoreHead,
     SentenceEmbedding,
     TokenEmbeddings,
     TokenLogits,
@@ -17,7 +17,7 @@ MASK = np.array([[1, 1, 0], [1, 1, 1]])
 
 def test_classifiers_read_pairs_together_and_encoders_text_by_text() -> None:
     assert ClassLogits("logits", (0, 1)).sequences(PAIRS) == PAIRS
-    assert Regression("logits").sequences(PAIRS) == PAIRS
+    assert ScoreHead("logits").sequences(PAIRS) == PAIRS
     assert SentenceEmbedding("e").sequences(PAIRS) == [("a",), ("b",), ("c",), ("d",)]
     assert TokenEmbeddings("e").sequences([("a",)]) == [("a",)]
 
@@ -63,7 +63,7 @@ def test_a_language_model_answers_with_the_word_in_the_middle_of_a_text(padding_
 
 @pytest.mark.parametrize("shape", [(2, 1), (2,)], ids=["a column", "a vector"])
 def test_a_regression_predicts_its_output(shape: tuple[int, ...]) -> None:
-    head = Regression("logits")
+    head = ScoreHead("logits")
     answers = head.answers(np.array([0.5, 4.5], dtype=np.float16).reshape(shape), MASK)
     np.testing.assert_array_equal(head.predictions(answers), [0.5, 4.5])
 
@@ -81,5 +81,5 @@ def test_a_pair_of_embeddings_scores_by_its_cosine() -> None:
 def test_each_head_compares_what_it_has() -> None:
     answers = np.array([[1.0], [2.0]])
     assert ClassLogits("logits", (0,)).fidelity(answers, answers).agreement == 1.0
-    assert Regression("logits").fidelity(answers, answers).agreement is None
+    assert ScoreHead("logits").fidelity(answers, answers).agreement is None
     assert TokenEmbeddings("e").fidelity(answers, answers).cosine_similarity == pytest.approx(1.0)

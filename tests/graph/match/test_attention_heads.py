@@ -10,7 +10,13 @@ import pytest
 
 from squeeze_onnx.graph.fused.fusion import fuse
 from squeeze_onnx.graph.io.model import load_model
-from squeeze_onnx.graph.match.heads import HeadBlock, QueryKey, ValueOutput, find_query_keys, find_value_outputs
+from squeeze_onnx.graph.match.attention_heads import (
+    HeadBlock,
+    QueryKey,
+    ValueOutput,
+    find_query_keys,
+    find_value_outputs,
+)
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from tests.architectures import exported_models, padded_batch
