@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import erf, expit
 
+from squeeze_onnx.data.similarity import Similarity
+
 _LEAST = 1e-9
 """Denominators are at least that, so that a text without tokens has the zero vector."""
 
@@ -178,7 +180,7 @@ class Embedding:
     ``pooling`` names one way or several, whose results are joined; ``prompt`` stands before every text, and if it is not
     ``include_prompt``, its ``prompt_tokens`` are not pooled. ``modules`` follow in order; the first ``dimensions`` of what they
     return are the embedding (None: all). ``prompts`` are the names of those that can be asked for.
-    ``source`` says where the pooling was read, and is None if it is assumed.
+    ``source`` says where the pooling was read, and is None if it is assumed. ``similarity`` is how two of them are compared.
     """
 
     pooling: tuple[Pooling, ...] = (Pooling.MEAN,)
@@ -189,6 +191,7 @@ class Embedding:
     prompt_tokens: int = 0
     prompts: tuple[str, ...] = ()
     source: str | None = None
+    similarity: Similarity = Similarity.COSINE
 
     @property
     def unpooled(self) -> int:

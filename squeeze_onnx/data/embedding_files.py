@@ -101,6 +101,7 @@ def read_embedding(repository: Repository, asked: EmbeddingOptions = NOTHING_ASK
         prompt_tokens=_prompt_tokens(repository, prompt) if prompt.text and not pooling.include_prompt else 0,
         prompts=tuple(name for name, text in config.prompts.items() if text),
         source=source,
+        similarity=config.similarity,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from squeeze_onnx.data.json_files import read_json_object
 from squeeze_onnx.data.repository import Repository
+from squeeze_onnx.data.similarity import Similarity
 from squeeze_onnx.support.errors import RepositoryError
 
 _TRANSFORMER_FILES = tuple(
@@ -34,7 +35,8 @@ class SentenceConfig:
     """What config_sentence_transformers.json says; ``path`` is None without the file.
 
     ``prompts`` are texts by name, ``default_prompt`` is the name of the one that is used unless another is asked for,
-    ``dimensions`` how many of an embedding count (None: all), ``model_type`` the class that wrote it.
+    ``dimensions`` how many of an embedding count (None: all), ``model_type`` the class that wrote it, ``similarity`` how two
+    embeddings are compared.
     """
 
     path: Path | None = None
@@ -43,6 +45,7 @@ class SentenceConfig:
     dimensions: int | None = None
     model_type: str | None = None
     activation: str | None = None
+    similarity: Similarity = Similarity.COSINE
 
 
 def read_text_limits(repository: Repository) -> TextLimits:
@@ -70,6 +73,7 @@ def read_sentence_config(repository: Repository) -> SentenceConfig:
         _dimensions(path, values.get("truncate_dim")),
         _name(path, values, "model_type"),
         _name(path, values, "activation_fn"),
+        _similarity(path, values),
     )
 
 
@@ -84,6 +88,15 @@ def _name(path: Path, values: Mapping[str, Any], key: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise RepositoryError(f"{path}: {key} is {value!r}, not a name")
     return value
+
+
+def _similarity(path: Path, values: Mapping[str, Any]) -> Similarity:
+    name = _name(path, values, "similarity_fn_name") or Similarity.COSINE
+    if name not in [*Similarity]:
+        raise RepositoryError(
+            f"{path}: similarity_fn_name is {name!r}, none of {', '.join(Similarity)}: correct it, or leave it out for the cosine"
+        )
+    return Similarity(name)
 
 
 def _dimensions(path: Path, given: Any) -> int | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Activation, Embedding
 from squeeze_onnx.data.readers import Texts
-from squeeze_onnx.evaluate.fidelity import Fidelity, class_fidelity, cosine, embedding_fidelity, score_fidelity
+from squeeze_onnx.evaluate.fidelity import Fidelity, class_fidelity, embedding_fidelity, score_fidelity
 from squeeze_onnx.support.errors import ModelError
 
 
@@ -162,7 +162,7 @@ class ScoreHead(_OneAnswer):
 
 @dataclass(frozen=True)
 class SentenceEmbedding(_OneAnswer):
-    """An embedding pooled in the graph, output (sequences, features); a pair's score is the cosine of its two.
+    """An embedding pooled in the graph, output (sequences, features); a pair's score is how like its two are.
 
     Of ``embedding`` the prompt counts, and the modules that are not part of the graph.
     """
@@ -180,8 +180,8 @@ class SentenceEmbedding(_OneAnswer):
         return self.embedding.of_pooled(output.astype(np.float64))
 
     def predictions(self, answers: np.ndarray) -> np.ndarray:
-        """Return the cosine of the two embeddings of a pair."""
-        return cosine(answers[0::2], answers[1::2])
+        """Return how like the two embeddings of a pair are."""
+        return self.embedding.similarity.of_pairs(answers[0::2], answers[1::2])
 
     def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
         """Compare embeddings."""

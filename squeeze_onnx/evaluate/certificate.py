@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from scipy.special import softmax
 
-from squeeze_onnx.evaluate.fidelity import cosine
+from squeeze_onnx.data.similarity import cosine
 
 
 class Measure(Protocol):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_softmax
 
+from squeeze_onnx.data.similarity import cosine
+
 
 @dataclass(frozen=True)
 class Fidelity:
@@ -47,10 +49,3 @@ def embedding_fidelity(baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
         cosine_similarity=float(np.mean(cosine(baseline, candidate))),
         max_abs_diff=float(np.max(np.abs(baseline - candidate))),
     )
-
-
-def cosine(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the cosine over the last axis; 0 where a vector is zero and has no direction."""
-    norms = np.linalg.norm(left, axis=-1) * np.linalg.norm(right, axis=-1)
-    result: np.ndarray = np.divide(np.sum(left * right, axis=-1), norms, out=np.zeros(norms.shape), where=norms > 0)
-    return result

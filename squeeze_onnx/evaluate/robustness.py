@@ -9,11 +9,11 @@ import numpy as np
 from scipy.special import softmax
 
 from squeeze_onnx.data.readers import Texts
+from squeeze_onnx.data.similarity import cosine
 from squeeze_onnx.data.tasks import Kind
 from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, Logits, ScoreHead
 from squeeze_onnx.evaluate.evaluation import Questions
-from squeeze_onnx.evaluate.fidelity import cosine
 from squeeze_onnx.evaluate.metrics import METRICS, drop_points
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.perturbations import LEVELS, PERTURBATIONS, perturbed

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from squeeze_onnx.evaluate.fidelity import class_fidelity, cosine, embedding_fidelity, score_fidelity
+from squeeze_onnx.data.similarity import cosine
+from squeeze_onnx.evaluate.fidelity import class_fidelity, embedding_fidelity, score_fidelity
 
 LOGITS = npst.arrays(np.float64, (2, 12, 3), elements=st.floats(-20, 20))
 

@@ -32,6 +32,13 @@ def test_embedders_rank_by_the_cosine(tmp_path: Path, folder: Path) -> None:
     assert (report["task"], report["primary_metric"], report["data"]["rows"]) == ("search", "ndcg@10", {"test": 2})
 
 
+def test_embedders_rank_by_what_their_files_name(tmp_path: Path, folder: Path) -> None:
+    """By the product "both north" is as near to "north" as that is to itself."""
+    model = write_encoder(tmp_path / "model", COMPASS)
+    (model / "config_sentence_transformers.json").write_text('{"similarity_fn_name": "dot"}', encoding="utf-8")
+    assert metrics_of(report_of(model, folder, metrics=("mrr@10",))) == {"mrr@10": 1.0}
+
+
 def test_rerankers_read_every_pair(tmp_path: Path, folder: Path) -> None:
     # One number: how many words of both are "both".
     model = write_classifier(tmp_path / "model", {"north": (0.0,), "east": (-1.0,), "both": (1.0,)})

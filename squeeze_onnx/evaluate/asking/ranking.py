@@ -1,4 +1,4 @@
-"""Ranking: which documents answer a query, by the cosine of embeddings, or by a reranker that reads every pair.
+"""Ranking: which documents answer a query, by how like their embeddings are, or by a reranker that reads every pair.
 
 Ranks and measures are those of trec_eval: documents of equal scores come by descending name, scores count in float32.
 """
@@ -24,8 +24,8 @@ def ask_ranking(task: Task | None, model: OpenModel, rows: LabelledRows, way: Wa
     match model.head:
         case ScoreHead():
             asked, scores = _read_pairs(model, rows, way)
-        case SentenceEmbedding():
-            asked, scores = _embed(model, rows, way)
+        case SentenceEmbedding() as head:
+            asked, scores = _embed(model, head, rows, way)
         case _:
             raise OptionError(
                 f"{model.session.label} answers with {model.head.kind.replace('_', ' ')}; documents are ranked by embeddings or "
@@ -38,14 +38,13 @@ def ask_ranking(task: Task | None, model: OpenModel, rows: LabelledRows, way: Wa
     return Asked(asked.sequences, asked.answers, np.array(counts, np.float64))
 
 
-def _embed(model: OpenModel, rows: LabelledRows, way: Way) -> tuple[Asked, np.ndarray]:
+def _embed(model: OpenModel, head: SentenceEmbedding, rows: LabelledRows, way: Way) -> tuple[Asked, np.ndarray]:
     query, document = retrieval_prompts(model.config.repository, model.config.asked.prompt)
     texts = [*((query + text,) for (text,) in rows.texts), *((document + text,) for text in rows.documents.texts)]
     sequences = way.encoder.encode(texts)
     answers = model.answers(sequences, padding=way.encoder.padding, batch_size=way.batch_size, track=way.track)
-    lengths = np.linalg.norm(answers, axis=1, keepdims=True)
-    unit = np.divide(answers, lengths, out=np.zeros_like(answers), where=lengths > 0)
-    return Asked(sequences, answers, np.empty(0)), unit[: len(rows.texts)] @ unit[len(rows.texts) :].T
+    queries, documents = answers[: len(rows.texts)], answers[len(rows.texts) :]
+    return Asked(sequences, answers, np.empty(0)), head.embedding.similarity.of_all(queries, documents)
 
 
 def _read_pairs(model: OpenModel, rows: LabelledRows, way: Way) -> tuple[Asked, np.ndarray]:
