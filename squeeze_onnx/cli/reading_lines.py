@@ -6,6 +6,7 @@ from typing import Any
 
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.locate import MODEL_FILE
+from squeeze_onnx.support.given_names import in_words
 
 _POOLING = {
     "cls": "the first token",
@@ -24,7 +25,7 @@ def repository_line(model: Path) -> str | None:
     apart = found.model_path.parent.absolute() != found.root.absolute()
     if not chosen and not apart:
         return None
-    return f"Read: {found.model_path}" + (f", with what lies in {found.root}" if apart else "")
+    return in_words(f"Read: {found.model_path}" + (f", with what lies in {found.root}" if apart else ""))
 
 
 def embedding_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:

@@ -20,6 +20,7 @@ from squeeze_onnx.evaluate.own_data import AskedModel, read_own_data, usual_leng
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
 from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.graph.io.size import measure_size
+from squeeze_onnx.support.given_names import in_words
 
 
 def questions_of_glue(config: ValidateConfig) -> Questions | None:
@@ -66,7 +67,9 @@ def subjects_of(baseline: Repository, candidate: Repository, config: ValidateCon
         if not own.tells_of_embeddings:
             found = replace(found, repository=telling.repository, text_limits=telling.text_limits)
         rows = embedding_rows(model.ir) or found.vocabulary_size
-        return Subject(model.path, found, measure_size(model), rows, FixedShape.of_graph(model.ir))
+        return Subject(
+            model.path, found, measure_size(model), rows, FixedShape.of_graph(model.ir), in_words(str(model.path))
+        )
 
     return subject(baseline, settings[0]), subject(candidate, settings[1])
 

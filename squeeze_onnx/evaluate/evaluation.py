@@ -32,13 +32,17 @@ from squeeze_onnx.support.progress import Track, silent
 
 @dataclass(frozen=True)
 class Subject:
-    """A model file under test, what lies beside it, how large it is, how many tokens it embeds (None: unknown), and its shape."""
+    """A model file under test, what lies beside it, how large it is, how many tokens it embeds (None: unknown), and its shape.
+
+    ``name`` is what people call it, its path unless they never saw that.
+    """
 
     path: Path
     config: ModelConfig
     size: ModelSize
     vocabulary: int | None
     fixed: FixedShape = ANY_SHAPE
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from squeeze_onnx.graph.quantized.dequantizing import is_quantized
 from squeeze_onnx.runtime.rivals import RIVALS, build_rival, check_rivals
 from squeeze_onnx.runtime.sessions import Feeds, ValueSpec
 from squeeze_onnx.support.errors import ModelError, OptionError
+from squeeze_onnx.support.given_names import in_words
 
 _SEQUENCES_TO_CONVERT = 16
 """Of random tokens. Only the time of what is converted from them is measured, which does not depend on the ranges found."""
@@ -73,7 +74,7 @@ def models_to_time(models: Sequence[str | Path], config: BenchConfig) -> Iterato
     """
     check_rivals(config.against, config.provider)
     paths = {str(model): find_repository(model).model_path for model in models}
-    given = [_read(str(model), paths[str(model)]) for model in models]
+    given = [_read(in_words(str(model)), paths[str(model)]) for model in models]
     for each in given:
         config = config.at(each.timed.name, FixedShape.of((value.name, value.shape) for value in each.inputs))
     _check_positions(given, config)

@@ -36,6 +36,14 @@ class Validation(Shown):
     robustness: Mapping[str, Robustness]
 
     @property
+    def _tokenizer(self) -> str:
+        """Where the tokens come from: its file, in the words for a model whose folder nobody saw."""
+        for subject in (self.baseline, self.candidate):
+            if subject.name != str(subject.path) and self.encoder.path.is_relative_to(subject.path.parent):
+                return f"{subject.name}, {self.encoder.path.name}"
+        return str(self.encoder.path)
+
+    @property
     def passed(self) -> bool:
         """Say whether the primary metric drops by at most ``max_drop`` on every provider; True without a gate."""
         return all(self._passes(comparison) for comparison in self.comparisons)
@@ -58,8 +66,8 @@ class Validation(Shown):
         return {
             "format": FORMAT,
             "created": created_now(),
-            "baseline": str(self.baseline.path),
-            "candidate": str(self.candidate.path),
+            "baseline": self.baseline.name,
+            "candidate": self.candidate.name,
             "task": None if task is None else task.name,
             "primary_metric": None if task is None else task.primary_metric,
             "head": first.baseline.head,
@@ -70,7 +78,7 @@ class Validation(Shown):
                 "rows": {rows.split.name: len(rows.texts) for rows in self.questions.splits}
                 or {"sentences": len(self.questions.texts)},
                 "partial": self.config.limit is not None,
-                "tokenizer": str(self.encoder.path),
+                "tokenizer": self._tokenizer,
                 "max_tokens": self.encoder.max_tokens,
             },
             **providers[first.provider],

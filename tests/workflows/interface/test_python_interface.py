@@ -169,13 +169,17 @@ def test_a_model_is_a_path_or_lies_in_memory(given: Given, form: str) -> None:
     same = so.read_plan(given.plan)
     assert so.read_plan(given.out) == same
     assert report["method"] == "svd"
+    in_memory = dict.fromkeys(("name", "path"), "the model in memory")
+    assert (report["model"] == in_memory) == (form != "path")
     assert (given.out / "tokenizer.json").exists() == (form in ("path", "loaded"))
     assert so.squeeze(model, method="svd", keep=0.5, simulations=1).plan.sites == same.sites
 
 
 def test_a_model_in_memory_is_validated_against_a_path(given: Given) -> None:
     validation = so.validate(given.model, given.proto, latency_rounds=2, limit=4)
-    assert validation.to_json()["cosine_similarity"] == pytest.approx(1)
+    told = validation.to_json()
+    assert told["cosine_similarity"] == pytest.approx(1)
+    assert (told["baseline"], told["candidate"]) == (str(given.model / "model.onnx"), "the model in memory")
     assert repr(validation) == "Validation(cosine 1.0000)"
 
 
