@@ -28,9 +28,9 @@ import numpy as np
 import onnx
 
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence
+from squeeze_onnx.data.similarity import cosine
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import bench
-from squeeze_onnx.evaluate.fidelity import cosine
 from squeeze_onnx.graph.fused.fusion import fuse
 from squeeze_onnx.graph.io.model import load_model, save_model
 from squeeze_onnx.runtime.providers import PROVIDERS, resolve_provider
