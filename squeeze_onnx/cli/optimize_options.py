@@ -145,7 +145,7 @@ optimize_options: Callable[[F], F] = apply(
     click.option(
         "--calibration",
         metavar="SRC",
-        help="Text: a file (a sentence a line, JSON Lines, JSON, CSV, TSV, Parquet), glue:TASK (with --data) or an .npz.",
+        help="Text: a file (a sentence a line, JSON Lines, JSON, CSV, TSV, Parquet, CoNLL), glue:TASK (with --data) or an .npz.",
     ),
     COLUMNS,
     click.option(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from squeeze_onnx.data.conll import TAGS, WORDS, conll_rows
 from squeeze_onnx.data.records import Record, read_lines, read_parquet
 from squeeze_onnx.data.squad import is_squad, squad_rows
 from squeeze_onnx.support.errors import DataError
@@ -120,7 +121,13 @@ def _parquet(path: Path) -> Opened:
     return _names(records), iter(records)
 
 
+def _conll(path: Path) -> Opened:
+    return (WORDS, TAGS), conll_rows(path)
+
+
 ENDINGS = {
+    ".bio": "CoNLL",
+    ".conll": "CoNLL",
     ".jsonl": "JSON Lines",
     ".ndjson": "JSON Lines",
     ".json": "JSON",
@@ -135,4 +142,5 @@ FORMATS: Mapping[str, Callable[[Path], Opened]] = {
     "CSV": _csv,
     "TSV": _tsv,
     "Parquet": _parquet,
+    "CoNLL": _conll,
 }

@@ -1,4 +1,4 @@
-"""Somebody's own rows of text: a sentence a line, JSON Lines, JSON, CSV, TSV or Parquet, told by the file's name or its look."""
+"""Somebody's own rows of text, a sentence a line or in a format of tables, told by the file's name or its look."""
 
 import csv
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from squeeze_onnx.data.columns import Columns
+from squeeze_onnx.data.conll import looks_like_conll
 from squeeze_onnx.data.headers import is_header, without_header
 from squeeze_onnx.data.records import Record, read_lines
 from squeeze_onnx.data.table_formats import ENDINGS, FORMATS
@@ -157,6 +158,13 @@ def _kind_of(path: Path) -> str:
         return "JSON Lines"
     if named is not None or (lines[0].lstrip().startswith(("[", "{")) and _is_json(path)):
         return "JSON"
+    return _kind_of_lines(lines)
+
+
+def _kind_of_lines(lines: Sequence[str]) -> str:
+    """Tell the format by the first lines of a file that is neither Parquet nor JSON."""
+    if looks_like_conll(lines):
+        return "CoNLL"
     if len({line.count("\t") for line in lines}) == 1 and "\t" in lines[0]:
         return "TSV"
     return "CSV" if _looks_like_csv(lines) else LINES

@@ -61,6 +61,24 @@ def test_words_of_a_text_are_put_together(tmp_path: Path) -> None:
     assert (table.texts, table.labels) == ((("a cat",),), (["O", "B-X"],))
 
 
+@pytest.mark.parametrize("name", ["rows.conll", "rows.txt", "rows"])
+def test_tagged_words_are_sentences(tmp_path: Path, name: str) -> None:
+    """Further columns, such as parts of speech, stand between a word and its tag; documents begin with a line of their own."""
+    lines = ["-DOCSTART- -X- O O", "", "Ann NNP B-NP B-PER", "Lee NNP I-NP I-PER", "", "", "runs VBZ B-VP O", ""]
+    (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
+    table = read_table(tmp_path / name)
+    assert (table.format.kind, table.texts) == ("CoNLL", (("Ann Lee",), ("runs",)))
+    assert table.words == (("Ann", "Lee"), ("runs",))
+    assert table.labels == (["B-PER", "I-PER"], ["O"])
+    assert table.places == (f"{tmp_path / name} line 3", f"{tmp_path / name} line 7")
+
+
+def test_a_word_without_its_tag_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.bio").write_text("Ann B-PER\nruns\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"rows.bio line 2 is 'runs', not a word and its tag"):
+        read_table(tmp_path / "rows.bio")
+
+
 def test_rows_of_squad_are_its_questions(tmp_path: Path) -> None:
     question = {"id": "7", "question": "who?", "answers": [{"text": "she", "answer_start": 0}]}
     document = {"version": "1.1", "data": [{"title": "T", "paragraphs": [{"context": "she came", "qas": [question]}]}]}

@@ -7,7 +7,6 @@ import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 
 import onnx
 import onnx_ir as ir
@@ -29,6 +28,9 @@ from squeeze_onnx.support.given_names import in_words
 
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes of the largest message that protobuf reads and writes."""
+
+_LONGEST = 600
+"""Characters of a reason; of a longer one both ends are kept."""
 
 _PATH = "squeeze_onnx.path"
 """Key of the file that a graph was loaded from, among what clones take along and files do not."""
@@ -159,4 +161,5 @@ def _root_cause(error: BaseException) -> str:
     """Return what the innermost of chained errors says, on one line of bounded length."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return shorten(str(error), width=200, placeholder=" …")
+    line, half = " ".join(str(error).split()), _LONGEST // 2
+    return line if len(line) <= _LONGEST else f"{line[:half]} … {line[-half:]}"
