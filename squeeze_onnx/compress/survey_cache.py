@@ -25,6 +25,7 @@ from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.objectives import objective_of
 from squeeze_onnx.compress.slicing.heads import Contexts, Scores
 from squeeze_onnx.compress.slicing.neurons import Neurons
+from squeeze_onnx.compress.slicing.rotated import RotatedScores
 from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.compress.survey import Survey, take_survey
@@ -43,7 +44,7 @@ from squeeze_onnx.support.staging import staged_file
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.support.version import __version__
 
-FORMAT = "squeeze-onnx/survey/8"
+FORMAT = "squeeze-onnx/survey/9"
 
 OF_THE_BUDGET = frozenset(
     (
@@ -66,7 +67,7 @@ _KINDS = {
     kind.__name__: kind
     for kind in (
         *(Candidate, Contexts, ElementFisher, Elimination, LearnedSpectrum, Neurons, NoiseCut),
-        *(OutputFisher, RowFisher),
+        *(OutputFisher, RotatedScores, RowFisher),
         *(ScoreBases, Scores, SecondMoment, Sharing, Spectrum, SpectrumSummary, StageRecord, TokenFrequency),
     )
 }

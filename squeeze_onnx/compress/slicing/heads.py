@@ -71,12 +71,12 @@ class Scores:
 def measure_scores(block: QueryKey, seen: Seen) -> Scores:
     """Measure query and key of one attention."""
     query, key = block.before
-    queries = _head_blocks(_output_moment(query, seen.moments[query.site.name]), block.heads)
+    queries = head_blocks(output_moment(query, seen.moments[query.site.name]), block.heads)
     shared = block.heads // block.groups
-    moment_of_keys = _output_covariance if block.before_softmax else _output_moment
+    moment_of_keys = _output_covariance if block.before_softmax else output_moment
     bases = score_bases(
         queries.reshape(block.groups, shared, *queries.shape[1:]).sum(axis=1),
-        _head_blocks(moment_of_keys(key, seen.moments[key.site.name]), block.groups),
+        head_blocks(moment_of_keys(key, seen.moments[key.site.name]), block.groups),
     )
     weight = read_weight(key.site)
     before = tuple((each.site.name, each.site.in_features) for each in block.before)
@@ -102,7 +102,7 @@ def thin_scores(
     errors: dict[str, TruncationErrors] = {}
     for each, (basis, seen) in zip(block.before, thin, strict=True):
         weight = read_weight(each.site)
-        weights[each.site.name], biases[each.site.name] = _apply(weight, basis), _apply(_bias(each), basis)
+        weights[each.site.name], biases[each.site.name] = _apply(weight, basis), _apply(bias_of(each), basis)
         spectrum = singular_values(weights[each.site.name])
         lost = float(bases.lost[width])
         errors[each.site.name] = replacement_errors(weight, _apply(weight, seen), lost, 1.0, spectrum)
@@ -144,7 +144,7 @@ def measure_contexts(block: ValueOutput, seen: Seen) -> Contexts:
     weight, moment = seen.weight(output), seen.moments[output.name]
     rows = damped(moment_behind(moment, output))
     heads = weight.reshape(block.heads, value.width, -1)
-    blocks = _head_blocks(rows, block.heads)
+    blocks = head_blocks(rows, block.heads)
     readers = [np.flatnonzero(np.equal(block.group_of, group)) for group in range(block.groups)]
     bases = context_bases(
         np.stack([blocks[reading].mean(axis=0) for reading in readers]),
@@ -176,7 +176,7 @@ def thin_contexts(
         value.site.name: dropped_columns_errors(before, _apply(before, bases @ np.linalg.pinv(bases))),
         output.name: output_errors(weight, whole, seen),
     }
-    rewriter.narrow(block, columns, weights, {value.site.name: _apply(_bias(value), bases)})
+    rewriter.narrow(block, columns, weights, {value.site.name: _apply(bias_of(value), bases)})
     if shift_biases or len(output.nodes) > 1:  # a refit leaves weights that layers share as they are
         for bias in find_biases(output):
             rewriter.shift_bias(output, bias, measured.moment.mean @ (weight - whole))
@@ -189,9 +189,9 @@ def possible_widths(width: int) -> np.ndarray:
     return np.array([width, *range((width - 1) // step * step, 0, -step)])
 
 
-def _output_moment(projected: Projected, moment: SecondMoment) -> np.ndarray:
+def output_moment(projected: Projected, moment: SecondMoment) -> np.ndarray:
     """Second moment (out, out) of what a site returns, bias and all."""
-    mean = moment.mean @ read_weight(projected.site) + _bias(projected)
+    mean = moment.mean @ read_weight(projected.site) + bias_of(projected)
     found: np.ndarray = _output_covariance(projected, moment) + np.outer(mean, mean)
     return found
 
@@ -202,14 +202,15 @@ def _output_covariance(projected: Projected, moment: SecondMoment) -> np.ndarray
     return covariance
 
 
-def _bias(projected: Projected) -> np.ndarray:
+def bias_of(projected: Projected) -> np.ndarray:
+    """Return what is added to the product of a site, (out,), zeros if nothing is."""
     if projected.bias is None:
         return np.zeros(projected.site.out_features)
     entries: np.ndarray = projected.bias.tensor.numpy().astype(np.float64)
     return entries
 
 
-def _head_blocks(matrix: np.ndarray, heads: int) -> np.ndarray:
+def head_blocks(matrix: np.ndarray, heads: int) -> np.ndarray:
     """The blocks on the diagonal: (heads·d, heads·d) → (heads, d, d)."""
     width = len(matrix) // heads
     blocks: np.ndarray = np.einsum("hihj->hij", matrix.reshape(heads, width, heads, width))

@@ -9,6 +9,7 @@ from squeeze_onnx.compress.allocators import Slicing
 from squeeze_onnx.compress.slicing.base import Block, Kind, Measurement, Seen
 from squeeze_onnx.compress.slicing.heads import CONTEXTS, SCORES
 from squeeze_onnx.compress.slicing.neurons import NEURONS
+from squeeze_onnx.compress.slicing.rotated import ROTATED
 from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.graph.io.spilling import Store, in_memory
@@ -17,7 +18,7 @@ from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 
-KINDS: dict[str, tuple[Kind[Any, Any], ...]] = {"neurons": (NEURONS,), "heads": (SCORES, CONTEXTS)}
+KINDS: dict[str, tuple[Kind[Any, Any], ...]] = {"neurons": (NEURONS,), "heads": (SCORES, ROTATED, CONTEXTS)}
 """What can be sliced, as options name it; no site belongs to two blocks."""
 
 

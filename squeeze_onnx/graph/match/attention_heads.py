@@ -16,7 +16,7 @@ what is done about that.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -127,6 +127,10 @@ class HeadBlock:
         """The columns of all groups together."""
         return self.before[-1].site.out_features
 
+    def together(self, same: Sequence[Self], **places: Any) -> Self:
+        """Return the block of all ``places`` that the blocks of the ``same`` sites have."""
+        return replace(self, **places)
+
     def shapes(self, columns: int) -> dict[str, tuple[int, int]]:
         """Return the shapes of the weights by site if so many columns stay."""
         before = {each.site.name: (each.site.in_features, columns * each.heads // self.groups) for each in self.before}
@@ -171,12 +175,12 @@ Block = TypeVar("Block", bound=HeadBlock)
 
 def find_query_keys(sites: Sequence[MatMulSite]) -> tuple[QueryKey, ...]:
     """Return the pairs of query and key among ``sites`` whose heads can be made thinner, in graph order."""
-    return _blocks(sites, _query_key)
+    return blocks_of(sites, _query_key)
 
 
 def find_value_outputs(sites: Sequence[MatMulSite]) -> tuple[ValueOutput, ...]:
     """Return the pairs of value and attention output among ``sites`` whose heads can be made thinner, in graph order."""
-    return _blocks(sites, _value_output)
+    return blocks_of(sites, _value_output)
 
 
 def _query_key(core: AttentionCore, products: Products) -> QueryKey:
@@ -237,7 +241,8 @@ def _tried(find: Callable[[AttentionCore, Products], Block], core: AttentionCore
         return None
 
 
-def _blocks(sites: Sequence[MatMulSite], find: Callable[[AttentionCore, Products], Block]) -> tuple[Block, ...]:
+def blocks_of(sites: Sequence[MatMulSite], find: Callable[[AttentionCore, Products], Block]) -> tuple[Block, ...]:
+    """Return the blocks that ``find`` finds in the attentions among ``sites``, those of the same sites as one, in graph order."""
     products = products_of(sites)
     found: dict[tuple[MatMulSite, ...], list[Block]] = {}
     for graph in dict.fromkeys(node.graph for node in products):
@@ -266,7 +271,7 @@ def _together(same: Sequence[Block]) -> Block | None:
         if len(each.biases) not in (0, len(each.splits)) or not _all_the_same(each.biases):
             return None
     values = tuple(value for block in same for value in block.values)
-    return replace(first, before=before, joins=joins, values=values)
+    return first.together(same, before=before, joins=joins, values=values)
 
 
 def _all_the_same(biases: Sequence[Bias]) -> bool:

@@ -23,6 +23,9 @@ INFERRED = -1
 COPIED = 0
 """What stands there for the size that the operand has at this place."""
 
+NATURAL = (0, 1, 2, 3)
+"""The axes of heads as a Reshape makes them: batch, tokens, heads, width."""
+
 Products = Mapping[ir.Node, MatMulSite]
 """The site of each node that multiplies with a weight, lookups aside."""
 

@@ -11,8 +11,11 @@ from itertools import product
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.match.attention_parts import Join, Split
+from squeeze_onnx.graph.match.attention_parts import NATURAL, Join, Split
 from squeeze_onnx.graph.match.behaviour import UncomputableError, compute
+
+Meeting = tuple[int, ir.Value, tuple[int, ...]]
+"""How many heads, a value that is these heads, and its axes, of batch, tokens, heads and width."""
 
 
 def score_scale(query: Split, key: Split, scores: ir.Value, width: int) -> float:
@@ -20,17 +23,27 @@ def score_scale(query: Split, key: Split, scores: ir.Value, width: int) -> float
 
     Raises UncomputableError if they are nothing of the kind.
     """
+    sides = ((query.heads, query.split, NATURAL), (key.heads, key.split, NATURAL))
+    return products_scale(sides, scores, width, query)
+
+
+def products_scale(sides: tuple[Meeting, Meeting], scores: ir.Value, width: int, query: Split) -> float:
+    """Return the scale at which ``scores`` are the products of both ``sides`` with heads of ``width``; see `score_scale`."""
     random = np.random.default_rng(0)
     batch, tokens = query.sizes()
     dtype = query.site.weight.dtype.numpy()
-    queries, keys = (random.standard_normal((batch, tokens, each.heads, width)).astype(dtype) for each in (query, key))
-    given = {query.split: queries, key.split: keys}
-    [found] = compute([scores], given, shape_beyond=(batch, tokens, query.heads * width))
-    if query.heads % key.heads:
+    queries, keys = (random.standard_normal((batch, tokens, heads, width)).astype(dtype) for heads, _, _ in sides)
+    given = {
+        value: np.ascontiguousarray(entries.transpose(axes))
+        for (_, value, axes), entries in zip(sides, (queries, keys), strict=True)
+    }
+    heads, groups = sides[0][0], sides[1][0]
+    [found] = compute([scores], given, shape_beyond=(batch, tokens, heads * width))
+    if heads % groups:
         raise UncomputableError("the heads of the keys do not divide those of the queries")
-    repeated = np.repeat(keys.astype(np.float64), query.heads // key.heads, axis=2)
+    repeated = np.repeat(keys.astype(np.float64), heads // groups, axis=2)
     products = np.einsum("bthd,bshd->bhts", queries.astype(np.float64), repeated)
-    if found.shape not in (products.shape, (batch * query.heads, tokens, tokens)):
+    if found.shape not in (products.shape, (batch * heads, tokens, tokens)):
         raise UncomputableError(f"{scores.name} has no row for each token")
     entries = found.reshape(products.shape).astype(np.float64)
     scale = float(np.sum(entries * products) / np.sum(products**2))

@@ -14,7 +14,7 @@ from itertools import permutations
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.graph.match.attention_parts import NotABlockError, Products, fixed_sizes
+from squeeze_onnx.graph.match.attention_parts import NATURAL, NotABlockError, Products, fixed_sizes
 from squeeze_onnx.graph.match.behaviour import UncomputableError, batch_and_tokens
 from squeeze_onnx.graph.match.column_trace import is_move, moved
 from squeeze_onnx.graph.match.constants import constant_tensor
@@ -25,8 +25,6 @@ from squeeze_onnx.graph.match.operators import operand as operand_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 
 _FURTHER_MOVES = frozenset({"Expand", "Identity", "Tile"})
-NATURAL = (0, 1, 2, 3)
-"""The axes of heads as a Reshape makes them: batch, tokens, heads, width."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +91,12 @@ def head_source(operand: ir.Value, products: Products) -> HeadSource:
     batch, tokens = _sizes(start, path, rows)
     lead = (batch, tokens) if rows is rows_of(product) else (batch * tokens,)
     numbers = np.arange(batch * tokens * site.out_features).reshape(*lead, site.out_features)
-    trace = _Trace({start: numbers}, (batch, tokens, site.out_features))
+    trace = Trace({start: numbers}, (batch, tokens, site.out_features))
     for value in path:
         trace.follow(value.producer())
     value = path[-1] if path else start
     known = trace.numbers
-    heads, axes, merged = _decoded(known[value], (batch, tokens, site.out_features))
+    heads, axes, merged = decoded(known[value], (batch, tokens, site.out_features))
     columns, group_of = np.unique(heads, axis=0, return_inverse=True)
     scalings = tuple(node for each in path if (node := each.producer()) is not None and not is_entry_move(node))
     trace.follow_aside(value)
@@ -119,7 +117,7 @@ def sizes_of(token: np.ndarray, sizes: tuple[int, int]) -> tuple[Size, ...]:
 
 
 @dataclass(eq=False)
-class _Trace:
+class Trace:
     """The ``numbers`` of values that entries were moved to, given the shape of what lies ``beyond``."""
 
     numbers: dict[ir.Value, np.ndarray]
@@ -230,7 +228,7 @@ def _sizes(start: ir.Value, path: Sequence[ir.Value], rows: ir.Value) -> tuple[i
     return (fixed[0], fixed[1]) if len(fixed) > 1 else sizes
 
 
-def _decoded(numbers: np.ndarray, sizes: tuple[int, int, int]) -> tuple[np.ndarray, tuple[int, ...], bool]:
+def decoded(numbers: np.ndarray, sizes: tuple[int, int, int]) -> tuple[np.ndarray, tuple[int, ...], bool]:
     """Return which column each dimension of each head is, (heads, width), the order of the axes, and whether two are merged."""
     batch, tokens, features = sizes
     merged = numbers.ndim == 3 and numbers.shape[0] % batch == 0 and numbers.shape[0] > 0

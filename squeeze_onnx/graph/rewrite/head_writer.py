@@ -1,19 +1,21 @@
 """Writing heads in normal form: see `squeeze_onnx.graph.rewrite.normal_heads`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from squeeze_onnx.graph.match.attention_parts import COPIED, INFERRED
+from squeeze_onnx.graph.match.attention_parts import COPIED, INFERRED, NATURAL
 from squeeze_onnx.graph.match.constants import constant_tensor
 from squeeze_onnx.graph.match.consumers import find_bias_at
 from squeeze_onnx.graph.match.head_joins import HeadJoin
-from squeeze_onnx.graph.match.head_sources import NATURAL, HeadSource, Size
+from squeeze_onnx.graph.match.head_sources import HeadSource, Size
 from squeeze_onnx.graph.match.names import free_name, names_in
 from squeeze_onnx.graph.match.operators import int_attribute, op_of
+from squeeze_onnx.graph.match.rotation_layouts import Repeated
+from squeeze_onnx.graph.match.rotations import Rotation
 from squeeze_onnx.graph.rewrite.insertion import Inserter
 
 _BY_HEAD = (0, 2, 1, 3)
@@ -32,6 +34,7 @@ class HeadWriter:
         self._insert = Inserter(model)
         self._names = names_in(model)
         self._stored: dict[Any, ir.Value] = {}
+        self._written = False
 
     def write_source(self, source: HeadSource, part: str) -> None:
         """Compute the heads of ``source``, the ``part`` (query, key or value) of an attention, in normal form."""
@@ -48,9 +51,7 @@ class HeadWriter:
         if source.merged:
             shape = self._node("Concat", [self._shape(INFERRED), self._sizes(heads, 2, 4, before)], before, axis=0)
             heads = self._node("Reshape", [heads, shape], before)
-        for scaling in source.scalings:
-            operands = [heads if constant_tensor(each) is None else each for each in scaling.inputs]
-            heads = self._node(op_of(scaling), operands, before)
+        heads = self._scaled(heads, source.scalings, before)
         self._tell_shapes(source.shapes, source.rows)
         self._take_over(old, heads)
 
@@ -71,9 +72,27 @@ class HeadWriter:
         self._tell_shapes(join.shapes, join.rows)
         self._take_over(joined, value)
 
+    def write_shapes(self, shapes: Mapping[ir.Value, tuple[Size, ...]], rotation: Rotation, end: ir.Value) -> None:
+        """Compute ``shapes`` from what the heads are computed from, if the rotation reads them, or what is beyond ``end``."""
+        for value, sizes in shapes.items():
+            asking = [node for node, _ in value.uses() if op_of(node) == "Shape"]
+            readers = [node for node in asking if value in rotation.interior or _escapes(node.outputs[0], end)]
+            self._tell(readers, sizes, rotation.rows)
+
+    def write_repeated(self, rotation: Rotation, repeated: Repeated) -> None:
+        """Repeat rotated heads by a Gather."""
+        before = repeated.value.producer()
+        assert before is not None, "heads are moved by a node"
+        axes = rotation.axes
+        value = self._node("Gather", [rotation.rotated, self._shape(*repeated.group_of)], before, axis=axes.index(2))
+        if axes != repeated.axes:
+            value = self._node("Transpose", [value], before, perm=[axes.index(axis) for axis in repeated.axes])
+        self._take_over(repeated.value, self._scaled(value, repeated.scalings, before))
+
     def clean(self) -> None:
-        """Remove what nothing needs any more."""
-        RemoveUnusedNodesPass()(self._model)
+        """Remove what nothing needs any more, if anything was written."""
+        if self._written:
+            RemoveUnusedNodesPass()(self._model)
 
     def _columns(self, source: HeadSource, part: str, before: ir.Node) -> ir.Value:
         """Return the product of these columns alone, with their bias."""
@@ -101,12 +120,22 @@ class HeadWriter:
     def _tell_shapes(self, shapes: Mapping[ir.Value, tuple[Size, ...]], rows: ir.Value) -> None:
         """Let whoever reads the shape of one of these values compute it from that of ``rows``."""
         for value, sizes in shapes.items():
-            for node in [node for node, _ in value.uses() if op_of(node) == "Shape"]:
-                shape = self._node("Concat", [self._size(size, rows, node) for size in sizes], node, axis=0)
-                start, end = int_attribute(node, "start", 0), int_attribute(node, "end", _LAST)
-                if (start, end) != (0, _LAST):
-                    shape = self._node("Slice", [shape, self._shape(start), self._shape(end)], node)
-                node.outputs[0].replace_all_uses_with(shape)
+            self._tell([node for node, _ in value.uses() if op_of(node) == "Shape"], sizes, rows)
+
+    def _tell(self, readers: Iterable[ir.Node], sizes: tuple[Size, ...], rows: ir.Value) -> None:
+        for node in readers:
+            shape = self._node("Concat", [self._size(size, rows, node) for size in sizes], node, axis=0)
+            start, end = int_attribute(node, "start", 0), int_attribute(node, "end", _LAST)
+            if (start, end) != (0, _LAST):
+                shape = self._node("Slice", [shape, self._shape(start), self._shape(end)], node)
+            node.outputs[0].replace_all_uses_with(shape)
+
+    def _scaled(self, value: ir.Value, scalings: Iterable[ir.Node], before: ir.Node) -> ir.Value:
+        for scaling in scalings:
+            operands = [each for each in scaling.inputs if each is not None]
+            moved = [each for each in operands if constant_tensor(each) is None]
+            value = self._node(op_of(scaling), [value if each is moved[-1] else each for each in operands], before)
+        return value
 
     def _size(self, size: Size, rows: ir.Value, before: ir.Node) -> ir.Value:
         """Return a ``size``, shape (1,)."""
@@ -127,6 +156,7 @@ class HeadWriter:
         return self._stored[entries]
 
     def _node(self, op: str, inputs: list[ir.Value | None], before: ir.Node, **attributes: Any) -> ir.Value:
+        self._written = True
         return self._insert.node(op, inputs, before=before, **attributes)
 
     def _take_over(self, old: ir.Value, new: ir.Value) -> None:
@@ -134,3 +164,16 @@ class HeadWriter:
         if old.is_graph_output():
             old.name, new.name = new.name, old.name
         old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+
+def _escapes(value: ir.Value, end: ir.Value) -> bool:
+    """Whether the model returns something that is computed from ``value``, and not from ``end``."""
+    pending, seen = [value], {value}
+    while pending:
+        each = pending.pop()
+        if each.is_graph_output():
+            return True
+        readers = [] if each is end else [output for node, _ in each.uses() for output in node.outputs]
+        pending.extend(output for output in readers if output not in seen)
+        seen.update(readers)
+    return False

@@ -24,6 +24,8 @@ from squeeze_onnx.graph.match.dataflow import upstream
 from squeeze_onnx.graph.match.head_joins import HeadJoin, head_join
 from squeeze_onnx.graph.match.head_sources import HeadSource, head_source, is_entry_move
 from squeeze_onnx.graph.match.operators import SCALINGS, mixes, op_of
+from squeeze_onnx.graph.match.rotation_layouts import repeated_heads, shapes_read
+from squeeze_onnx.graph.match.rotations import rotation_of
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.head_writer import HeadWriter
 
@@ -65,8 +67,26 @@ def normalize_heads(model: ir.Model) -> None:
                 done.add(source.value)
         if change.joined is not None:
             writer.write_join(change.joined)
-    if changes:
-        writer.clean()
+    products = products_of(find_sites(model).sites)
+    for core in attention_cores(model.graph, mixes):
+        _tidy_rotated(core, products, writer)
+    writer.clean()
+
+
+def _tidy_rotated(core: AttentionCore, products: Products, writer: HeadWriter) -> None:
+    """Let nothing read a shape off query and key of ``core`` while they are rotated, and repeat heads by a Gather after that."""
+    if core.scores is None or query_key_of(core, products) is not None:
+        return
+    for operand in core.operands[:2]:
+        try:
+            source = head_source(operand, products)
+            rotation = rotation_of(operand, source)
+            writer.write_shapes(shapes_read(source, operand), rotation, core.scores.outputs[0])
+            repeated = repeated_heads(rotation, operand, source)
+        except (NotABlockError, UncomputableError):
+            continue
+        if repeated is not None:
+            writer.write_repeated(rotation, repeated)
 
 
 def _change(core: AttentionCore, products: Products) -> _Change | None:

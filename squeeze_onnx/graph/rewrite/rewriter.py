@@ -25,8 +25,10 @@ from squeeze_onnx.graph.match.consumers import Bias
 from squeeze_onnx.graph.match.feed_forward import FeedForward
 from squeeze_onnx.graph.match.names import free_name, names_in
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of
+from squeeze_onnx.graph.match.rotated_heads import RotatedQueryKey
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.operands import exchange, remove_old_weight, set_weight
+from squeeze_onnx.graph.rewrite.thin_rotation import RotationWriter
 from squeeze_onnx.support.errors import OptionError
 
 INITIALIZERS_OF_THEIR_OWN = 4
@@ -51,7 +53,8 @@ class Rewriter:
 
     def __init__(self, model: ir.Model, store: Store = in_memory) -> None:
         model.ir_version = max(model.ir_version, INITIALIZERS_OF_THEIR_OWN)
-        self._graph = model.graph
+        self._model, self._graph = model, model.graph
+        self._rotations = RotationWriter(model)
         self._store = store
         self._taken = names_in(model)
 
@@ -111,7 +114,7 @@ class Rewriter:
         if weight.shape != (site.in_features, site.out_features):
             expected = (site.in_features, site.out_features)
             raise OptionError(f"site {site.name!r} needs a weight of shape {expected}, not {weight.shape}")
-        self._put(site, weight)
+        self._put_tensor(site, _cast(site, weight))
 
     def slice(self, block: FeedForward, kept: np.ndarray, after: np.ndarray) -> None:
         """Keep the neurons ``kept`` (indices) of ``block`` only; ``after`` (kept, out) is the weight that reads them.
@@ -123,9 +126,9 @@ class Rewriter:
         if after.shape != expected:
             raise OptionError(f"site {block.after.name!r} needs a weight of shape {expected}, not {after.shape}")
         edits, shapes = block.edits(kept), list(block.shapes_between(kept))
-        self._put(block.after, after)
+        self._put_tensor(block.after, _cast(block.after, after))
         for site in block.before:
-            self._put(site, site.weight.numpy()[:, block.kept_columns(site, kept)])
+            self._put_tensor(site, _cast(site, site.weight.numpy()[:, block.kept_columns(site, kept)]))
         known: dict[tuple[ir.Value | None, bytes], ir.Value] = {}
         for edit in edits:
             self._edit(block.after, edit, known)
@@ -199,6 +202,11 @@ class Rewriter:
         for value in block.values:
             value.shape = None
 
+    def turn(self, block: RotatedQueryKey, kept: np.ndarray) -> None:
+        """Let query and key of ``block``, narrowed already, turn in the pairs ``kept``, (groups, n), of their old dimensions."""
+        self._rotations.write(block, kept)
+        self._taken |= names_in(self._model)
+
     def shift_bias(self, site: MatMulSite, bias: Bias, shift: np.ndarray) -> None:
         """Add ``shift`` (out,) to the ``bias`` of ``site``; other nodes that read the same vector keep it as it was.
 
@@ -211,9 +219,6 @@ class Rewriter:
         value = self._initializer(site, "bias", tensor)
         for bias in places:
             exchange(bias.node, bias.operand, value)
-
-    def _put(self, site: MatMulSite, weight: np.ndarray) -> None:
-        self._put_tensor(site, _cast(site, weight))
 
     def _put_tensor(self, site: MatMulSite, tensor: ir.Tensor[np.ndarray]) -> None:
         value = self._initializer(site, "weight", tensor)

@@ -19,6 +19,7 @@ from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.rewrite.normal_heads import normalize_heads
 from squeeze_onnx.graph.rewrite.rewriter import replace_weight
 from squeeze_onnx.support.errors import OptionError
 from tests.architectures import exported_models, padded_batch
@@ -164,7 +165,14 @@ def test_what_is_in_no_block_is_refused(survey: Survey) -> None:
 
 @pytest.mark.parametrize(
     ("export", "count"),
-    [("bert/optimum", 8), ("bert/dynamo", 8), ("mpnet/optimum", 8), ("albert/optimum", 4), ("llama/optimum", 4)],
+    [
+        ("bert/optimum", 8),
+        ("bert/dynamo", 8),
+        ("mpnet/optimum", 8),
+        ("albert/optimum", 4),
+        ("llama/optimum", 8),
+        ("modernbert/optimum", 8),
+    ],
 )
 def test_real_exports_are_refitted_with_thinner_heads(model_cache: Path, export: str, count: int) -> None:
     """dynamo makes one shape for heads of all layers, albert one weight for them, llama two value heads for four of others."""
@@ -172,6 +180,7 @@ def test_real_exports_are_refitted_with_thinner_heads(model_cache: Path, export:
     feeds = padded_batch(path)
     calibration = [CalibrationBatch(feeds, feeds["attention_mask"])]
     dense = load_model(path)
+    normalize_heads(dense.ir)
     config = replace(CONFIG, slice_neurons=False)
     survey = take_survey(Context(dense, config, calibration))
     plan = plan_for(Context(dense, config), survey)
