@@ -4,7 +4,7 @@ Exporters spell the same mathematics in many ways. Whoever wants to know whether
 not have to know the spellings: cut the part out, run it, compare.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -47,7 +47,7 @@ def compute(
     if first is None or not isinstance(first.graph, ir.Graph):
         raise UncomputableError(f"{outputs[0].name} is computed by no node of a graph")
     proto = onnx.helper.make_graph(
-        [ir.serde.serialize_node(node) for node in first.graph if node in part.nodes],
+        [ir.serde.serialize_node(node) for node in _in_order(outputs, part.nodes)],
         "part",
         [onnx.helper.make_empty_tensor_value_info(name) for name in arrays],
         [onnx.helper.make_empty_tensor_value_info(str(value.name)) for value in outputs],
@@ -102,6 +102,22 @@ def _collect(outputs: Sequence[ir.Value], given: set[ir.Value], *, through_shape
         else:
             part.constants.add(value)
     return part
+
+
+def _in_order(outputs: Sequence[ir.Value], nodes: set[ir.Node]) -> Iterator[ir.Node]:
+    """Yield the ``nodes`` that compute ``outputs``, each after those it reads from; a graph may have a thousand others."""
+    done: set[ir.Node] = set()
+    pending = [node for value in outputs if (node := value.producer()) in nodes and node is not None]
+    while pending:
+        node = pending[-1]
+        read = [value.producer() for value in node.inputs if value is not None]
+        before = [each for each in read if each is not None and each in nodes and each not in done]
+        pending.extend(before)
+        if not before:
+            pending.pop()
+            if node not in done:
+                done.add(node)
+                yield node
 
 
 def _initializer(value: ir.Value) -> onnx.TensorProto:

@@ -124,13 +124,12 @@ def _matrices(source: HeadSource, rotated: ir.Value) -> np.ndarray:
             raise UncomputableError("heads of another width")
         return natural
 
-    found = []
-    for first, second in zip(units[::2], units[1::2], strict=True):
+    matrices = np.empty((tokens, width, width))
+    for first in range(0, width, heads):  # a dimension in each head
+        some = units[first : first + heads]
         entries = np.zeros((1, tokens, heads, width), units.dtype)
-        entries[:, :, 0], entries[:, :, 1] = first, second
-        natural = turned(entries)
-        found.extend([natural[0, :, 0], natural[0, :, 1]])
-    matrices = np.stack(found, axis=1)
+        entries[:, :, : len(some)] = some
+        matrices[:, first : first + len(some)] = turned(entries)[0, :, : len(some)]
     entries = np.random.default_rng(0).standard_normal((1, tokens, heads, width)).astype(units.dtype)
     expected = np.einsum("bthd,tdr->bthr", entries.astype(np.float64), matrices)
     if not np.allclose(turned(entries), expected, rtol=0, atol=100 * float(np.finfo(units.dtype).eps) * width):

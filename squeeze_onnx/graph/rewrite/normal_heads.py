@@ -12,6 +12,7 @@ Where that cannot be shown, and where heads are in normal form as they are, noth
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -77,16 +78,21 @@ def _tidy_rotated(core: AttentionCore, products: Products, writer: HeadWriter) -
     """Let nothing read a shape off query and key of ``core`` while they are rotated, and repeat heads by a Gather after that."""
     if core.scores is None or query_key_of(core, products) is not None:
         return
-    for operand in core.operands[:2]:
-        try:
-            source = head_source(operand, products)
-            rotation = rotation_of(operand, source)
-            writer.write_shapes(shapes_read(source, operand), rotation, core.scores.outputs[0])
+    try:
+        sources = [head_source(operand, products) for operand in core.operands[:2]]
+    except (NotABlockError, UncomputableError):
+        return
+    shared = len(sources[0].group_of) != len(sources[1].group_of)
+    for operand, source in zip(core.operands[:2], sources, strict=True):
+        with suppress(NotABlockError, UncomputableError):
+            shapes = shapes_read(source, operand)
+            rotation = rotation_of(operand, source) if shapes or shared else None
+            if rotation is None:
+                continue
+            writer.write_shapes(shapes, rotation, core.scores.outputs[0])
             repeated = repeated_heads(rotation, operand, source)
-        except (NotABlockError, UncomputableError):
-            continue
-        if repeated is not None:
-            writer.write_repeated(rotation, repeated)
+            if repeated is not None:
+                writer.write_repeated(rotation, repeated)
 
 
 def _change(core: AttentionCore, products: Products) -> _Change | None:
