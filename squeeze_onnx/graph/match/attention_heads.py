@@ -37,6 +37,7 @@ from squeeze_onnx.graph.match.dataflow import downstream
 from squeeze_onnx.graph.match.head_behaviour import score_scale, shared_value_heads
 from squeeze_onnx.graph.match.operators import (
     ADDITIONS,
+    ATTENTION,
     HEAD_LAYOUTS,
     SCALINGS,
     SOFTMAXES,
@@ -184,16 +185,17 @@ def find_value_outputs(sites: Sequence[MatMulSite]) -> tuple[ValueOutput, ...]:
 
 
 def _query_key(core: AttentionCore, products: Products) -> QueryKey:
-    if core.scores is None:
+    met = core.node if core.scores is None and op_of(core.node) == ATTENTION else core.scores
+    if met is None:
         raise NotABlockError
     query, key = (split_before(operand, products) for operand in core.operands[:2])
-    scores = core.scores.outputs[0]
+    scores = met.outputs[0]
     if query.width != key.width or query.site is key.site:
         raise NotABlockError
     values = tuple(touched((*query.values, *key.values), scores))
     for width in (query.width, max(query.width // 2, 1)):  # it works at another one too
         score_scale(query, key, scores, width)
-    plain = all(op_of(node) in _SHIFTS for node in _until_softmax(scores))
+    plain = met is core.node or all(op_of(node) in _SHIFTS for node in _until_softmax(scores))
     return QueryKey((_projected(query), _projected(key)), (), (), values, scores, plain)
 
 

@@ -10,9 +10,11 @@ from itertools import product
 
 import numpy as np
 import onnx_ir as ir
+from scipy.special import softmax
 
 from squeeze_onnx.graph.match.attention_parts import NATURAL, Join, Split
 from squeeze_onnx.graph.match.behaviour import UncomputableError, compute
+from squeeze_onnx.graph.match.operators import ATTENTION, int_attribute, op_of
 
 Meeting = tuple[int, ir.Value, tuple[int, ...]]
 """How many heads, a value that is these heads, and its axes, of batch, tokens, heads and width."""
@@ -21,10 +23,52 @@ Meeting = tuple[int, ir.Value, tuple[int, ...]]
 def score_scale(query: Split, key: Split, scores: ir.Value, width: int) -> float:
     """Return the scale at which ``scores`` are the products of ``query`` and ``key`` with heads of ``width``.
 
-    Raises UncomputableError if they are nothing of the kind.
+    Where one operator is the whole attention, ``scores`` are what it returns. Raises UncomputableError if they are nothing of the
+    kind.
     """
+    node = scores.producer()
+    if node is not None and op_of(node) == ATTENTION:
+        return _scale_inside(query, key, node, width)
     sides = ((query.heads, query.split, NATURAL), (key.heads, key.split, NATURAL))
     return products_scale(sides, scores, width, query)
+
+
+def _scale_inside(query: Split, key: Split, node: ir.Node, width: int) -> float:
+    """Return the scale that the Attention ``node`` gives the products of ``query`` and ``key`` with heads of ``width``."""
+    random = np.random.default_rng(0)
+    batch, tokens = query.sizes()
+    dtype = query.site.weight.dtype.numpy()
+    queries, keys = (random.standard_normal((batch, tokens, each.heads, width)).astype(dtype) for each in (query, key))
+    values = random.standard_normal((batch, key.heads, tokens, key.width)).astype(dtype)
+    *_, value, mask = (*node.inputs[:4], None)[:4]
+    given = {query.split: queries, key.split: keys, value: values}
+    if mask is not None:
+        boolean = mask.dtype == ir.DataType.BOOL
+        given[mask] = np.ones((1, 1, tokens, tokens), bool) if boolean else np.zeros((1, 1, tokens, tokens), dtype)
+    softcap = node.attributes.get("softcap")
+    if (
+        value is None
+        or any(node.inputs[4:])
+        or (softcap is not None and softcap.as_float() != 0)
+        or query.heads % key.heads
+    ):
+        raise UncomputableError(f"{node.name} does more than to multiply query and key")
+    found: np.ndarray
+    [found] = compute(
+        node.outputs[:1], {each: array for each, array in given.items() if each}, shape_beyond=queries.shape[:3]
+    )
+    stored = node.attributes.get("scale")
+    scale = width**-0.5 if stored is None else stored.as_float()
+    shared = query.heads // key.heads
+    logits = scale * np.einsum(
+        "bthd,bshd->bhts", queries.astype(np.float64), np.repeat(keys.astype(np.float64), shared, axis=2)
+    )
+    if int_attribute(node, "is_causal"):
+        logits = np.where(np.tri(tokens, dtype=bool), logits, -np.inf)
+    expected = softmax(logits, axis=-1) @ np.repeat(values.astype(np.float64), shared, axis=1)
+    if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=_tolerance(dtype) * width):
+        raise UncomputableError(f"{node.name} is not the attention of query and key")
+    return scale
 
 
 def products_scale(sides: tuple[Meeting, Meeting], scores: ir.Value, width: int, query: Split) -> float:

@@ -124,10 +124,12 @@ CLOSED_OPERATORS: dict[str, tuple[tuple[int, ...], str]] = {
     "RNN": ((1, 2), _NOT_A_PRODUCT),
 }
 
+ATTENTION = "Attention"
+"""ONNX's own, since opset 23."""
 # Attention with query, key and value as its first three operands.
 ATTENTION_CORES = frozenset(
     {
-        "Attention",
+        ATTENTION,
         "com.microsoft.DecoderMaskedMultiHeadAttention",
         "com.microsoft.GroupQueryAttention",
         "com.microsoft.MultiHeadAttention",

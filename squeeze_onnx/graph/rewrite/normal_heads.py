@@ -24,7 +24,7 @@ from squeeze_onnx.graph.match.behaviour import UncomputableError
 from squeeze_onnx.graph.match.dataflow import upstream
 from squeeze_onnx.graph.match.head_joins import HeadJoin, head_join
 from squeeze_onnx.graph.match.head_sources import HeadSource, head_source, is_entry_move
-from squeeze_onnx.graph.match.operators import SCALINGS, mixes, op_of
+from squeeze_onnx.graph.match.operators import ATTENTION, SCALINGS, mixes, op_of
 from squeeze_onnx.graph.match.rotation_layouts import repeated_heads, shapes_read
 from squeeze_onnx.graph.match.rotations import rotation_of
 from squeeze_onnx.graph.match.sites import find_sites
@@ -97,7 +97,7 @@ def _tidy_rotated(core: AttentionCore, products: Products, writer: HeadWriter) -
 
 def _change(core: AttentionCore, products: Products) -> _Change | None:
     """Return what is to be written anew of ``core``; None if it is as it should be, or if nothing is known of it."""
-    if len(core.operands) != len(_PARTS) or (core.scores is None and op_of(core.node) != "Attention"):
+    if len(core.operands) != len(_PARTS) or (core.scores is None and op_of(core.node) != ATTENTION):
         return None
     sources: dict[str, HeadSource] = {}
     for part, operand in zip(_PARTS, core.operands, strict=True):

@@ -235,6 +235,34 @@ def test_what_the_model_returns_stays() -> None:
     assert [type(block) for block in blocks(given)] == [ValueOutput]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "found"),
+    [("", ["Q", "K", "V", "O"]), ("<scale = 0.3>", ["Q", "K", "V", "O"]), ("<softcap = 2.0>", ["V", "O"])],
+    ids=["a scale by the width", "a scale of its own", "capped scores"],
+)
+def test_one_operator_is_the_attention(attributes: str, found: list[str]) -> None:
+    def given() -> ir.Model:
+        weights: dict[str, Any] = {name: random_weight(HIDDEN, HIDDEN, seed=seed) for seed, name in enumerate("QKVO")}
+        graph = f"""
+            g (float[B,S,{HIDDEN}] x) => (float[B,S,{HIDDEN}] y) {{
+                q0 = MatMul(x, Q) k0 = MatMul(x, K) v0 = MatMul(x, V)
+                q1 = Reshape(q0, split) k1 = Reshape(k0, split) v1 = Reshape(v0, split)
+                q = Transpose<perm = [0, 2, 1, 3]>(q1) k = Transpose<perm = [0, 2, 1, 3]>(k1)
+                v = Transpose<perm = [0, 2, 1, 3]>(v1)
+                a = Attention{attributes}(q, k, v) c0 = Transpose<perm = [0, 2, 1, 3]>(a) c = Reshape(c0, joined)
+                y = MatMul(c, O)
+            }}"""
+        sizes: dict[str, Any] = {"split": np.array([0, 0, HEADS, WIDTH]), "joined": np.array([0, 0, HIDDEN])}
+        return tiny_model(graph, opset=23, **weights, **sizes)
+
+    changed, feeds = given(), {"x": FEEDS["x"]}
+    assert [site.weight.name for block in blocks(changed) for site in block.sites] == found
+    narrow(changed, WIDTH)
+    np.testing.assert_allclose(run(changed, feeds)[0], run(given(), feeds)[0], rtol=1e-4, atol=1e-4)
+    narrow(changed, THIN)
+    assert run(changed, feeds)[0].shape == FEEDS["x"].shape
+
+
 @pytest.fixture(scope="module")
 def exports(model_cache: Path) -> Path:
     return exported_models(model_cache)
@@ -253,6 +281,7 @@ class TestExports:
             ("electra/optimum", "QQ VV"),
             ("mpnet/optimum", "QQ VV"),
             ("mpnet/dynamo", "QQ VV"),
+            ("bert/dynamo_opset23", "QQ VV"),  # one operator is the attention
             ("albert/optimum", "Q V"),  # weights that both layers share
             ("deberta/optimum", "VV"),
             ("llama/optimum", "VV"),  # two heads of the value for four of the query
