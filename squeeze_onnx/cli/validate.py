@@ -38,7 +38,7 @@ SECTIONS = {
     "--data",
     metavar="DIR|FILE",
     help="With --task: a folder of GLUE splits or a hub name. Without: rows of your own (JSON Lines, JSON, CSV, TSV, Parquet, "
-    "CoNLL, or a sentence a line), or a folder in BEIR's layout.",
+    "CoNLL, or a sentence a line), a folder in BEIR's layout, or an .npz of model inputs.",
 )
 @COLUMNS
 @METRIC

@@ -36,7 +36,8 @@ def print_validation(report: Report, console: Console, *, verbose: bool = False)
         console.print(f"Candidate: {line}")
     if verbose:
         data = report["data"]
-        console.print(f"Tokens: {data['tokenizer']}, at most {data['max_tokens']} a sequence", style="dim")
+        if data["tokenizer"] is not None:
+            console.print(f"Tokens: {data['tokenizer']}, at most {data['max_tokens']} a sequence", style="dim")
         console.print(f"Head: {report['head']}", style="dim")
     for line in remarks(report):
         console.print(line)

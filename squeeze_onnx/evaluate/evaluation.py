@@ -49,13 +49,21 @@ class Subject:
 class Questions:
     """What both models are asked: plain ``texts``, or a task's labelled ``splits`` whose texts these are.
 
-    ``own`` is what own data was read as, if it was.
+    ``own`` is what own data was read as, if it was; ``samples`` are those of saved inputs, which are asked instead of texts.
     """
 
     texts: tuple[Texts, ...]
     task: Task | None = None
     splits: tuple[LabelledRows, ...] = ()
     own: OwnData | None = None
+    samples: int | None = None
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows are asked, by split, or how many texts, or samples of saved inputs."""
+        if self.samples is not None:
+            return {"samples": self.samples}
+        return {rows.split.name: len(rows.texts) for rows in self.splits} or {"sentences": len(self.texts)}
 
     @property
     def asked_in_turn(self) -> tuple[LabelledRows, ...]:

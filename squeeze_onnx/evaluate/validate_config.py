@@ -17,7 +17,8 @@ class ValidateConfig:
     """What is asked and how.
 
     task: the task of GLUE that is scored; None for own data, or for likeness alone.
-    data: a folder of GLUE splits or a hub name; without a task a file of texts, labelled or not, or a folder in BEIR's layout.
+    data: a folder of GLUE splits or a hub name; without a task a file of texts, labelled or not, a folder in BEIR's layout, or
+        an .npz of model inputs.
     providers: what runs both models.
     max_drop: the gate: points of the primary metric that may be lost; a point is 0.01.
     batch_size: sequences that are run at once.
@@ -54,6 +55,11 @@ class ValidateConfig:
     robustness: bool = False
     columns: str | None = None
     metrics: tuple[str, ...] = ()
+
+    @property
+    def saved_inputs(self) -> Path | None:
+        """The .npz of model inputs that both are run on; None where they read text."""
+        return Path(self.data) if self.task is None and str(self.data).endswith(".npz") else None
 
     def __post_init__(self) -> None:
         check_fields(self)

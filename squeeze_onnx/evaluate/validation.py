@@ -13,9 +13,10 @@ from squeeze_onnx.evaluate.evaluation import Comparison, Questions, Subject, com
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.own_data import AskedModel
 from squeeze_onnx.evaluate.robustness import Robustness, measure_robustness
+from squeeze_onnx.evaluate.saved_comparison import compare_on, read_inputs_of_both
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
 from squeeze_onnx.runtime.providers import resolve_provider
-from squeeze_onnx.runtime.sessions import SessionSettings, open_session
+from squeeze_onnx.runtime.sessions import Session, SessionSettings, open_session
 from squeeze_onnx.support.environment import created_now, environment
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.shown import Shown
@@ -31,13 +32,15 @@ class Validation(Shown):
     baseline: Subject
     candidate: Subject
     questions: Questions
-    encoder: TextEncoder
+    encoder: TextEncoder | None
     comparisons: tuple[Comparison, ...]
     robustness: Mapping[str, Robustness]
 
     @property
-    def _tokenizer(self) -> str:
-        """Where the tokens come from: its file, in the words for a model whose folder nobody saw."""
+    def _tokenizer(self) -> str | None:
+        """Where the tokens come from: its file, in the words for a model whose folder nobody saw; None if there are none."""
+        if self.encoder is None:
+            return None
         for subject in (self.baseline, self.candidate):
             if subject.name != str(subject.path) and self.encoder.path.is_relative_to(subject.path.parent):
                 return f"{subject.name}, {self.encoder.path.name}"
@@ -75,11 +78,10 @@ class Validation(Shown):
             "data": {
                 "source": None if self.config.data is None else str(self.config.data),
                 **self._own_entry(),
-                "rows": {rows.split.name: len(rows.texts) for rows in self.questions.splits}
-                or {"sentences": len(self.questions.texts)},
+                "rows": self.questions.rows,
                 "partial": self.config.limit is not None,
                 "tokenizer": self._tokenizer,
-                "max_tokens": self.encoder.max_tokens,
+                "max_tokens": None if self.encoder is None else self.encoder.max_tokens,
             },
             **providers[first.provider],
             "providers": providers,
@@ -155,16 +157,15 @@ def validate(
     config = config or ValidateConfig()
     for provider in config.providers:
         resolve_provider(provider)
-    questions = questions_of_glue(config)
     subjects = subjects_of(find_repository(baseline), find_repository(candidate), config)
+    if config.saved_inputs is not None:
+        return _on_saved_inputs(subjects, config, track)
+    questions = questions_of_glue(config)
     encoder = encoder_for(subjects, config, None)
     comparisons = []
     robustness = {}
     for provider in config.providers:
-        first, second = (
-            open_session(subject.path, provider, SessionSettings(threads=config.threads, use_tf32=config.tf32))
-            for subject in subjects
-        )
+        first, second = _opened(subjects, provider, config)
         if questions is None:
             questions = own_questions(config, AskedModel.of(first, subjects[0].config))
             encoder = encoder_for(subjects, config, questions.task)
@@ -200,6 +201,23 @@ def validate(
             )
     assert questions is not None, "there is a provider"
     return Validation(config, *subjects, questions, encoder, tuple(comparisons), robustness)
+
+
+def _on_saved_inputs(subjects: tuple[Subject, Subject], config: ValidateConfig, track: Track) -> Validation:
+    """Compare what ``subjects`` answer to inputs that were saved."""
+    comparisons, samples = [], 0
+    for provider in config.providers:
+        sessions = _opened(subjects, provider, config)
+        saved = read_inputs_of_both(config, sessions)
+        samples = len(saved)
+        comparisons.append(compare_on(saved, subjects, sessions, config, track))
+    return Validation(config, *subjects, Questions((), samples=samples), None, tuple(comparisons), {})
+
+
+def _opened(subjects: tuple[Subject, Subject], provider: str, config: ValidateConfig) -> tuple[Session, Session]:
+    settings = SessionSettings(threads=config.threads, use_tf32=config.tf32)
+    first, second = (open_session(subject.path, provider, settings) for subject in subjects)
+    return first, second
 
 
 def _latency_entry(comparison: Comparison) -> Mapping[str, Any]:
