@@ -23,11 +23,11 @@ def resolve_method(context: Context) -> str:
     method = _resolved(context)
     if config.method != "auto" and METHODS[method].fisher is not None and context.batches:
         check_gradients(context)  # told before anything is measured
-    asked = {"floor": bool(config.floor), f"objective {config.objective}": config.objective != DEFAULT_OBJECTIVE}
+    asked = {"`floor`": bool(config.floor), f"`objective` {config.objective}": config.objective != DEFAULT_OBJECTIVE}
     for option in (option for option, given in asked.items() if given and not METHODS[method].heeds_floors):
         heeding = ", ".join(name for name, known in METHODS.items() if known.heeds_floors)
         raise OptionError(
-            f"`{option}` is kept by `method` {heeding} (which needs `calibration`), not by {method}; leave it out"
+            f"{option} is kept by `method` {heeding} (which needs `calibration`), not by {method}; leave it out"
         )
     return method
 

@@ -59,7 +59,9 @@ class ValidateConfig:
     @property
     def saved_inputs(self) -> Path | None:
         """The .npz of model inputs that both are run on; None where they read text."""
-        return Path(self.data) if self.task is None and str(self.data).endswith(".npz") else None
+        if self.data is None or self.task is not None or not str(self.data).endswith(".npz"):
+            return None
+        return Path(self.data)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -111,8 +111,8 @@ def shared_value_heads(value: Split, join: Join, others: Sequence[ir.Value]) -> 
     dtype = value.site.weight.dtype.numpy()
     width = max(value.width - 1, 1)  # another one
     whole = random.standard_normal((batch, tokens, value.heads, value.width)).astype(dtype)
-    change = random.standard_normal((value.heads, value.width, width)).astype(dtype)
-    thin = np.einsum("btgd,gdr->btgr", whole, change)
+    change = random.standard_normal((value.heads, value.width, width)).astype(dtype).astype(np.float64)
+    thin = np.einsum("btgd,gdr->btgr", whole.astype(np.float64), change).astype(dtype)
     for given in _possible_operands(others, (batch, heads, tokens), dtype):
         shape = (batch, tokens, heads * value.width)
         try:
@@ -123,8 +123,8 @@ def shared_value_heads(value: Split, join: Join, others: Sequence[ir.Value]) -> 
         if found.shape[-2:] != (heads, value.width) or changed.shape[-2:] != (heads, width):
             continue
         for group_of in _sharings(heads, value.heads):
-            shown = np.einsum("...hd,hdr->...hr", found, change[list(group_of)])
-            if np.allclose(shown, changed, rtol=0, atol=_tolerance(dtype) * value.width):
+            shown = np.einsum("...hd,hdr->...hr", found.astype(np.float64), change[list(group_of)])
+            if np.allclose(shown, changed.astype(np.float64), rtol=0, atol=_tolerance(dtype) * value.width):
                 return group_of
     raise UncomputableError(f"{join.joined.name} is not the heads of the values, weighted and joined")
 
@@ -151,4 +151,6 @@ def _sharings(heads: int, groups: int) -> Iterator[tuple[int, ...]]:
 
 
 def _tolerance(dtype: np.dtype) -> float:
+    if not np.issubdtype(dtype, np.floating):
+        raise UncomputableError(f"{dtype} is too coarse to tell one way of computing from another")
     return 100 * float(np.finfo(dtype).eps)
