@@ -66,7 +66,7 @@ def _scale_inside(query: Split, key: Split, node: ir.Node, width: int) -> float:
     if int_attribute(node, "is_causal"):
         logits = np.where(np.tri(tokens, dtype=bool), logits, -np.inf)
     expected = softmax(logits, axis=-1) @ np.repeat(values.astype(np.float64), shared, axis=1)
-    if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=_tolerance(dtype) * width):
+    if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=tolerance(dtype, width)):
         raise UncomputableError(f"{node.name} is not the attention of query and key")
     return scale
 
@@ -92,8 +92,8 @@ def products_scale(sides: tuple[Meeting, Meeting], scores: ir.Value, width: int,
     entries = found.reshape(products.shape).astype(np.float64)
     scale = float(np.sum(entries * products) / np.sum(products**2))
     usual = width**-0.5
-    scale = usual if np.isclose(scale, usual, rtol=_tolerance(dtype)) else scale
-    if scale == 0 or not np.allclose(entries, scale * products, rtol=0, atol=_tolerance(dtype) * abs(scale) * width):
+    scale = usual if np.isclose(scale, usual, rtol=tolerance(dtype, 1)) else scale
+    if scale == 0 or not np.allclose(entries, scale * products, rtol=0, atol=tolerance(dtype, width) * abs(scale)):
         raise UncomputableError(f"{scores.name} are not the products of query and key")
     return scale
 
@@ -124,7 +124,7 @@ def shared_value_heads(value: Split, join: Join, others: Sequence[ir.Value]) -> 
             continue
         for group_of in _sharings(heads, value.heads):
             shown = np.einsum("...hd,hdr->...hr", found.astype(np.float64), change[list(group_of)])
-            if np.allclose(shown, changed.astype(np.float64), rtol=0, atol=_tolerance(dtype) * value.width):
+            if np.allclose(shown, changed.astype(np.float64), rtol=0, atol=tolerance(dtype, value.width)):
                 return group_of
     raise UncomputableError(f"{join.joined.name} is not the heads of the values, weighted and joined")
 
@@ -150,7 +150,8 @@ def _sharings(heads: int, groups: int) -> Iterator[tuple[int, ...]]:
         yield tuple(head % groups for head in range(heads))
 
 
-def _tolerance(dtype: np.dtype) -> float:
+def tolerance(dtype: np.dtype, width: int) -> float:
+    """Return how far sums of so many products of ordinary numbers may be off; UncomputableError for a coarse type."""
     if not np.issubdtype(dtype, np.floating):
         raise UncomputableError(f"{dtype} is too coarse to tell one way of computing from another")
-    return 100 * float(np.finfo(dtype).eps)
+    return 32 * float(np.finfo(dtype).eps) * float(np.sqrt(width))

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from squeeze_onnx.graph.match.attention_parts import NATURAL, NotABlockError
 from squeeze_onnx.graph.match.behaviour import UncomputableError, compute, small_shape
+from squeeze_onnx.graph.match.head_behaviour import tolerance
 from squeeze_onnx.graph.match.head_sources import HeadSource, is_entry_move
 from squeeze_onnx.graph.match.operators import SCALINGS, op_of
 
@@ -132,7 +133,7 @@ def _matrices(source: HeadSource, rotated: ir.Value) -> np.ndarray:
         matrices[:, first : first + len(some)] = turned(entries)[0, :, : len(some)]
     entries = np.random.default_rng(0).standard_normal((1, tokens, heads, width)).astype(units.dtype)
     expected = np.einsum("bthd,tdr->bthr", entries.astype(np.float64), matrices)
-    if not np.allclose(turned(entries), expected, rtol=0, atol=100 * float(np.finfo(units.dtype).eps) * width):
+    if not np.allclose(turned(entries), expected, rtol=0, atol=tolerance(units.dtype, 1)):
         raise UncomputableError("heads are not multiplied with one matrix")
     return matrices
 

@@ -157,6 +157,22 @@ def test_left_alone(turn: str) -> None:
     assert blocks(given) == ()
 
 
+@pytest.mark.parametrize(
+    ("kind", "found"), [(ir.DataType.FLOAT16, 1), (ir.DataType.BFLOAT16, 0)], ids=["float16", "bfloat16"]
+)
+def test_half_types(kind: ir.DataType, found: int) -> None:
+    """bfloat16 cannot tell a rotation from what is none."""
+    turn, angles, _ = ROTATIONS["halves"]
+    given = model(turn, **angles)
+    for value in given.graph.initializers.values():
+        assert value.const_value is not None
+        if value.dtype == ir.DataType.FLOAT:
+            entries = value.const_value.numpy().astype(kind.numpy())
+            value.const_value, value.type = ir.Tensor(entries, name=value.name), ir.TensorType(kind)
+    given.graph.inputs[0].type = ir.TensorType(kind)
+    assert len(blocks(given)) == found
+
+
 @pytest.mark.parametrize("export", ["llama/optimum", "llama/dynamo", "modernbert/optimum", "phi/optimum"])
 def test_exports_are_what_they_are_with_zeros(model_cache: Path, export: str) -> None:
     path = exported_models(model_cache) / f"{export}.onnx"
