@@ -15,6 +15,12 @@ from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.graph.match.sites import MatMulSite, SkippedSite
 from squeeze_onnx.support.errors import OptionError
 
+_HELD = "stored in"
+"""How the reason of a weight goes on that stays because integers are smaller than factors of floats."""
+
+_SLACK = 0.02
+"""How much more than the budget may stay without a word."""
+
 
 def make_plan(
     spectra: Sequence[SiteSpectra],
@@ -24,20 +30,23 @@ def make_plan(
     budget: Mapping[str, Any],
     above_break_even: AboveBreakEven,
     skipped: Sequence[SkippedSite],
+    rounded: bool = False,
 ) -> Plan:
     """Let ``allocator`` choose the ranks and write down what follows for each site, in graph order.
 
-    Raises OptionError if ``budget`` keeps less than rank 1 everywhere takes.
+    ``rounded`` says that what is new will be stored in eight bits or fewer. Raises OptionError if ``budget`` keeps less than rank
+    1 everywhere takes, or cannot be kept because weights are integers now and factors of floats would take more bytes.
     """
     _check_budget([measured.site for measured in spectra], budget)
     choices = allocator.allocate([measured.candidate for measured in spectra])
     sites = tuple(
         replace(
-            _planned(measured, choices[measured.site.name], above_break_even),
+            _planned(measured, choices[measured.site.name], above_break_even, rounded=rounded),
             sensitivity=measured.candidate.sensitivity,
         )
         for measured in spectra
     )
+    _check_integers(spectra, sites, budget)
     left_alone = tuple({"name": site.name, "reason": site.reason} for site in skipped)
     return Plan(method, budget, sites, left_alone)
 
@@ -53,17 +62,30 @@ def _check_budget(sites: Sequence[MatMulSite], budget: Mapping[str, Any]) -> Non
         )
 
 
-def _planned(measured: SiteSpectra, choice: Choice, above_break_even: AboveBreakEven) -> PlannedSite:
+def _check_integers(spectra: Sequence[SiteSpectra], sites: Sequence[PlannedSite], budget: Mapping[str, Any]) -> None:
+    """Raise OptionError if much more stays than ``budget`` says because integers are smaller than factors of floats."""
+    held = [each.name for each, measured in zip(sites, spectra, strict=True) if _HELD in each.reason]
+    kept = sum(site.kept_parameters for site in sites) / sum(site.dense_parameters for site in sites)
+    if held and "objective" not in budget and kept > budget.get("keep", 1) + _SLACK:
+        raise OptionError(
+            f"`keep` {budget['keep']} would leave {kept:.2f}: {len(held)} weights, {held[0]} first, are stored as integers, and "
+            "factors of floats take more bytes; `precision` int8 rounds what is new, `dequantize` makes floats of all"
+        )
+
+
+def _planned(measured: SiteSpectra, choice: Choice, above_break_even: AboveBreakEven, *, rounded: bool) -> PlannedSite:
     site = measured.site
     if isinstance(choice, SliceChoice):
         whole = planned_site(site, None, choice.reason)
         return whole if choice.shape == whole.shape else replace(whole, form=Sliced(choice.shape))
     if isinstance(choice, ShareChoice):
         return replace(planned_site(site, None, choice.reason), form=SharedLeft(choice.rank, choice.first))
-    return _truncated(measured, choice, above_break_even)
+    return _truncated(measured, choice, above_break_even, rounded=rounded)
 
 
-def _truncated(measured: SiteSpectra, choice: RankChoice, above_break_even: AboveBreakEven) -> PlannedSite:
+def _truncated(
+    measured: SiteSpectra, choice: RankChoice, above_break_even: AboveBreakEven, *, rounded: bool
+) -> PlannedSite:
     site = measured.site
     rank = max(choice.rank + measured.candidate.extra_rank, 1)
     if rank >= min(site.in_features, site.out_features):
@@ -73,12 +95,12 @@ def _truncated(measured: SiteSpectra, choice: RankChoice, above_break_even: Abov
     rank = max(rank - rank % measured.candidate.rank_step, measured.candidate.rank_step)
     if rank > site.break_even_rank:
         return planned_site(site, None, f"{choice.reason}: rank {rank} is above break-even ({site.break_even_rank})")
-    factor_bytes = rank * (site.in_features + site.out_features) * site.weight.dtype.itemsize
+    factor_bytes = rank * (site.in_features + site.out_features) * (1 if rounded else site.weight.dtype.itemsize)
     if factor_bytes >= site.weight.stored_bytes:
         return planned_site(
             site,
             None,
-            f"{choice.reason}: stored in {site.weight.stored_bytes} bytes, rank {rank} would need {factor_bytes:.0f}",
+            f"{choice.reason}: {_HELD} {site.weight.stored_bytes} bytes, rank {rank} would need {factor_bytes:.0f}",
         )
     return planned_site(site, rank, choice.reason)
 

@@ -1,19 +1,37 @@
 """What a model file is taken as before anything else looks at it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
-from squeeze_onnx.graph.quantized.dequantizing import dequantize
+from squeeze_onnx.graph.quantized.dequantizing import bits_of_products, dequantize
 from squeeze_onnx.graph.rewrite.copies import store_once
 from squeeze_onnx.graph.rewrite.half_types import multiplies_in
 from squeeze_onnx.graph.rewrite.normal_heads import normalize_heads
 from squeeze_onnx.graph.rewrite.rewriter import INITIALIZERS_OF_THEIR_OWN
 from squeeze_onnx.support.errors import OptionError
+
+FOUR_BITS = 4
+OLDEST_ROUNDED = 13
+"""The first opset whose weights can be rounded by column."""
+
+
+def stored_alike(model: ir.Model, config: OptimizeConfig, plan: Plan | None = None) -> OptimizeConfig:
+    """Return ``config``, with the precision that ``model``, as it lies in its file, has its weights in, unless one is asked for.
+
+    What comes as integers leaves as integers: floats in their place would take more bytes than were to be saved. A ``plan`` says
+    itself what weights are stored in.
+    """
+    bits = None if config.precision is not None or plan is not None else bits_of_products(model)
+    if bits is None or model.opset_imports.get("", 0) < OLDEST_ROUNDED:
+        return config
+    return replace(config, precision="int4" if bits == FOUR_BITS else "int8")
 
 
 def open_model(path: str | Path, config: AnalyzeConfig) -> OnnxModel:

@@ -13,6 +13,7 @@ from squeeze_onnx.compress.limits import with_limits
 from squeeze_onnx.compress.looker import looker_of
 from squeeze_onnx.compress.methods import METHODS, WeightingOf
 from squeeze_onnx.compress.objectives import objective_of
+from squeeze_onnx.compress.precision import rounds_weights
 from squeeze_onnx.compress.sensitivity import (
     PROBE_KEEP,
     Prober,
@@ -104,7 +105,8 @@ def take_survey(context: Context) -> Survey:
     weighting_of = method.weighting_of(moments, fisher)
     with clock.stage("blocks"):
         kinds = _kinds_to_slice(name, context)
-        blocks = measure_blocks(_sites_to_slice(context), Seen.of(moments, fisher), kinds, track)
+        rounded = rounds_weights(context.config.precision)
+        blocks = measure_blocks(_sites_to_slice(context), Seen.of(moments, fisher), kinds, track, rounded=rounded)
     sharings: tuple[Sharing, ...] = ()
     if probes:
         prober = Prober(context.dense.ir, context.starts, started, context.config.provider, context.known_head)

@@ -23,6 +23,7 @@ from squeeze_onnx.compress.automatic import check_distillation, resolve_method
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.objectives import objective_of
+from squeeze_onnx.compress.precision import rounds_weights
 from squeeze_onnx.compress.slicing.heads import Contexts, Scores
 from squeeze_onnx.compress.slicing.neurons import Neurons
 from squeeze_onnx.compress.slicing.rotated import RotatedScores
@@ -121,6 +122,7 @@ def survey_key(context: Context) -> str:
         "method": method,
         "calibration": _digest(context.batches if runs else ()),
         "embedding": embedding_entry(context.known_head) if runs else None,
+        "rounded": any(site.weight.decoding for site in context.sites) and rounds_weights(config.precision),
         "learned on": _digest(context.fitted) if learns else None,
         "options": {name: value for name, value in config.to_json().items() if name not in left_out},
     }

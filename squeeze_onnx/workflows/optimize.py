@@ -12,7 +12,7 @@ from squeeze_onnx.compress.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.compress.forecast import frontier_for
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.preparing import open_model, prepare, refuse_unrunnable
+from squeeze_onnx.compress.preparing import prepare, refuse_unrunnable, stored_alike
 from squeeze_onnx.compress.site_choice import find_sites_of, nothing_to_do
 from squeeze_onnx.compress.spectra import measure_spectra
 from squeeze_onnx.compress.squeezing import squeeze_surveyed
@@ -89,7 +89,9 @@ def optimize(
         if calibration is not None or config.provider != "cpu":
             resolve_provider(config.provider)
         with clock.stage("load"):
-            model = open_model(path, config)
+            model = load_model(find_repository(path).model_path)
+            config = stored_alike(model.ir, config, plan)
+            prepare(model.ir, config)
             refuse_overwriting_input(model, out)
             if calibration is not None:
                 refuse_unrunnable(model, config)

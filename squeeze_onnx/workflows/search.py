@@ -17,7 +17,7 @@ from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.preparing import open_model, refuse_unrunnable
+from squeeze_onnx.compress.preparing import prepare, refuse_unrunnable, stored_alike
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey
@@ -25,7 +25,7 @@ from squeeze_onnx.compress.survey_cache import check_cache, survey_of
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.evaluate.evaluator import Evaluator
 from squeeze_onnx.evaluate.metrics import change_of
-from squeeze_onnx.graph.io.model import refuse_overwriting_input
+from squeeze_onnx.graph.io.model import load_model, refuse_overwriting_input
 from squeeze_onnx.graph.io.spilling import spill_file
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.runtime.sessions import session_threads
@@ -111,7 +111,9 @@ def optimize_within(
     with session_threads(config.threads):
         clock = Stopwatch()
         with clock.stage("load"):
-            model = open_model(path, config)
+            model = load_model(find_repository(path).model_path)
+            config = stored_alike(model.ir, config)
+            prepare(model.ir, config)
             refuse_overwriting_input(model, out)
             refuse_unrunnable(model, config)
             rows = choose_rows(model, gate, calibration, config)

@@ -15,6 +15,12 @@ PRECISIONS: dict[str, type[Precision]] = {
 }
 """Name on the command line and in JSON → class."""
 
+
+def rounds_weights(name: str | None) -> bool:
+    """Say whether the precision of that ``name``, None for that of the model, stores weights as integers."""
+    return name not in (None, Float32.name, Float16.name)
+
+
 __all__ = [
     "EIGHT_BITS",
     "EVERYWHERE",
@@ -34,5 +40,6 @@ __all__ = [
     "Precision",
     "StaticInt8",
     "TargetCpu",
+    "rounds_weights",
     "target_of",
 ]

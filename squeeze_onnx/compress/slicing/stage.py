@@ -23,14 +23,21 @@ KINDS: dict[str, tuple[Kind[Any, Any], ...]] = {"neurons": (NEURONS,), "heads": 
 
 
 def measure_blocks(
-    sites: Sequence[MatMulSite], seen: Seen, kinds: Collection[str], track: Track = silent
+    sites: Sequence[MatMulSite],
+    seen: Seen,
+    kinds: Collection[str],
+    track: Track = silent,
+    *,
+    rounded: bool = False,
 ) -> dict[str, Measurement]:
     """Measure every block of ``kinds`` (names in `KINDS`) among ``sites``, by name.
 
-    Blocks with a quantized weight are left out: what is left of it would be float, and larger.
+    Blocks with a quantized weight are left out unless what is new is ``rounded`` too: as floats it would be larger.
     """
     blocks = [
-        (kind, block) for kind, block in _find(sites, kinds) if not any(site.weight.decoding for site in block.sites)
+        (kind, block)
+        for kind, block in _find(sites, kinds)
+        if rounded or not any(site.weight.decoding for site in block.sites)
     ]
     return {block.name: kind.measure(block, seen) for kind, block in track(blocks, "Blocks")}
 

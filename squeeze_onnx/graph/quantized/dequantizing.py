@@ -10,6 +10,7 @@ quantizers remove a Relu or Clip in front of such a range; others, which calibra
 here stays as it is, and `find_sites` says why it skips it.
 """
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,8 @@ from squeeze_onnx.graph.quantized.integer_weights import Quantization
 from squeeze_onnx.graph.rewrite.insertion import Inserter
 
 _QUANTIZE = frozenset({"QuantizeLinear", "com.microsoft.QuantizeLinear"})
+_FEW_BITS = "com.microsoft.MatMulNBits"
+_AXES_OF_A_WEIGHT = 2
 _NEVER_NEGATIVE = SOFTMAXES | {"Abs", "Exp", "Relu", "Sigmoid", "Sqrt"}
 
 
@@ -34,6 +37,21 @@ def dequantize(model: ir.Model) -> None:
             if op_of(node) in rules:
                 rules[op_of(node)](inserter, node)
     RemoveUnusedNodesPass()(model)
+
+
+def bits_of_products(model: ir.Model) -> int | None:
+    """Return in how many bits the main graph of ``model`` stores the weights of most products; None if they are floats."""
+    found = Counter(
+        int_attribute(node, "bits", 4) if op_of(node) == _FEW_BITS else 8
+        for node in model.graph
+        if op_of(node) in INTEGER_PRODUCTS or _decodes_a_weight(node)
+    )
+    return found.most_common(1)[0][0] if found else None
+
+
+def _decodes_a_weight(node: ir.Node) -> bool:
+    tensor = constant_tensor(node.inputs[0]) if op_of(node) in _DECODINGS else None
+    return tensor is not None and len(tensor.shape) == _AXES_OF_A_WEIGHT
 
 
 def is_quantized(model: ir.Model) -> bool:
