@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from squeeze_onnx.compress.config import ALL_ROLES, OptimizeConfig
-from squeeze_onnx.compress.precision import PRECISIONS
+from squeeze_onnx.compress.precision import PRECISIONS, rounds_weights
 from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.graph.match.roles import Role
 from squeeze_onnx.graph.quantized.few_bits import is_lookup
@@ -14,7 +14,8 @@ from squeeze_onnx.support.errors import OptionError
 def with_limits(spectra: Sequence[SiteSpectra], config: OptimizeConfig) -> tuple[SiteSpectra, ...]:
     """Return ``spectra`` with the floor of its role on every candidate, and on tables the step that ranks go in.
 
-    A precision that stores rows of tables in blocks stores factors as floats whose rank is no whole number of blocks.
+    Factors that a precision rounds take a byte an entry. One that stores rows of tables in blocks stores factors as floats whose
+    rank is no whole number of blocks.
 
     Raises OptionError for the floor of a role that none of them has: it would change nothing.
     """
@@ -33,6 +34,7 @@ def with_limits(spectra: Sequence[SiteSpectra], config: OptimizeConfig) -> tuple
                 measured.candidate,
                 floor=_floor_of(measured.site.role, floors),
                 rank_step=step if is_lookup(measured.site) else 1,
+                rounded=rounds_weights(config.precision),
             ),
         )
         for measured in spectra

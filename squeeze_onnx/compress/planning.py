@@ -30,18 +30,17 @@ def make_plan(
     budget: Mapping[str, Any],
     above_break_even: AboveBreakEven,
     skipped: Sequence[SkippedSite],
-    rounded: bool = False,
 ) -> Plan:
     """Let ``allocator`` choose the ranks and write down what follows for each site, in graph order.
 
-    ``rounded`` says that what is new will be stored in eight bits or fewer. Raises OptionError if ``budget`` keeps less than rank
-    1 everywhere takes, or cannot be kept because weights are integers now and factors of floats would take more bytes.
+    Raises OptionError if ``budget`` keeps less than rank 1 everywhere takes, or cannot be kept because weights are integers now
+    and factors of floats would take more bytes.
     """
     _check_budget([measured.site for measured in spectra], budget)
     choices = allocator.allocate([measured.candidate for measured in spectra])
     sites = tuple(
         replace(
-            _planned(measured, choices[measured.site.name], above_break_even, rounded=rounded),
+            _planned(measured, choices[measured.site.name], above_break_even),
             sensitivity=measured.candidate.sensitivity,
         )
         for measured in spectra
@@ -73,19 +72,17 @@ def _check_integers(spectra: Sequence[SiteSpectra], sites: Sequence[PlannedSite]
         )
 
 
-def _planned(measured: SiteSpectra, choice: Choice, above_break_even: AboveBreakEven, *, rounded: bool) -> PlannedSite:
+def _planned(measured: SiteSpectra, choice: Choice, above_break_even: AboveBreakEven) -> PlannedSite:
     site = measured.site
     if isinstance(choice, SliceChoice):
         whole = planned_site(site, None, choice.reason)
         return whole if choice.shape == whole.shape else replace(whole, form=Sliced(choice.shape))
     if isinstance(choice, ShareChoice):
         return replace(planned_site(site, None, choice.reason), form=SharedLeft(choice.rank, choice.first))
-    return _truncated(measured, choice, above_break_even, rounded=rounded)
+    return _truncated(measured, choice, above_break_even)
 
 
-def _truncated(
-    measured: SiteSpectra, choice: RankChoice, above_break_even: AboveBreakEven, *, rounded: bool
-) -> PlannedSite:
+def _truncated(measured: SiteSpectra, choice: RankChoice, above_break_even: AboveBreakEven) -> PlannedSite:
     site = measured.site
     rank = max(choice.rank + measured.candidate.extra_rank, 1)
     if rank >= min(site.in_features, site.out_features):
@@ -95,7 +92,8 @@ def _truncated(
     rank = max(rank - rank % measured.candidate.rank_step, measured.candidate.rank_step)
     if rank > site.break_even_rank:
         return planned_site(site, None, f"{choice.reason}: rank {rank} is above break-even ({site.break_even_rank})")
-    factor_bytes = rank * (site.in_features + site.out_features) * (1 if rounded else site.weight.dtype.itemsize)
+    entry_bytes = 1 if measured.candidate.rounded else site.weight.dtype.itemsize
+    factor_bytes = rank * (site.in_features + site.out_features) * entry_bytes
     if factor_bytes >= site.weight.stored_bytes:
         return planned_site(
             site,

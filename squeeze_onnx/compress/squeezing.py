@@ -18,7 +18,6 @@ from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
 from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.planning import make_plan, planned_sites_of
-from squeeze_onnx.compress.precision import rounds_weights
 from squeeze_onnx.compress.precision.learned import RoundedLearning
 from squeeze_onnx.compress.preparing import prepare, stored_alike
 from squeeze_onnx.compress.refit import Refitting, refit_sites
@@ -127,7 +126,6 @@ def plan_for(context: Context, survey: Survey) -> Plan:
         budget=_budget(config, survey.method),
         above_break_even=config.above_break_even,
         skipped=survey.skipped,
-        rounded=rounds_weights(config.precision),
     )
     return replace(plan, refit=METHODS[survey.method].refits if config.refit is None else config.refit)
 

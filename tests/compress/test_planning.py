@@ -11,7 +11,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from squeeze_onnx.compress.allocators import Candidate
-from squeeze_onnx.compress.config import AboveBreakEven, AnalyzeConfig
+from squeeze_onnx.compress.config import AboveBreakEven, AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.compress.limits import with_limits
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.planning import make_plan, planned_site, planned_sites_of
@@ -108,6 +109,11 @@ def test_a_weight_stored_in_few_bytes_is_left() -> None:
     spectra = spectra_of(matmul_model(quantized, scale, nodes=nodes))
     assert fate(spectra, 2).reason == "as asked: stored in 240 bytes, rank 2 would need 256"
     assert fate(spectra, 1).rank == 1
+    with pytest.raises(
+        OptionError, match=r"`keep` 0\.3 would leave 1\.00: 1 weights, linear first, are stored as integers"
+    ):
+        fate(spectra, 2, keep=0.3)
+    assert fate(with_limits(spectra, OptimizeConfig(precision="int8")), 2, keep=0.3).rank == 2
 
 
 def test_a_budget_below_rank_1_everywhere_is_refused(spectra: Sequence[SiteSpectra]) -> None:

@@ -1,5 +1,6 @@
 """Options about what a model file is taken as."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,15 @@ class TestDequantizing:
         optimize(float_folder, tmp_path / "of float", OptimizeConfig(method="svd", keep=0.6, precision="int8"))
         found, expected = outputs(tmp_path / "out"), outputs(tmp_path / "of float")
         assert np.linalg.norm(found - expected) < 0.1 * np.linalg.norm(expected)
+
+    def test_what_comes_as_integers_leaves_as_integers_unless_floats_are_asked_for(
+        self, quantized: Path, tmp_path: Path
+    ) -> None:
+        config = OptimizeConfig(method="svd", keep=0.6, dequantize=True)
+        report = optimize(quantized, tmp_path / "out", config)
+        assert report["precision"]["name"] == "int8"
+        as_floats = optimize(quantized, tmp_path / "floats", replace(config, precision="fp32"))
+        assert report["size"]["optimized_bytes"] < 0.8 * as_floats["size"]["optimized_bytes"]
 
     def test_both_in_python_too(self, quantized: Path) -> None:
         model = load_model(quantized)
