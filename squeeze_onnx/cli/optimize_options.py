@@ -245,7 +245,7 @@ optimize_options: Callable[[F], F] = apply(
         metavar="NAME",
         help="fp32; fp16; int8: integer products, ranges found as it runs; int8-static: ranges from the calibration data; "
         "int8-int4: int8, large tables in four bits; int4: the smallest file, at the speed of fp32 [default: that of the plan, "
-        "or fp32].",
+        "of MODEL if it is quantized, or fp32].",
     ),
     click.option(
         "--target-cpu",

@@ -120,7 +120,8 @@ class OptimizeConfig(AnalyzeConfig):
     batch_size: sequences that latency is measured on.
     sequence_length: tokens of each of them.
     threads: intra-op threads of ONNX Runtime, wherever a model is run or timed; None for its choice.
-    precision: what weights are stored in: fp32, fp16, int8, int8-static, int8-int4 or int4; None for that of the plan, or fp32.
+    precision: what weights are stored in: fp32, fp16, int8, int8-static, int8-int4 or int4; None for that of the plan,
+        or of the model: int8 or int4 if it came quantized, else fp32.
     force_write: whether the model is written even if it answers far from what was predicted.
     decomposition: how singular triplets are found: exact, rsvd, rsi, or auto by shape.
     power_iterations: power iterations of rsi; None for as many as ``tolerance`` asks for.
