@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from squeeze_onnx.cli.goal_lines import goal_lines
 from squeeze_onnx.cli.reading_lines import embedding_lines
 from squeeze_onnx.cli.search_lines import search_verdict
 from squeeze_onnx.cli.tables import (
@@ -48,5 +49,7 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
         "certificate": certificate_line,
         "last_look": last_look_line,
     }
+    if report.get("goal") is not None:
+        yield from goal_lines(report["goal"])
     yield from (f"Note: {note}" for note in report["notes"])
     yield from (line(report[part]) for part, line in told.items() if report.get(part) is not None)

@@ -24,11 +24,13 @@ from squeeze_onnx.compress.method_names import METHOD_HELP
 
 SECTIONS = {
     "What MODEL is taken as": ("--dequantize", "--freeze-inputs", "--offline"),
-    "What is written": ("--output", "--force", "--force-write", "--json", "--external-data"),
+    "What is written": ("--output", "--force", "--force-write", "--json", "--external-data", "--dry-run"),
     "How much stays": (
-        "--keep",
+        "--max-size",
         "--max-drop",
         "--target-latency",
+        "--effort",
+        "--keep",
         "--objective",
         "--batch-size",
         "--sequence-length",
@@ -83,21 +85,21 @@ SECTIONS = {
 FIRST_SCREEN = (
     "--output",
     "--force",
-    "--keep",
+    "--dry-run",
+    "--max-size",
     "--max-drop",
     "--target-latency",
-    "--plan",
-    "--method",
+    "--effort",
+    "--keep",
     "--task",
     "--data",
     "--calibration",
-    "--distill",
     "--precision",
 )
 """What ``--help`` shows besides ``--quiet``, ``--help-all`` and itself."""
 
 optimize_options: Callable[[F], F] = apply(
-    click.option("-o", "--output", "out", type=PATH, required=True, metavar="OUT", help="Folder to write."),
+    click.option("-o", "--output", "out", type=PATH, metavar="OUT", help="Folder to write; only --dry-run needs none."),
     click.option(
         "--method",
         default="auto",
@@ -105,6 +107,18 @@ optimize_options: Callable[[F], F] = apply(
         metavar="NAME",
         help=METHOD_HELP,
     ),
+    click.option(
+        "--max-size",
+        metavar="SIZE",
+        help="Bytes that model.onnx may have, as in 10MB: the best model that fits, in the precision that fits best.",
+    ),
+    click.option(
+        "--effort",
+        metavar="NAME",
+        help="What a goal is worth: quick (minutes), balanced (tens of minutes) or best (an hour or more); chooses text, "
+        "learning, precision and tables where they are not said [default: balanced with --max-size].",
+    ),
+    click.option("--dry-run", is_flag=True, help="Predict bytes, products and damage from the survey; write nothing."),
     click.option("--keep", callback=fraction, metavar="F", help="Fraction of the eligible parameters that stays."),
     click.option(
         "--objective",
@@ -145,7 +159,8 @@ optimize_options: Callable[[F], F] = apply(
     click.option(
         "--calibration",
         metavar="SRC",
-        help="Text: a file (a sentence a line, JSON Lines, JSON, CSV, TSV, Parquet, CoNLL), glue:TASK (with --data) or an .npz.",
+        help="Text: a file (a sentence a line, JSON Lines, JSON, CSV, TSV, Parquet, CoNLL), glue:TASK (with --data), an .npz, or "
+        "general:en, general:all: sentences of this package.",
     ),
     COLUMNS,
     click.option(

@@ -3,27 +3,26 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from squeeze_onnx.compress.held_back import (
     FEWEST,
     Calibration,
-    held_back_of,
     hold_back_samples,
     hold_back_texts,
-    rows_of,
 )
 from squeeze_onnx.data.batches import FeedBuilder, make_batches
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.columns import Columns
 from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
+from squeeze_onnx.data.general_text import GENERAL_PREFIX, general_texts
 from squeeze_onnx.data.glue import find_task
 from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.readers import Texts, train_texts
 from squeeze_onnx.data.saved_inputs import read_saved_inputs
-from squeeze_onnx.data.tables import open_table, read_texts
+from squeeze_onnx.data.tables import read_texts
 from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS, TextEncoder, TokenSequence
 from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.head_choice import choose_head
@@ -67,7 +66,7 @@ class CalibrationConfig:
     """What to calibrate on. Labels are never read.
 
     source: a file of texts (a sentence a line, or a table, see `squeeze_onnx.data.tables`), glue:TASK (the train split in
-        ``data``) or an .npz of model inputs.
+        ``data``), an .npz of model inputs, or general:en, general:all: sentences of this package.
     data: a folder of GLUE splits, or a hub name.
     rows: sentences or pairs that are read; None for 1,024, or up to 8,192 where weights learn on them.
     batch_size: sequences that are run at once.
@@ -98,6 +97,8 @@ class CalibrationConfig:
                 raise OptionError(
                     f"`calibration` {self.source} needs `data`: a folder of GLUE splits, or nyu-mll/glue for the hub"
                 )
+        if self.source.startswith(GENERAL_PREFIX):
+            general_texts(self.source.removeprefix(GENERAL_PREFIX))
         if self.columns is not None:
             Columns.parse(self.columns)
             if not self.is_table:
@@ -108,7 +109,7 @@ class CalibrationConfig:
     @property
     def is_table(self) -> bool:
         """Say whether ``source`` is a file of texts."""
-        named = self.source.startswith(TASK_PREFIX) or self.source.endswith(".npz")
+        named = self.source.startswith((TASK_PREFIX, GENERAL_PREFIX)) or self.source.endswith(".npz")
         return type(self) is CalibrationConfig and not named
 
     @property
@@ -170,7 +171,7 @@ def load_calibration(
     """
     if isinstance(config, GivenFeeds):
         return config.checked(session or open_session(model.path))
-    if _is_archive(config):
+    if is_archive(config):
         return _saved_batches(Path(config.source), session or open_session(model.path), config.batch_size)
     amount = config.amount(usual)
     rows = _without_taken(_drawn_rows(config), config.amount(TO_CALIBRATE).rows, taken)
@@ -193,9 +194,7 @@ def calibration_rows(config: CalibrationConfig, usual: Amount = TO_CALIBRATE) ->
     There are none of an .npz or of arrays, which do not say what their texts were.
     """
     return (
-        []
-        if _is_archive(config) or isinstance(config, GivenFeeds)
-        else _drawn_rows(config)[: config.amount(usual).rows]
+        [] if is_archive(config) or isinstance(config, GivenFeeds) else _drawn_rows(config)[: config.amount(usual).rows]
     )
 
 
@@ -210,26 +209,14 @@ def _drawn_rows(config: CalibrationConfig) -> list[Texts]:
         assert config.data is not None, "checked by CalibrationConfig"
         return train_texts(find_task(config.source.removeprefix(TASK_PREFIX)), config.data, None, seed=config.seed)
     given = config.texts if isinstance(config, GivenTexts) else None
+    if given is None and config.source.startswith(GENERAL_PREFIX):
+        given = tuple(general_texts(config.source.removeprefix(GENERAL_PREFIX)))
     texts = given or read_texts(Path(config.source), config.named_columns).texts
     return [texts[index] for index in np.random.default_rng(config.seed).permutation(len(texts))]
 
 
-def calibration_entry(config: CalibrationConfig, read: Sequence[CalibrationBatch]) -> dict[str, Any]:
-    """Return what reports say of the text that was ``read``: from where, as what, how much; raises as `open_table` does."""
-    rows = {"rows": rows_of(read), "held_back": rows_of(held_back_of(read)), "seed": config.seed}
-    return {**_read_as(config), **rows}
-
-
-def _read_as(config: CalibrationConfig) -> dict[str, Any]:
-    if config.is_table:
-        return open_table(Path(config.source), config.named_columns)[0].without_label().to_json()
-    if isinstance(config, GivenTexts | GivenFeeds):
-        return {"source": config.source, "read_as": config.read_as, "columns": None, "columns_guessed": False}
-    read_as = "model inputs" if _is_archive(config) else f"train split in {config.data}"
-    return {"source": config.source, "read_as": read_as, "columns": None, "columns_guessed": False}
-
-
-def _is_archive(config: CalibrationConfig) -> bool:
+def is_archive(config: CalibrationConfig) -> bool:
+    """Whether ``config`` reads saved inputs."""
     return config.source.endswith(".npz")
 
 

@@ -15,6 +15,7 @@ from squeeze_onnx.spectral.decompositions import DecompositionSettings
 from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.field_names import made_by_name
+from squeeze_onnx.support.readable import bytes_of
 from squeeze_onnx.support.suggestions import did_you_mean
 from squeeze_onnx.support.typed_fields import check_fields
 
@@ -39,6 +40,8 @@ ALL_ROLES = "all"
 Objectives = Literal["parameters", "size", "latency"]
 
 DEFAULT_OBJECTIVE: Objectives = "parameters"
+
+Effort = Literal["quick", "balanced", "best"]
 
 DEFAULT_KEEP = 0.75
 """What stays when a method needs a budget and none is given."""
@@ -132,6 +135,10 @@ class OptimizeConfig(AnalyzeConfig):
     pooling: how token embeddings become one where no file beside the model says it.
     prompt: what stands before every text: itself, or its name in config_sentence_transformers.json.
     answer: the output that is the answer, where a model has several; None to find it by names and shapes.
+    max_size: bytes that model.onnx may have, or 10MB, instead of ``keep``: the best model that fits, in whatever ``precision``
+        does least damage then unless one is given.
+    effort: quick, balanced or best: how much text and learning a goal is worth (`squeeze_onnx.compress.efforts`); None for
+        balanced with ``max_size``, and for nothing that is not said without.
     """
 
     method: str = "auto"
@@ -159,6 +166,8 @@ class OptimizeConfig(AnalyzeConfig):
     tolerance: float | None = None
     rank_rule: str | None = None
     target_cpu: str | None = None
+    max_size: int | str | None = None
+    effort: Effort | None = None
 
     @property
     def decomposing(self) -> DecompositionSettings:
@@ -214,6 +223,7 @@ class OptimizeConfig(AnalyzeConfig):
                 raise OptionError(f"`preset` {self.preset} sets its own budget; leave out `keep`")
             if self.method not in ("auto", "squeeze"):
                 raise OptionError(f"`preset` {self.preset} is a regime of `method` squeeze, not of {self.method}")
+        self._check_goals()
         _ = self.decomposing, self.rank_selector  # raise OptionError
         self._check_rank_rule()
 
@@ -229,6 +239,30 @@ class OptimizeConfig(AnalyzeConfig):
                 f"`rank_rule` {self.rank_rule} cuts each weight on its own, as `method` {', '.join(alone)} do; "
                 f"{self.method} spends one budget on all: leave it out, or give `keep`"
             )
+
+    def _check_goals(self) -> None:
+        if self.effort is not None:
+            _one_of("effort", self.effort, get_args(Effort))
+        if self.max_size is None:
+            return
+        object.__setattr__(self, "max_size", bytes_of(self.max_size, "max_size"))
+        for option in ("keep", "preset", "rank_rule"):
+            if getattr(self, option) is not None:
+                raise OptionError(f"`max_size` is a budget by itself; leave out `{option}`")
+        if self.objective != DEFAULT_OBJECTIVE:
+            raise OptionError(f"`max_size` is a budget of bytes; leave out `objective` {self.objective}")
+        budgeting = [name for name, method in METHODS.items() if method.heeds_floors]
+        if self.method not in ("auto", *budgeting):
+            raise OptionError(
+                f"`max_size` spends one budget of bytes on all weights, as `method` {', '.join(budgeting)} do; "
+                f"{self.method} does not: leave it out"
+            )
+
+    @property
+    def byte_limit(self) -> int | None:
+        """Bytes that the written model may have; None for as many as it takes."""
+        assert not isinstance(self.max_size, str), "read when it was checked"
+        return self.max_size
 
     def _check_distillation(self) -> None:
         if self.distill not in (None, "auto") and not (isinstance(self.distill, int) and self.distill > 0):

@@ -39,8 +39,9 @@ class Context:
 
     ``batches`` are the calibration data, with what is held back beside them. A ``plan`` is one that is re-applied. Distillation
     keeps its state in ``checkpoint``, new weights go to ``store``, ``track`` is told how far it got. ``looked_at`` says that what
-    becomes of the model is held against it in the end: it is run for that too while it is open. What a stage derives of the
-    model (its sites, how it answers, a session) is derived when it is first asked for, and is there for all others then.
+    becomes of the model is held against it in the end: it is run for that too while it is open. ``spare`` are the bytes that
+    weights in a higher precision may take beyond what all take in the one that is asked for, None for any. What a stage derives
+    of the model (its sites, how it answers, a session) is derived when it is first asked for, and is there for all others then.
     """
 
     dense: OnnxModel
@@ -51,6 +52,7 @@ class Context:
     store: Store = in_memory
     track: Track = silent
     looked_at: bool = False
+    spare: float | None = None
     _known: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def at(self, keep: float) -> Self:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from squeeze_onnx.compress.allocators import Allocator, Alternative, GlobalBudget, Independent
+from squeeze_onnx.compress.allocators import Allocator, Alternative, Candidate, GlobalBudget, Independent
 from squeeze_onnx.compress.config import DEFAULT_KEEP
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.limits import with_limits
@@ -29,7 +29,16 @@ def allocator_for(context: Context, survey: Survey) -> Allocator:
     alternatives: tuple[Alternative, ...] = slicings_of(survey.spectra, survey.blocks)
     if config.joint_qkv:
         alternatives += survey.sharings
-    return METHODS[survey.method].spend(config.keep or DEFAULT_KEEP, alternatives, survey.objective)
+    spend = METHODS[survey.method].spend
+    if config.byte_limit is None:
+        return spend(config.keep or DEFAULT_KEEP, alternatives, survey.objective)
+    whole = GlobalBudget(1.0, (), survey.objective).whole(candidates_of(context, survey))
+    return spend(min(config.byte_limit / whole, 1.0), alternatives, survey.objective)
+
+
+def candidates_of(context: Context, survey: Survey) -> list[Candidate]:
+    """Return the sites as an allocator sees them, with the limits that are asked for."""
+    return [measured.candidate for measured in with_limits(survey.spectra, context.config)]
 
 
 def frontier_for(context: Context, survey: Survey) -> dict[str, Any] | None:
@@ -37,8 +46,7 @@ def frontier_for(context: Context, survey: Survey) -> dict[str, Any] | None:
     allocator = allocator_for(context, survey)
     if not isinstance(allocator, GlobalBudget):
         return None
-    candidates = [measured.candidate for measured in with_limits(survey.spectra, context.config)]
-    points = allocator.forecast(candidates, sorted({*FORECAST_BUDGETS, allocator.keep}))
+    points = allocator.forecast(candidates_of(context, survey), sorted({*FORECAST_BUDGETS, allocator.keep}))
     return {"of": allocator.objective.name, "keep": allocator.keep, "points": [point.to_json() for point in points]}
 
 
@@ -52,5 +60,6 @@ def predicted_output_error(context: Context, survey: Survey) -> float | None:
     allocator = allocator_for(context, survey)
     if not isinstance(allocator, GlobalBudget) or not METHODS[survey.method].probes:
         return None
-    candidates = [measured.candidate for measured in with_limits(survey.spectra, context.config)]
-    return next((point.output_error for point in allocator.forecast(candidates, [allocator.keep])), None)
+    return next(
+        (point.output_error for point in allocator.forecast(candidates_of(context, survey), [allocator.keep])), None
+    )

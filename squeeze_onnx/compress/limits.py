@@ -12,7 +12,7 @@ from squeeze_onnx.support.errors import OptionError
 
 
 def with_limits(spectra: Sequence[SiteSpectra], config: OptimizeConfig) -> tuple[SiteSpectra, ...]:
-    """Return ``spectra`` with the floor of its role on every candidate, and on tables the step that ranks go in.
+    """Return ``spectra`` with the floor of its role on every candidate; tables are marked, with the step that their ranks go in.
 
     Factors that a precision rounds take a byte an entry. One that stores rows of tables in blocks stores factors as floats whose
     rank is no whole number of blocks.
@@ -35,6 +35,7 @@ def with_limits(spectra: Sequence[SiteSpectra], config: OptimizeConfig) -> tuple
                 floor=_floor_of(measured.site.role, floors),
                 rank_step=step if is_lookup(measured.site) else 1,
                 rounded=rounds_weights(config.precision),
+                is_table=is_lookup(measured.site),
             ),
         )
         for measured in spectra

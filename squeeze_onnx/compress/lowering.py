@@ -94,6 +94,7 @@ def evidence_for(context: Context, planned: PlannedPrecision) -> Evidence:
         config.decomposing.decomposer(),
         target_of(planned.target_cpu),
         context.known_head if calibration else None,
+        spare=context.spare,
     )
 
 

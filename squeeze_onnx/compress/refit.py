@@ -62,7 +62,7 @@ def refit_sites(
     """
     dense, batches = refitting.dense, refitting.batches
     pairs = list(zip(sites, plan, strict=True))
-    at_once = [pair for pair in pairs if not _can_regress(*pair)]
+    at_once = [pair for pair in pairs if not can_regress(*pair)]
     errors = rewrite_sites(
         model,
         [site for site, _ in at_once],
@@ -70,7 +70,7 @@ def refit_sites(
         replace(truncating, track=silent),
     )
     whole = {site.name: site for site in find_sites(dense).sites}
-    stages = _stages(model, [pair for pair in pairs if _can_regress(*pair)], whole)
+    stages = _stages(model, [pair for pair in pairs if can_regress(*pair)], whole)
     wanted = [stage.wanted for stage in stages]
     parts = list(zip(cut(dense.graph, wanted), cut(model.graph, wanted), strict=True))
     rewriter = Rewriter(model, truncating.store)
@@ -105,7 +105,7 @@ def refit_sites(
     return errors
 
 
-def _can_regress(site: MatMulSite, planned: PlannedSite) -> bool:
+def can_regress(site: MatMulSite, planned: PlannedSite) -> bool:
     """Whether ``site`` has one place in the graph, and float entries that may change."""
     if len(site.nodes) > 1 or WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup:
         return False

@@ -68,6 +68,10 @@ def squeeze(
     LastLookError if the result answers far from what was predicted.
     """
     config = config or OptimizeConfig()
+    if config.byte_limit is not None or config.effort is not None:
+        raise OptionError(
+            "max_size and effort are goals of optimize, which writes a file of that size; give squeeze a keep and a precision"
+        )
     config = stored_alike(model.ir, config, plan)
     prepare(model.ir, config)
     dense = OnnxModel(model.path, model.ir.clone())
@@ -196,6 +200,8 @@ def _budget(config: OptimizeConfig, method: str) -> dict[str, Any]:
         return {"preset": config.preset}
     if config.rank_rule is not None:
         return {"rank_rule": config.rank_rule, "probability": config.probability, "noise": config.noise}
+    if config.byte_limit is not None:
+        return {"max_size": config.byte_limit, "objective": "bytes"}
     if config.keep is None and method == "squeeze":
         return {"probability": config.probability, "noise": config.noise}
     floors = {"floor": dict(config.floor)} if config.floor else {}

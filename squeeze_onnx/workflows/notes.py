@@ -20,7 +20,8 @@ def _on_the_method(report: Mapping[str, Any]) -> Iterator[str]:
     if not METHODS[report["method"]].needs_calibration:
         yield (
             f"Weak choice: {report['method']} looks at no text, only at the entries of each weight, and loses far more than "
-            "methods that read some; give sentences of the kind that the model reads in use with `calibration` FILE."
+            "methods that read some; give sentences of the kind that the model reads in use with `calibration` FILE, or take "
+            "those of this package with `calibration` general:en (or general:all)."
         )
 
 

@@ -5,32 +5,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from squeeze_onnx.compress.calibration_source import calibration_entry
+from squeeze_onnx.compress.calibration_entry import calibration_entry
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.eligibility import choose_eligible, is_excluded
 from squeeze_onnx.compress.forecast import frontier_for
-from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.preparing import prepare, refuse_unrunnable, stored_alike
+from squeeze_onnx.compress.preparing import prepare
 from squeeze_onnx.compress.site_choice import find_sites_of, nothing_to_do
 from squeeze_onnx.compress.spectra import measure_spectra
 from squeeze_onnx.compress.squeezing import squeeze_surveyed
-from squeeze_onnx.compress.survey_cache import check_cache, survey_of
+from squeeze_onnx.compress.survey_cache import check_cache
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.model import load_model, refuse_overwriting_input
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.graph.io.spilling import spill_file
 from squeeze_onnx.graph.match.copies import count_copies
 from squeeze_onnx.report.json import analysis_report
-from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.runtime.sessions import session_threads
-from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.reservation import reserved
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
+from squeeze_onnx.workflows.explicit_command import goal_entry
 from squeeze_onnx.workflows.given import Given
+from squeeze_onnx.workflows.opening import opened, settled, surveyed, text_notes
 from squeeze_onnx.workflows.result_folder import check_written, watch_for, write_folder, write_report
 
 
@@ -70,40 +68,26 @@ def optimize(
 ) -> dict[str, Any]:
     """Squeeze the model at ``path`` into the folder ``out``, which appears whole or not at all.
 
-    Returns the content of ``report.json``.
+    Returns the content of ``report.json``. What a goal left open is chosen: see `squeeze_onnx.compress.efforts`.
 
     Raises ModelError, DataError, OptionError or OutputError, and LastLookError if the result answers far from what was predicted.
     """
-    config = config or OptimizeConfig()
-    calibration, plan, checkpoint = given.get("calibration"), given.get("plan"), given.get("checkpoint")
-    cache, track = given.get("cache"), given.get("track", silent)
+    config, calibration = settled(path, config or OptimizeConfig(), given.get("calibration"))
+    plan, checkpoint, cache = given.get("plan"), given.get("checkpoint"), given.get("cache")
     out = Path(out)
     if cache is not None:
         check_cache(cache, out)
-        if plan is not None:
-            raise OptionError("`cache` keeps what a new plan is made from; leave it out with `plan`")
-    planned_precision(plan, config)  # refused before anything takes its time
     with session_threads(config.threads):
         clock = Stopwatch()
-        # Without data nothing is run, and a machine without onnxruntime will do.
-        if calibration is not None or config.provider != "cpu":
-            resolve_provider(config.provider)
         with clock.stage("load"):
-            model = load_model(find_repository(path).model_path)
-            config = stored_alike(model.ir, config, plan)
-            prepare(model.ir, config)
-            refuse_overwriting_input(model, out)
-            if calibration is not None:
-                refuse_unrunnable(model, config)
-            context = Context(model, config, (), plan, checkpoint, track=track, looked_at=calibration is not None)
-            context = context.with_text(calibration)
+            context = opened(path, config, calibration, given)
+            refuse_overwriting_input(context.dense, out)
         with (
             staged_folder(out, force=given.get("force", False)) as folder,
             spill_file(folder) as store,
             reserved(checkpoint.path) if checkpoint else nullcontext(),
         ):
-            context = replace(context, store=store)
-            survey = survey_of(context, cache)
+            context, survey, goal = surveyed(replace(context, store=store), cache)
             frontier = frontier_for(context, survey) if plan is None else None
             watch = watch_for(context)
             result = squeeze_surveyed(context, survey, watch)
@@ -111,8 +95,10 @@ def optimize(
             report |= check_written(context, folder, report, watch, survey, clock=clock)
             report |= {
                 "calibration": None if calibration is None else calibration_entry(calibration, context.batches),
+                "notes": [*text_notes(calibration), *report["notes"]],
                 "score": None,
                 "frontier": frontier,
+                "goal": goal_entry(context, calibration, (Path(path), out), goal),
                 "timing": {**report["timing"], **clock.seconds},
             }
             write_report(report, folder)

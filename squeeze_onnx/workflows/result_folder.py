@@ -29,7 +29,9 @@ from squeeze_onnx.graph.io.model import load_model, save_model
 from squeeze_onnx.graph.io.size import measure_files
 from squeeze_onnx.report.html import render_optimization
 from squeeze_onnx.report.json import Sizes, optimization_report
+from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.ownership import files_in
+from squeeze_onnx.support.readable import readable_bytes
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.workflows.notes import notes_of
 
@@ -60,6 +62,7 @@ def write_folder(
         files = save_model(finished.model.ir, target, external_data=context.config.external_data)
         copy_companions(repository, folder)
         sizes = Sizes(context.size, measure_files(files, finished.model.ir))
+        _refuse_too_large(context, sizes)
     report = optimization_report(context.config, result, finished, sizes, {**clock.seconds, **result.timing})
     _write_json(folder / "plan.json", finished.plan.to_json())
     report["written"] = sorted({*files_in(folder), *_REPORTS})
@@ -103,6 +106,15 @@ def check_written(
         with clock.stage("latency"):
             found["latency"] = latency_report(context, path, written, survey.objective)
     return found
+
+
+def _refuse_too_large(context: Context, sizes: Sizes) -> None:
+    limit = context.config.byte_limit
+    if limit is not None and sizes.after.bytes > limit:
+        raise OptionError(
+            f"`max_size` {readable_bytes(limit)}: the model came out at {sizes.after.bytes} bytes, which was not predicted; "
+            f"ask for {readable_bytes(2 * limit - sizes.after.bytes)}"
+        )
 
 
 @contextmanager

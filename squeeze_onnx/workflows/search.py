@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from squeeze_onnx.compress.calibration_source import calibration_entry
+from squeeze_onnx.compress.allocators import GlobalBudget
+from squeeze_onnx.compress.calibration_entry import calibration_entry
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.forecast import allocator_for
 from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
@@ -21,7 +23,7 @@ from squeeze_onnx.compress.preparing import prepare, refuse_unrunnable, stored_a
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey
-from squeeze_onnx.compress.survey_cache import check_cache, survey_of
+from squeeze_onnx.compress.survey_cache import check_cache
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.evaluate.evaluator import Evaluator
 from squeeze_onnx.evaluate.metrics import change_of
@@ -31,10 +33,13 @@ from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.runtime.sessions import session_threads
 from squeeze_onnx.support.errors import GateError, OptionError
 from squeeze_onnx.support.progress import silent
+from squeeze_onnx.support.readable import readable_bytes
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
+from squeeze_onnx.workflows.explicit_command import goal_entry
 from squeeze_onnx.workflows.gate import GateConfig, choose_rows, make_evaluators
 from squeeze_onnx.workflows.given import Given
+from squeeze_onnx.workflows.opening import settled, surveyed, text_notes
 from squeeze_onnx.workflows.result_folder import check_written, watch_for, write_folder, write_report
 
 Tell = Callable[[Evaluator, FrontierPoint], None]
@@ -61,7 +66,7 @@ class _Workshop:
 
     def make(self, keep: float) -> _Candidate:
         """Write the candidate of budget ``keep`` into a new folder."""
-        context = self.context.at(keep)
+        context = _at(self.context, keep)
         plan, watch = plan_for(context, self.survey), watch_for(context)
         folder = self.folder / f"keep-{keep}"
         folder.mkdir(parents=True)
@@ -88,10 +93,11 @@ def optimize_within(
 
     Raises GateError if even the largest budget fails on the dev set, and what `optimize` raises.
     """
-    config = config or OptimizeConfig()
-    calibration, cache, track = given.get("calibration"), given.get("cache"), given.get("track", silent)
+    config, calibration = settled(path, config or OptimizeConfig(), given.get("calibration"), gated=True)
+    cache, track = given.get("cache"), given.get("track", silent)
     out = Path(out)
-    if any(budget is not None for budget in (config.keep, config.preset, config.rank_rule)):
+    timed = config.objective == "latency" and config.keep is not None
+    if any(budget is not None for budget in (None if timed else config.keep, config.preset, config.rank_rule)):
         raise OptionError(
             "`max_drop` finds the budget itself; leave out `keep`, `preset` and `rank_rule`, or hold one budget "
             "against the gate with validate `max_drop`"
@@ -122,14 +128,14 @@ def optimize_within(
         with staged_folder(out, force=given.get("force", False)) as folder:
             with clock.stage("baseline"):
                 selection, final = make_evaluators(model, rows, gate, config, track)
-            survey = survey_of(context, cache)
+            context, survey, goal = surveyed(context, cache)
             with clock.stage("search"):
                 workshop = _Workshop(context, survey, folder / "candidates")
                 chosen, search = _Search(workshop, gate, selection, final, tell).run(_budgets(context, survey))
             for file in chosen.folder.iterdir():
                 file.rename(folder / file.name)
             shutil.rmtree(workshop.folder)
-            found = check_written(context.at(chosen.keep), folder, chosen.report, chosen.watch, survey, clock=clock)
+            found = check_written(_at(context, chosen.keep), folder, chosen.report, chosen.watch, survey, clock=clock)
             # What the chosen candidate took is a part of the search.
             timing = {**survey.timing, **clock.seconds}
             entry = None if calibration is None else calibration_entry(calibration, context.batches)
@@ -139,7 +145,9 @@ def optimize_within(
                 "search": search,
                 "score": _score(search),
                 "frontier": None,
+                "goal": goal_entry(context, calibration, (Path(path), out), goal, gate),
                 **found,
+                "notes": [*text_notes(calibration), *found["notes"]],
                 "timing": timing,
             }
             write_report(report, folder)
@@ -169,10 +177,15 @@ class _Search:
             if point.passed:
                 return candidate, self._report()
             shutil.rmtree(candidate.folder)
-        metric = self._final.predictor.task.primary_metric
+        metric, config = self._final.predictor.task.primary_metric, self._workshop.context.config
+        still = f"{change_of(metric, point.grade.drop_points)} on the {self._final.rows.split.name} split; allow more"
+        if config.byte_limit is not None:
+            raise GateError(
+                f"no model of at most {readable_bytes(config.byte_limit)} passes `max_drop` {self._gate.max_drop:g}: with "
+                f"the best that was found, of {readable_bytes(point.bytes)}, {metric} {still} of either, or more `effort`"
+            )
         raise GateError(
-            f"no model that is smaller passes `max_drop` {self._gate.max_drop:g}: with `keep` {grid[-1]} {metric} still "
-            f"{change_of(metric, point.grade.drop_points)} on the {self._final.rows.split.name} split; allow more"
+            f"no model that is smaller passes `max_drop` {self._gate.max_drop:g}: with `keep` {grid[-1]} {metric} still {still}"
         )
 
     def _passes_selection(self, keep: float) -> bool:
@@ -222,7 +235,16 @@ def _score(search: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _budgets(context: Context, survey: Survey) -> tuple[float, ...]:
-    """Return the budgets of `GRID` that rank 1 everywhere, and the floors, fit in; raises as `plan_for` for the largest."""
+    """Return the budgets of `GRID` that rank 1 everywhere, and the floors, fit in; raises as `plan_for` for the largest.
+
+    A size or a time that is asked for is the one budget.
+    """
+    if context.config.byte_limit is not None:
+        allocator = allocator_for(context, survey)
+        assert isinstance(allocator, GlobalBudget), "checked by OptimizeConfig"
+        return (allocator.keep,)
+    if context.config.keep is not None:
+        return (context.config.keep,)
 
     def fits(keep: float) -> bool:
         try:
@@ -233,3 +255,8 @@ def _budgets(context: Context, survey: Survey) -> tuple[float, ...]:
 
     plan_for(context.at(GRID[-1]), survey)
     return GRID[bisect_left(GRID, True, key=fits) :]
+
+
+def _at(context: Context, keep: float) -> Context:
+    """Return the same run with the budget ``keep`` of the grid, or the size that it has."""
+    return context if context.config.byte_limit is not None else context.at(keep)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from squeeze_onnx.compress.calibration_entry import calibration_entry
 from squeeze_onnx.compress.calibration_source import (
     Amount,
     CalibrationConfig,
-    calibration_entry,
     calibration_rows,
     load_calibration,
 )

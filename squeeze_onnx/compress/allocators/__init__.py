@@ -7,7 +7,7 @@ line in `ALLOCATORS` and one test file.
 from squeeze_onnx.compress.allocators.base import Allocator, Alternative, Candidate, Choice
 from squeeze_onnx.compress.allocators.edge_distance import EdgeDistance
 from squeeze_onnx.compress.allocators.effective_rank import EffectiveRankReduction
-from squeeze_onnx.compress.allocators.global_budget import GlobalBudget
+from squeeze_onnx.compress.allocators.global_budget import BudgetError, GlobalBudget
 from squeeze_onnx.compress.allocators.independent import Independent
 from squeeze_onnx.compress.allocators.objective import PARAMETERS, Cost, Objective, ParameterCount
 from squeeze_onnx.compress.allocators.share_choice import ShareChoice, Sharing
@@ -27,6 +27,7 @@ __all__ = [
     "PARAMETERS",
     "Allocator",
     "Alternative",
+    "BudgetError",
     "Candidate",
     "Choice",
     "Cost",

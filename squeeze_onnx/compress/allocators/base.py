@@ -22,7 +22,8 @@ class Candidate:
     ``spectrum`` is that of the weighted weight, ``edge`` the singular value up to which it could be noise (same units),
     ``extra_rank`` the rank that undoing the weighting adds to every truncation, ``sensitivity`` the error of the model's
     output per relative squared error of the site's own output, and ``floor`` the least fraction of its parameters that stays.
-    The rank of its factors is a multiple of ``rank_step``; ``rounded`` says that they are stored in eight bits or fewer.
+    The rank of its factors is a multiple of ``rank_step``; ``rounded`` says that they are stored in eight bits or fewer;
+    ``is_table`` says that rows of the weight are looked up.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Candidate:
     floor: float = 0.0
     rank_step: int = 1
     rounded: bool = False
+    is_table: bool = False
 
     @property
     def dense_parameters(self) -> int:

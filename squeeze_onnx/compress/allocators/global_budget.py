@@ -14,6 +14,14 @@ from squeeze_onnx.compress.selectors import RankChoice
 from squeeze_onnx.support.errors import OptionError
 
 
+class BudgetError(OptionError):
+    """A budget that nothing fits in; ``least`` is the share of the objective that would do."""
+
+    def __init__(self, least: float, sentence: str) -> None:
+        super().__init__(sentence)
+        self.least = least
+
+
 @dataclass(frozen=True)
 class Forecast:
     """What the budget ``keep`` is predicted to do: ``share`` of the objective stays, at a summed error of ``output_error``."""
@@ -47,21 +55,22 @@ class GlobalBudget(Allocator):
 
         Raises OptionError if the floors and rank multiples cost more than that.
         """
-        covers, whole = self._covers(candidates), self._whole(candidates)
+        covers, whole = self._covers(candidates), self.whole(candidates)
         fixed = self.objective.fixed
         budget = self.keep * whole - fixed
         best = spend(covers, budget)
         if best.cost > budget:
-            raise OptionError(
+            raise BudgetError(
+                (fixed + best.cost) / whole,
                 f"`keep` {self.keep} is too little: with the floors asked for, at least {(fixed + best.cost) / whole:.4f} of "
-                f"{self.objective.name} stays; give more to `keep` or less to `floor`"
+                f"{self.objective.name} stays; give more to `keep` or less to `floor`",
             )
         made = (curve.choices(index) for curve, index in zip(best.curves, best.chosen, strict=True))
         return {site: choice for choices in made for site, choice in choices.items()}
 
     def forecast(self, candidates: Sequence[Candidate], keeps: Sequence[float]) -> tuple[Forecast, ...]:
         """Return what each of the budgets ``keeps`` would lose, those left out that nothing fits in."""
-        covers, whole = self._covers(candidates), self._whole(candidates)
+        covers, whole = self._covers(candidates), self.whole(candidates)
         fixed = self.objective.fixed
         allocations = [(keep, spend(covers, keep * whole - fixed)) for keep in keeps]
         return tuple(
@@ -76,9 +85,11 @@ class GlobalBudget(Allocator):
         together = (self._by_size(each, [by_name[site] for site in each.sites]) for each in self.alternatives)
         return covers_of([*map(self._by_rank, candidates), *(curve for curve in together if curve.costs.size)])
 
-    def _whole(self, candidates: Sequence[Candidate]) -> float:
+    def whole(self, candidates: Sequence[Candidate]) -> float:
         """Return what the dense model costs."""
-        return self.objective.fixed + sum(candidate.dense_cost(self.objective.cost) for candidate in candidates)
+        return self.objective.fixed + sum(
+            candidate.dense_cost(self.objective.cost_of(is_table=candidate.is_table)) for candidate in candidates
+        )
 
     def _by_rank(self, candidate: Candidate) -> Curve:
         energy = np.square(candidate.spectrum.singular_values)
@@ -99,7 +110,7 @@ class GlobalBudget(Allocator):
             ],
             dtype=np.int64,
         )
-        cost = self.objective.cost
+        cost = self.objective.cost_of(is_table=candidate.is_table)
 
         def choice(rank: int) -> Mapping[str, Choice]:
             reason = self._reason(candidate.parameters(rank) / candidate.dense_parameters)
@@ -108,7 +119,7 @@ class GlobalBudget(Allocator):
         return _frontier(
             (candidate.name,),
             np.append(ranks, len(energy)),
-            np.append(candidate.factored_costs(ranks, cost), candidate.dense_cost(cost)),
+            np.append(candidate.factored_costs(ranks, cost) + self.objective.per_pair, candidate.dense_cost(cost)),
             candidate.sensitivity * np.append(lost[ranks], 0.0),
             choice,
         )
@@ -118,13 +129,15 @@ class GlobalBudget(Allocator):
         dense = sum(candidate.dense_parameters for candidate in candidates)
         parameters = alternative.costs(ParameterCount())
         allowed = parameters >= max(candidate.floor for candidate in candidates) * dense
+        costs = alternative.costs(self.objective.cost)
         if alternative.sizes_are_ranks:
             allowed &= alternative.sizes % self.objective.rank_multiple == 0
+            costs = costs + self.objective.per_pair * len(alternative.sites)
         shares = dict(zip(alternative.sizes.tolist(), (parameters / dense).tolist(), strict=True))
         return _frontier(
             alternative.sites,
             alternative.sizes[allowed],
-            alternative.costs(self.objective.cost)[allowed],
+            costs[allowed],
             alternative.output_error[allowed],
             lambda size: alternative.choices(size, self._reason(shares[size])),
         )

@@ -35,13 +35,20 @@ class ParameterCount:
 class Objective:
     """What is to be saved, as the messages name it, what weights cost of it, and what the rest of the model takes anyway.
 
-    Ranks are multiples of ``rank_multiple``.
+    Ranks are multiples of ``rank_multiple``. Tables cost ``of_tables``, where that is not what products cost. A weight that
+    becomes two costs ``per_pair`` beside what these cost.
     """
 
     name: str = "the parameters of the eligible weights"
     cost: Cost = ParameterCount()
     fixed: float = 0.0
     rank_multiple: int = 1
+    of_tables: Cost | None = None
+    per_pair: float = 0.0
+
+    def cost_of(self, *, is_table: bool) -> Cost:
+        """Return what weights of one kind cost."""
+        return self.of_tables or self.cost if is_table else self.cost
 
 
 PARAMETERS = Objective()

@@ -7,12 +7,14 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 import onnx_ir as ir
 
+from squeeze_onnx.compress.precision.stored_bytes import StoredBytes
 from squeeze_onnx.compress.precision.target_cpu import ANY, TargetCpu
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.graph.match.sites import MatMulSite
+from squeeze_onnx.graph.quantized.few_bits import is_lookup
 from squeeze_onnx.spectral.decompositions import Automatic, Decomposer
-from squeeze_onnx.spectral.moments import Moments, SecondMoment
+from squeeze_onnx.spectral.moments import Moments, SecondMoment, TokenFrequency
 from squeeze_onnx.support.progress import Track, silent
 
 T = TypeVar("T")
@@ -36,7 +38,8 @@ class Evidence:
 
     ``kept`` are the names of sites (nodes for fp16) that a plan keeps in a higher precision; None lets them be chosen. What
     rounding loses is decomposed by ``decomposer``; ``head`` says how the outputs are read, if it is known. ``encoded`` are the
-    weights of sites that learned to be stored as these very integers.
+    weights of sites that learned to be stored as these very integers. What stays higher may take
+    ``spare`` bytes more, any number if it is None.
     """
 
     batches: Sequence[CalibrationBatch] = ()
@@ -47,6 +50,7 @@ class Evidence:
     target: TargetCpu = ANY
     head: Head | None = None
     encoded: Mapping[str, Encoded] = field(default_factory=dict)
+    spare: float | None = None
 
     @property
     def ranking(self) -> Sequence[CalibrationBatch]:
@@ -67,7 +71,13 @@ class Evidence:
         """Return what ``sites`` meet on the calibration data; without data every direction counts alike."""
         if self.batches and sites:
             return collect_moments(model, sites, self.batches, provider=self.provider, track=self.track)
-        return {site.name: SecondMoment(np.eye(site.in_features), 1) for site in sites}
+        return {site.name: _anything(site) for site in sites}
+
+
+def _anything(site: MatMulSite) -> Moments:
+    if is_lookup(site):
+        return TokenFrequency(np.zeros(site.in_features))
+    return SecondMoment(np.eye(site.in_features), 1)
 
 
 EIGHT_BITS = "eight bits"
@@ -119,7 +129,7 @@ class Precision(Protocol):
 
     ``weights_apart`` says that no weight may lie inside a fused operator, ``providers`` where such a model runs,
     ``rounds_rows`` whether products are those of integers, which have to be right on the processor, and ``table_step`` of what
-    the width of a table has to be a multiple for its rows to be rounded.
+    the width of a table has to be a multiple for its rows to be rounded. ``stored`` counts the bytes of a weight.
     """
 
     name: ClassVar[str]
@@ -127,6 +137,7 @@ class Precision(Protocol):
     providers: ClassVar[tuple[str, ...]]
     rounds_rows: ClassVar[bool]
     table_step: ClassVar[int]
+    stored: ClassVar[StoredBytes]
 
     def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
         """Bring ``model``, which changes in place, into a form that rounds well, and return what rounds each of its weights.

@@ -23,6 +23,17 @@ UNMEASURED = "Without calibration data no output error was measured: every site 
 AS_PLANNED = "The plan says which sites stay as they are; the output error of each was not measured."
 
 
+SHORT = "More sites would stay as they are, but `max_size` has no bytes for them."
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far the outputs may move in all, and the bytes that an entry takes more where a site stays."""
+
+    most_output_error: float = MOST_OUTPUT_ERROR
+    entry_bytes: float = 3.0
+
+
 @dataclass(frozen=True)
 class ExcludedOperators:
     """The sites that stay, the output error of each group alone by site, and of all the others together."""
@@ -40,12 +51,13 @@ def choose_excluded(
     evidence: Evidence,
     *,
     round_rows: bool,
-    most_output_error: float = MOST_OUTPUT_ERROR,
+    bounds: Bounds = Bounds(),
 ) -> ExcludedOperators:
     """Choose the sites of ``model`` that stay as they are, where ``rounded`` has the other weights (in, out) by name.
 
     Groups are ranked by the output error of each alone for each byte that it saves, on every other batch of the calibration data.
-    On the batches in between the worst then stay, one more at a time, until the others together do at most ``most_output_error``.
+    On the batches in between the worst then stay, one more at a time, until the others together do at most as much as
+    ``bounds`` allow, or until there are no bytes to spare.
     """
     if evidence.kept is not None:
         return ExcludedOperators(_planned(evidence.kept, groups), notes=(AS_PLANNED,))
@@ -56,7 +68,9 @@ def choose_excluded(
         size = {group: sum(rounded[name].size for name in group) for group in groups}
         order = sorted(groups, key=lambda group: output_error[group] / size[group], reverse=True)
         count, total = 0, checking.output_error(groups)
-        while total > most_output_error and count < len(order):
+        taken = np.cumsum([bounds.entry_bytes * size[group] for group in order])
+        most = len(order) if evidence.spare is None else int(np.searchsorted(taken, evidence.spare, side="right"))
+        while total > bounds.most_output_error and count < most:
             count += 1
             total = checking.output_error(order[count:])
     kept = tuple(
@@ -64,7 +78,8 @@ def choose_excluded(
         for group in order[:count]
         for name in group
     )
-    return ExcludedOperators(kept, {name: output_error[group] for group in groups for name in group}, total)
+    short = (SHORT,) if total > bounds.most_output_error and count < len(order) else ()
+    return ExcludedOperators(kept, {name: output_error[group] for group in groups for name in group}, total, short)
 
 
 def _planned(kept: Sequence[str], groups: Sequence[Group]) -> tuple[KeptSite, ...]:

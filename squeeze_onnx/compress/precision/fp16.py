@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.base import Encoder, Evidence, KeptSite, Lowered
+from squeeze_onnx.compress.precision.stored_bytes import StoredBytes, floats
 from squeeze_onnx.compress.precision.through_files import through_files
 from squeeze_onnx.data.calibration import session_showing
 from squeeze_onnx.graph.match.sites import find_sites
@@ -42,6 +43,7 @@ class Float16:
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     rounds_rows: ClassVar[bool] = False
     table_step: ClassVar[int] = 1
+    stored: ClassVar[StoredBytes] = StoredBytes(floats(2), floats(2))
 
     def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
         """Return nothing: so many bits lose nothing that learning could make up for."""

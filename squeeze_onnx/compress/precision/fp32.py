@@ -7,6 +7,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from squeeze_onnx.compress.precision.base import Encoder, Evidence, Lowered
+from squeeze_onnx.compress.precision.stored_bytes import StoredBytes, floats
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Float32:
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     rounds_rows: ClassVar[bool] = False
     table_step: ClassVar[int] = 1
+    stored: ClassVar[StoredBytes] = StoredBytes(floats(4), floats(4))
 
     def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
         """Return nothing."""

@@ -14,8 +14,9 @@ import onnx_ir as ir
 from squeeze_onnx.compress.precision.base import EIGHT_BITS, Encoder, Evidence, KeptSite, Lowered
 from squeeze_onnx.compress.precision.compensation import round_compensated
 from squeeze_onnx.compress.precision.correction import RANK_STEP, Residual, allocate_ranks
-from squeeze_onnx.compress.precision.excluded_operators import choose_excluded
+from squeeze_onnx.compress.precision.excluded_operators import Bounds, choose_excluded
 from squeeze_onnx.compress.precision.rounding import Blocks, round_blocks
+from squeeze_onnx.compress.precision.stored_bytes import StoredBytes, int4_columns, int4_rows
 from squeeze_onnx.compress.precision.tables import BLOCK_SIZES, BlockTable, fits_blocks, round_rows
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.match.sites import MatMulSite
@@ -67,6 +68,7 @@ class Int4:
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     rounds_rows: ClassVar[bool] = True
     table_step: ClassVar[int] = BLOCK_SIZES[-1]
+    stored: ClassVar[StoredBytes] = StoredBytes(int4_columns(BLOCK, CORRECTION_SHARE), int4_rows)
 
     def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
         """Return how products and tables are rounded, without the errors of one entry being made up for by others."""
@@ -85,7 +87,7 @@ class Int4:
         rounded = {site.name: _decoded(site, blocks[site.name], corrections.get(site.name)) for site in sites}
         groups = [(site.name,) for site in sites]
         excluded = choose_excluded(
-            model, groups, rounded, evidence, round_rows=False, most_output_error=self.most_output_error
+            model, groups, rounded, evidence, round_rows=False, bounds=Bounds(self.most_output_error, 0.5)
         )
         kept = {site.name for site in excluded.kept}
         inserter = Inserter(model)

@@ -18,6 +18,7 @@ from squeeze_onnx.compress.precision.base import EIGHT_BITS, Encoder, Evidence, 
 from squeeze_onnx.compress.precision.excluded_operators import Group, choose_excluded
 from squeeze_onnx.compress.precision.rounding import ColumnIntegers, ColumnRounding
 from squeeze_onnx.compress.precision.row_ranges import measure_row_ranges
+from squeeze_onnx.compress.precision.stored_bytes import StoredBytes, int4_rows, int8_columns
 from squeeze_onnx.compress.precision.tables import (
     BLOCK_SIZES,
     BlockTable,
@@ -59,6 +60,7 @@ class DynamicInt8:
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds_rows: ClassVar[bool] = True
     table_step: ClassVar[int] = 1
+    stored: ClassVar[StoredBytes] = StoredBytes(int8_columns, int8_columns)
 
     def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
         """Return how products and tables are rounded; factors are balanced first."""
@@ -78,6 +80,7 @@ class Int8Int4Tables:
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds_rows: ClassVar[bool] = True
     table_step: ClassVar[int] = BLOCK_SIZES[-1]
+    stored: ClassVar[StoredBytes] = StoredBytes(int8_columns, int4_rows)
 
     def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
         """Return how products and tables are rounded; factors are balanced first."""
@@ -97,6 +100,7 @@ class StaticInt8:
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds_rows: ClassVar[bool] = True
     table_step: ClassVar[int] = 1
+    stored: ClassVar[StoredBytes] = StoredBytes(int8_columns, int8_columns)
 
     def encoders(self, model: ir.Model, evidence: Evidence) -> Mapping[str, Encoder]:
         """Return how products and tables are rounded; factors are balanced first."""

@@ -7,13 +7,14 @@ import json
 from importlib.resources import files
 from typing import Any, Literal
 
-SchemaName = Literal["analysis", "bench", "manifest", "plan", "recipe", "report", "run", "validation"]
+SchemaName = Literal["analysis", "bench", "forecast", "manifest", "plan", "recipe", "report", "run", "validation"]
 
 
 def load_schema(name: SchemaName) -> dict[str, Any]:
     """Return a schema by name.
 
-    ``analysis``, ``validation``, ``bench`` and ``run`` are those of the command line, ``recipe`` that of squeeze.toml.
+    ``analysis``, ``validation``, ``bench`` and ``run`` are those of the command line, ``forecast`` that of a dry run,
+    ``recipe`` that of squeeze.toml.
     """
     schema: dict[str, Any] = json.loads((files(__name__) / f"{name}.json").read_text(encoding="utf-8"))
     return schema

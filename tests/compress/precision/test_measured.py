@@ -11,6 +11,7 @@ import pytest
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence, measured
 from squeeze_onnx.compress.precision.base import Encoder, Lowered
 from squeeze_onnx.compress.precision.measured import lower_measured
+from squeeze_onnx.compress.precision.stored_bytes import StoredBytes, floats
 from squeeze_onnx.compress.precision.tables import ColumnTable
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.quantized.few_bits import store_int8_table
@@ -86,6 +87,7 @@ def test_outputs_that_become_nan_are_told() -> None:
         providers: ClassVar[tuple[str, ...]] = ("cpu",)
         rounds_rows: ClassVar[bool] = True
         table_step: ClassVar[int] = 1
+        stored: ClassVar[StoredBytes] = StoredBytes(floats(1), floats(1))
 
         def encoders(self, model: ir.Model, evidence: Evidence) -> dict[str, Encoder]:
             return {}

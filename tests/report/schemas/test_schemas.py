@@ -10,10 +10,12 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
+from squeeze_onnx.compress.calibration_source import CalibrationConfig
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.report.schemas import SchemaName, load_schema
+from squeeze_onnx.workflows.dry_run import foresee
 from squeeze_onnx.workflows.optimize import analyze, optimize
 from squeeze_onnx.workflows.recipe import read_recipe, recipe_schema
 from squeeze_onnx.workflows.recipe_run import run_recipe
@@ -46,6 +48,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def documents(work: Path) -> Documents:
     """Produce one of each kind."""
     run = run_recipe(read_recipe(work / "squeeze.toml"))
+    goal, text = OptimizeConfig(max_size="40kB", effort="quick"), CalibrationConfig(str(work / "texts.txt"))
     shapes = BenchConfig(batch_sizes=(1,), sequence_lengths=(8,), rounds=2, memory=False)
     return {
         "analysis": json.loads(json.dumps(analyze(work / "model", AnalyzeConfig(simulations=1)))),
@@ -56,6 +59,7 @@ def documents(work: Path) -> Documents:
         "manifest": read(work / "bundle" / "manifest.json"),
         "bench": json.loads(json.dumps(bench([work / "model", work / "small"], shapes).to_json())),
         "recipe": tomllib.loads(RECIPE),
+        "forecast": json.loads(json.dumps(foresee(work / "model", work / "none", goal, calibration=text))),
     }
 
 
