@@ -50,6 +50,8 @@ FORMS: Mapping[str, Callable[[Any], str]] = {
     "output_lost": whole_percent,
     "start": "{:.3f}".format,
     "speedup": "{:.2f}".format,
+    "factors": "{:.3f}".format,
+    "pivoted": "{:.3f}".format,
 }
 """The last part of a key → how its value is written."""
 
