@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from squeeze_onnx.compress.held_back import Calibration as Calibration
     from squeeze_onnx.compress.plan import Plan as Plan
     from squeeze_onnx.compress.planned_site import PlannedSite as PlannedSite
+    from squeeze_onnx.compress.settings import Budget as Budget
+    from squeeze_onnx.compress.settings import Distillation as Distillation
+    from squeeze_onnx.compress.settings import Output as Output
+    from squeeze_onnx.compress.settings import Sites as Sites
+    from squeeze_onnx.compress.settings import Steps as Steps
     from squeeze_onnx.compress.squeeze_result import SqueezeResult as SqueezeResult
     from squeeze_onnx.data.calibration import CalibrationBatch as CalibrationBatch
     from squeeze_onnx.evaluate.bench_config import BenchConfig as BenchConfig
@@ -56,23 +61,28 @@ _HOME = {
     "AnalyzeConfig": "compress.config",
     "BenchConfig": "evaluate.bench_config",
     "Benchmark": "evaluate.benchmark",
+    "Budget": "compress.settings",
     "Bundle": "workflows.packaging.verification",
     "Calibration": "compress.held_back",
     "CalibrationBatch": "data.calibration",
     "CalibrationConfig": "compress.calibration_source",
     "CheckpointConfig": "learning.checkpoints",
+    "Distillation": "compress.settings",
     "GateConfig": "workflows.gate",
     "GateError": "support.errors",
     "LastLookError": "support.errors",
     "MatMulSite": "graph.match.sites",
     "OnnxModel": "graph.io.model",
     "OptimizeConfig": "compress.config",
+    "Output": "compress.settings",
     "PackageConfig": "workflows.packaging.bundle",
     "Plan": "compress.plan",
     "PlannedSite": "compress.planned_site",
     "Report": "report.result",
+    "Sites": "compress.settings",
     "SqueezeError": "support.errors",
     "SqueezeResult": "compress.squeeze_result",
+    "Steps": "compress.settings",
     "Track": "support.progress",
     "ValidateConfig": "evaluate.validate_config",
     "Validation": "evaluate.validation",
