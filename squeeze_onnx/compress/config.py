@@ -79,6 +79,7 @@ __all__ = [
     "DEFAULT_OBJECTIVE",
     "DEFAULT_ROLES",
     "AboveBreakEven",
-    "AnalyzeConfig", "Effort",
+    "AnalyzeConfig",
+    "Effort",
     "OptimizeConfig",
 ]
