@@ -41,6 +41,7 @@ class Learner:
         self.parameters = as_vector(graph.parameters)
         self._roundings = {name: each for name, each in options.roundings.items() if name in graph.parameters}
         self._read = self.parameters.copy() if self._roundings else self.parameters
+        self._looked_at = np.full_like(self.parameters, np.nan) if self._roundings else self.parameters
         self.gradient = np.zeros_like(self.parameters)
         self._shapes = {name: array.shape for name, array in graph.parameters.items()}
         self._losses = {name: np.zeros((), np.float32) for name in losses}
@@ -59,8 +60,8 @@ class Learner:
 
     def look(self) -> None:
         """Take over ``parameters`` as they are now, rounded where they will be stored so."""
-        if self._roundings:
-            self._read[:] = self.parameters
+        if self._roundings and not np.array_equal(self._looked_at, self.parameters):
+            self._looked_at[:] = self._read[:] = self.parameters
             read = self.named(self._read)
             for name, rounding in self._roundings.items():
                 read[name][:] = rounding(read[name])

@@ -92,7 +92,7 @@ def test_a_data_file_that_fails_while_it_is_read(
 ) -> None:
     data = with_data_file / "model.onnx.data"
     whole = data.read_bytes()
-    monkeypatch.setattr("squeeze_onnx.workflows.optimize.survey_of", losing(data, spoil))
+    monkeypatch.setattr("squeeze_onnx.workflows.opening.survey_of", losing(data, spoil))
     done = call_cli("optimize", with_data_file, "-o", tmp_path / "out", *TO_HALF)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"model.onnx.data {said}" in done.stderr

@@ -50,5 +50,5 @@ def test_it_measures_parity_fp16_and_speed(skeletons: Path, tmp_path: Path) -> N
 def test_without_a_device_it_says_so(skeletons: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(check_cuda.main, ["run", str(skeletons), "--out", str(tmp_path / "results")])
     assert result.exit_code == 1
-    assert "--provider cuda" in result.output and "Traceback" not in result.output
+    assert "`provider` cuda" in result.output and "Traceback" not in result.output
     assert not (tmp_path / "results").exists()

@@ -202,7 +202,7 @@ class TestOptimize:
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: OptimizeConfig, read: int
     ) -> None:
         monkeypatch.setattr(usual_text, "TO_CALIBRATE", Amount(4))
-        monkeypatch.setattr(usual_text, "TO_IMITATE", Amount(6))
+        monkeypatch.setattr(usual_text, "TO_DISTILL", Amount(6))
         (tmp_path / "text.txt").write_text("\n".join((*SENTENCES, *WORDS[:4])), encoding="utf-8")
         track, source = RecordingTrack(), CalibrationConfig(str(tmp_path / "text.txt"), batch_size=2)
         optimize(folder, tmp_path / "out", config, calibration=source, track=track)

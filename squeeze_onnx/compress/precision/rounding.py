@@ -121,9 +121,10 @@ def round_blocks(matrix: np.ndarray, *, bits: int, size: int, importance: np.nda
     levels = 2 ** (bits - 1) - 1
     best = np.full(largest.shape, np.inf)
     scales, integers = np.ones(largest.shape), np.zeros(blocks.shape, np.int8)
+    kind = np.result_type(blocks.dtype, np.float32)
     for clip in CLIPS:
         # The scale is stored in float32, so the integers are those of the stored one.
-        scale = np.where(largest > 0, clip * largest / levels, 1.0).astype(np.float32).astype(np.float64)
+        scale = np.where(largest > 0, clip * largest / levels, 1.0).astype(np.float32).astype(kind)
         rounded = np.rint(blocks / scale[..., None]).clip(-levels - 1, levels)
         error = np.einsum("rbs,bs->rb", np.square(rounded * scale[..., None] - blocks), weights)
         better = error < best

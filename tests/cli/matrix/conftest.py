@@ -12,8 +12,9 @@ import pytest
 from onnx import helper
 
 from squeeze_onnx.compress import forecast, step_watch, survey
-from squeeze_onnx.compress.precision import measured, through_files
+from squeeze_onnx.compress.precision import measured
 from squeeze_onnx.compress.soco.learn import SocoConfig
+from squeeze_onnx.runtime import graph_session
 from squeeze_onnx.runtime.quantizers import quantize_int8
 from squeeze_onnx.runtime.sessions import Session, SessionSettings, open_session
 from tests.cli.matrix.trained_encoder import (
@@ -69,14 +70,14 @@ def quick_and_precise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forecast, "FORECAST_BUDGETS", ())
         patch.setattr(survey, "SocoConfig", partial(SocoConfig, scale_rate=0.05, growth=1.1, window=2))
-        for module in (through_files, step_watch):
+        for module in (graph_session, step_watch):
             patch.setattr(module, "open_session", _open_precisely)
         patch.setattr(measured, "int8_products_saturate", lambda: False)
         patch.setenv("SQUEEZE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
-def _open_precisely(path: Path, provider: str = "cpu", **_: object) -> Session:
+def _open_precisely(path: Path, provider: str = "cpu", *_: object, **__: object) -> Session:
     """Open a model as `open_session` does on a processor with VNNI, whatever is asked for."""
     return open_session(path, provider, SessionSettings(precise_integers=True))
 

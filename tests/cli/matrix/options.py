@@ -83,12 +83,15 @@ ALONE: dict[str, Arguments] = {
     "embeddings as somebody says": (
         *("--keep", "0.7", "--calibration", "{text}", "--pooling", "max", "--prompt", "the ", "--precision", "int8"),
     ),
+    "a size": ("--calibration", "{text}", "--max-size", "40kB", "--effort", "quick", "--answer", "last_hidden_state"),
     "the noise of the bulk": ("--method", "squeeze", "--keep", "0.6", "--noise", "bulk", "--precision", "int8"),
 }
 """Rows of their own: they take long, or leave nothing of the other options to combine with."""
 
 ELSEWHERE = {
     "--output": "in every row",
+    "--dry-run": "tests/cli/test_goals.py: nothing is written",
+    "--offline": "tests/cli/test_hub.py: of where a model comes from",
     "--help-all": "writes nothing",
     "--force-write": "tests/cli/test_last_look.py: nothing becomes of a model that is not broken",
     "--metric": "tests/cli/test_own_data.py: of what --max-drop is in points",

@@ -26,8 +26,8 @@ EVIDENCE = Evidence(batches(8))
 def precise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this machine compute as one with VNNI does."""
 
-    def open_precisely(path: Path, provider: str, settings: SessionSettings) -> Session:
-        return open_session(path, provider, replace(settings, precise_integers=True))
+    def open_precisely(path: Path, provider: str, settings: SessionSettings, label: str | None = None) -> Session:
+        return open_session(path, provider, replace(settings, precise_integers=True), label=label)
 
     monkeypatch.setattr("squeeze_onnx.runtime.graph_session.open_session", open_precisely)
     monkeypatch.setattr(measured, "int8_products_saturate", lambda: False)

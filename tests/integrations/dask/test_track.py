@@ -146,7 +146,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("scheduler", ["", "local", "local:0", "no-such-file.json"])
     def test_what_is_no_scheduler(self, scheduler: str) -> None:
-        with pytest.raises(OptionError, match=r"--scheduler is an address such as"), workers(scheduler):
+        with pytest.raises(OptionError, match=r"`scheduler` is an address such as"), workers(scheduler):
             pass
 
     def test_no_dask(self, monkeypatch: pytest.MonkeyPatch) -> None:
