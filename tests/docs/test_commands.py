@@ -12,6 +12,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -20,6 +21,7 @@ import yaml
 from squeeze_onnx import cli
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.integrations.optimum_command import SqueezeExportCommand
+from squeeze_onnx.spectral.decompositions import DECOMPOSITIONS
 from tests.docs.pages import EXCUSES, PAGES, ROOT, Block, blocks, blocks_of
 from tests.docs.sandbox import lay_out
 
@@ -48,10 +50,12 @@ def sandbox(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    methods = dict(METHODS)
+    registries: list[dict[str, Any]] = [METHODS, DECOMPOSITIONS]
+    before = [set(registry) for registry in registries]
     yield tmp_path
-    for name in METHODS.keys() - methods.keys():  # a page shows how to add one
-        del METHODS[name]
+    for registry, names in zip(registries, before, strict=True):
+        for name in registry.keys() - names:  # a page shows how to add one
+            del registry[name]
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from squeeze_onnx.compress.precision import measured
 from squeeze_onnx.compress.soco.learn import SocoConfig
 from squeeze_onnx.runtime import graph_session
 from squeeze_onnx.runtime.quantizers import quantize_int8
-from squeeze_onnx.runtime.sessions import Session, SessionSettings, open_session
+from squeeze_onnx.runtime.sessions import USUAL, Session, SessionSettings, open_session
 from tests.cli.matrix.trained_encoder import (
     answers,
     sentences,
@@ -64,7 +64,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return Workplace(folder, files, asked, {name: answers(folder / name / "model.onnx", asked) for name in MODELS})
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def quick_and_precise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Predict no other budgets, let soco learn fast, time products into a folder that goes, and let no integers saturate."""
     with pytest.MonkeyPatch.context() as patch:
@@ -77,9 +77,11 @@ def quick_and_precise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
-def _open_precisely(path: Path, provider: str = "cpu", *_: object, **__: object) -> Session:
-    """Open a model as `open_session` does on a processor with VNNI, whatever is asked for."""
-    return open_session(path, provider, SessionSettings(precise_integers=True))
+def _open_precisely(
+    path: Path, provider: str = "cpu", settings: SessionSettings = USUAL, *, label: str | None = None
+) -> Session:
+    """Open a model as `open_session` does on a processor with VNNI."""
+    return open_session(path, provider, replace(settings, precise_integers=True), label=label)
 
 
 def _weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
