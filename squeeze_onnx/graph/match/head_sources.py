@@ -102,7 +102,7 @@ def head_source(operand: ir.Value, products: Products) -> HeadSource:
     trace.follow_aside(value)
     told = {product.outputs[0]: numbers, **known}
     shapes = {each: sizes_of(told[each] // site.out_features, (batch, tokens)) for each in told}
-    repeated = tuple(group_of.tolist())
+    repeated = tuple(group_of.reshape(-1).tolist())  # numpy 2.0 returns a column
     return HeadSource(value, product, site, columns, repeated, axes, merged, scalings, rows, shapes, (batch, tokens))
 
 
