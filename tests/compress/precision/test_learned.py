@@ -12,31 +12,17 @@ from squeeze_onnx.compress.precision.learned import RoundedLearning
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.answer_heads import TokenEmbeddings
 from squeeze_onnx.graph.match.sites import find_sites
-from squeeze_onnx.graph.rewrite.rewriter import factor_site
 from squeeze_onnx.learning.distill import distill
 from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig
 from squeeze_onnx.runtime.sessions import open_session
-from tests.graph.execution import svd_factors
+from tests.learning.test_distill import dense, squeezed
 from tests.text_models import SPECIAL
-from tests.tiny_encoder import ELIGIBLE_SITES, VOCABULARY, encoder_model
+from tests.tiny_encoder import VOCABULARY
 
 CONFIG = DistillConfig(steps=120, rate=3e-3, evaluations=6)
 ROUNDED = ("int8", "int8-static", "int8-int4", "int4")
-
-
-def dense() -> ir.Model:
-    model: ir.Model = ir.from_proto(encoder_model())
-    return model
-
-
-def squeezed() -> ir.Model:
-    model = dense()
-    for site in find_sites(model).sites:
-        if site.name in ELIGIBLE_SITES:
-            factor_site(model, site, *svd_factors(site.weight.numpy(), 6))
-    return model
 
 
 @cache
