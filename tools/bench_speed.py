@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 
 import click
 
-from squeeze_onnx.data.batches import FeedBuilder
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import Benchmark, measure
 from squeeze_onnx.evaluate.speedup import Speedup
-from squeeze_onnx.evaluate.timed_models import ModelsToTime, random_batch
+from squeeze_onnx.evaluate.timed_models import ModelsToTime, shared_vocabulary
 from squeeze_onnx.runtime.binding import bind_run
 from squeeze_onnx.runtime.idle import rest_until_idle
 from squeeze_onnx.runtime.latency import Latency, Run, measure_turns, timed_turn
@@ -192,12 +191,16 @@ def _in_this_process(
         rest()
         return times
 
+    vocabulary = shared_vocabulary(to_time.models)
+    feeders = [
+        model.feeder(session.inputs, config, vocabulary)
+        for session, model in zip(sessions, to_time.models, strict=True)
+    ]
     found = []
     for shape in config.shapes:
-        batch = random_batch(shape, min(model.vocabulary for model in to_time.models), seed=config.seed)
         turns = [
-            partial(turn, bind_run(session, FeedBuilder.for_session(session, first_position=first).feeds(batch)))
-            for session, first in zip(sessions, (model.config.first_position for model in to_time.models), strict=True)
+            partial(turn, bind_run(session, feeds(shape, config.seed)))
+            for session, feeds in zip(sessions, feeders, strict=True)
         ]
         found.append(measure_turns(turns, rounds=config.rounds, repeats=config.repeats, warm_up=config.warm_up))
     return found

@@ -11,7 +11,7 @@ from squeeze_onnx.cli.options import PATH
 from squeeze_onnx.cli.sections import SectionedCommand
 
 SECTIONS = {
-    "What is timed": ("--batch-size", "--sequence-length", "--against", "--rounds", "--memory"),
+    "What is timed": ("--batch-size", "--sequence-length", "--data", "--against", "--rounds", "--memory"),
     "How it runs": ("--provider", "--threads", "--tf32", "--cuda-graph", "--seed", "--offline"),
     "What is written": ("--json",),
 }
@@ -24,6 +24,7 @@ SECTIONS = {
 @click.option(
     "--sequence-length", "sequence_lengths", type=int, multiple=True, metavar="N", help="May be given several times."
 )
+@click.option("--data", type=PATH, metavar="FILE", help="An .npz of inputs to time on, instead of random tokens.")
 @click.option(
     "--against",
     multiple=True,
@@ -45,8 +46,8 @@ def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, verbose
     """Time MODELs in turns on this machine; the first one is what the others are held against.
 
     Each is an .onnx file, a folder with model.onnx, or hf://org/name, and runs in a process of its own, which rests while others
-    have their turn. Shapes are 1 × 32, 1 × 128 and 8 × 128 (batch × length), or every
-    --batch-size with every --sequence-length. A model counts as faster or slower only if the 95 % interval of the ratio of
+    have their turn. Shapes are 1 × 32, 1 × 128 and 8 × 128 (batch × length), or every --batch-size with every --sequence-length;
+    of --data 1 and 8 rows, or every --batch-size. A model counts as faster or slower only if the 95 % interval of the ratio of
     the medians leaves out 1.
     """
     from squeeze_onnx.cli.bench_tables import print_benchmark

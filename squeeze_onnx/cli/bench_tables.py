@@ -44,7 +44,8 @@ def latency_table(report: Report) -> Table:
         "Latency in ms", ["batch × length", "model"], ["p50", "p95", "speed-up", "95 % interval", "verdict"]
     )
     for shape in report["shapes"]:
-        label = f"{shape['batch_size']} × {shape['sequence_length']}"
+        length = shape["sequence_length"]
+        label = f"{shape['batch_size']} × {'as given' if length is None else length}"
         for number, (model, entry) in enumerate(zip(report["models"], shape["models"], strict=True)):
             table.add_row(
                 "" if number else label,

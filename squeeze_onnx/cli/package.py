@@ -14,7 +14,7 @@ from squeeze_onnx.support.readable import readable_bytes
 SECTIONS = {
     "What is written": ("--output", "--force", "--target", "--form"),
     "What the manifest says": ("--licence", "--measured"),
-    "What is read": ("--tokenizer", "--pooling", "--prompt", "--offline"),
+    "What is read": ("--tokenizer", "--data", "--pooling", "--prompt", "--offline"),
 }
 
 
@@ -36,6 +36,12 @@ SECTIONS = {
     help="JSON of optimize, validate or bench on this model, for the manifest; may be given several times.",
 )
 @click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one.")
+@click.option(
+    "--data",
+    type=PATH,
+    metavar="FILE",
+    help="An .npz of inputs of a model that reads no text; its first row is the example.",
+)
 @embedding_options
 @click.option(
     "--force", is_flag=True, help="Replace BUNDLE if it exists; a folder, if it holds no file of somebody else."
@@ -46,7 +52,7 @@ def package(model: Path, out: Path, force: bool, **options: Any) -> None:
     """Pack MODEL for a device: ONNX, or .ort with its required operators, tokenizer, manifest.json and run.py.
 
     MODEL is an .onnx file, a folder with one, or hf://org/name[@revision]; its precision stays what it is. run.py answers a
-    text with onnxruntime, tokenizers and numpy alone. Equal input gives equal bytes.
+    text with onnxruntime, tokenizers and numpy alone, or runs an .npz of inputs. Equal input gives equal bytes.
     """
     from squeeze_onnx.cli.bundle_tables import files_table
     from squeeze_onnx.workflows.packaging.bundle import PackageConfig

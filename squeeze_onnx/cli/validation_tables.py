@@ -50,7 +50,9 @@ def remarks(report: Report) -> Iterator[str]:
     if data["columns"] is not None:
         named = ",".join(f"{key}={name}" for key, name in data["columns"].items() if name is not None)
         how = "columns found by their names; --columns names others" if data["columns_guessed"] else "columns as named"
-        yield f"{data['source']} was read as {data['read_as']}: {named} ({how})"
+        yield f"{data['file']} was read as {data['read_as']}: {named} ({how})"
+    elif data["file"] not in (None, data["source"]):
+        yield f"{data['file']} was read as {data['read_as']}"
     if data["not_scored"] is not None:
         yield f"Its labels are not scored: {data['not_scored']}"
     for provider, entry in report["providers"].items():

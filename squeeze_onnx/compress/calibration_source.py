@@ -33,6 +33,8 @@ from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.typed_fields import check_fields
 
 TASK_PREFIX = "glue:"
+NAMED_SOURCES = (TASK_PREFIX, GENERAL_PREFIX)
+"""How text that is no file begins."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class CalibrationConfig:
     @property
     def is_table(self) -> bool:
         """Say whether ``source`` is a file of texts."""
-        named = self.source.startswith((TASK_PREFIX, GENERAL_PREFIX)) or self.source.endswith(".npz")
+        named = self.source.startswith(NAMED_SOURCES) or self.source.endswith(".npz")
         return type(self) is CalibrationConfig and not named
 
     @property

@@ -51,7 +51,8 @@ class FeedBuilder:
                 continue
             if value.name not in TEXT_INPUTS:
                 raise ModelError(
-                    f"{label} has an input {value.name!r}; a text model is fed {', '.join(TEXT_INPUTS)} and an empty cache only"
+                    f"{label} has an input {value.name!r}; a text model is fed {', '.join(TEXT_INPUTS)} and an empty cache "
+                    "only: give an .npz of all inputs instead"
                 )
             if value.type not in _DTYPES:
                 raise ModelError(f"{label}: input {value.name!r} is a {value.type}, not {' or '.join(_DTYPES)}")

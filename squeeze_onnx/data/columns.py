@@ -22,7 +22,18 @@ _SINGLES = (
 
 _LABELS = (
     *("label", "labels", "gold_label", "class", "score", "similarity", "category", "sentiment", "stars", "target"),
-    *("is_duplicate", "relatedness_score", "relevance", "rating", "intent", "emotion", "ner_tags", "tags", "answers"),
+    *(
+        "is_duplicate",
+        "relatedness_score",
+        "relevance",
+        "rating",
+        "intent",
+        "emotion",
+        "ner_tags",
+        "tags",
+        "answers",
+        "answer",
+    ),
 )
 """Names that the label goes by: a class, a score, a tag for every word, or the answers to a question."""
 

@@ -63,8 +63,13 @@ def read_saved_inputs(path: Path, inputs: Sequence[ValueSpec], option: str) -> S
         raise DataError(f"{place}: every array needs the same number of rows, one a sequence; got {lengths}")
     for value in inputs:
         _check_shape(place, value, arrays[value.name])
+    return SavedInputs(arrays, declared_batch(inputs))
+
+
+def declared_batch(inputs: Sequence[ValueSpec]) -> int | None:
+    """Return how many samples a graph with these ``inputs`` takes at once, None if any number."""
     declared = (value.shape[0] for value in inputs if value.shape)
-    return SavedInputs(arrays, next((size for size in declared if isinstance(size, int)), None))
+    return next((size for size in declared if isinstance(size, int)), None)
 
 
 def _check_shape(place: str, value: ValueSpec, array: np.ndarray) -> None:

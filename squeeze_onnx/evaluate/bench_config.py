@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 
 from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.runtime.rivals import RIVALS
@@ -11,6 +12,10 @@ from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.typed_fields import check_fields
 
 DEFAULT_SHAPES = ((1, 32), (1, 128), (8, 128))
+DEFAULT_ROWS = (1, 8)
+"""Batch sizes of saved inputs."""
+
+Shape = tuple[int, int | None]
 
 
 @made_by_name
@@ -22,6 +27,7 @@ class BenchConfig:
     batch_sizes: sequences run at once; with ``sequence_lengths`` empty too the shapes are `DEFAULT_SHAPES`.
     sequence_lengths: tokens of each; every batch size is timed with every length, 1 and 128 stand in for what is not given. A
         model that was exported for one shape is timed at that.
+    data: an .npz of inputs to time all models on instead of random tokens, of models that read images, audio or more than text.
     against: opponents that are built: int8 and fused from the first model, openvino from every one.
     threads: intra-op threads of the runtime; None for its choice.
     tf32: whether CUDA may multiply fp32 in TF32.
@@ -36,6 +42,7 @@ class BenchConfig:
     provider: str = "cpu"
     batch_sizes: tuple[int, ...] = ()
     sequence_lengths: tuple[int, ...] = ()
+    data: Path | None = None
     against: tuple[str, ...] = ()
     threads: int | None = None
     tf32: bool = True
@@ -52,6 +59,8 @@ class BenchConfig:
         for option, values in positive.items():
             if any(value < 1 for value in values):
                 raise OptionError(f"`{option}` is a positive integer; got {min(values)}")
+        if self.data is not None and self.sequence_lengths:
+            raise OptionError(f"`sequence_length` is for random tokens: {self.data} has a length of its own")
         for kind in self.against:
             if kind not in RIVALS:
                 raise OptionError(f"`against` is one of {', '.join(RIVALS)}; got {kind!r}")
@@ -59,8 +68,10 @@ class BenchConfig:
             raise OptionError("`cuda_graph` needs `provider` cuda")
 
     @property
-    def shapes(self) -> tuple[tuple[int, int], ...]:
-        """The shapes of the inputs, (batch size, sequence length)."""
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes of the inputs, (batch size, sequence length), which saved inputs need not have."""
+        if self.data is not None:
+            return tuple((size, None) for size in self.batch_sizes or DEFAULT_ROWS)
         if not self.batch_sizes and not self.sequence_lengths:
             return DEFAULT_SHAPES
         return tuple(product(self.batch_sizes or (1,), self.sequence_lengths or (128,)))

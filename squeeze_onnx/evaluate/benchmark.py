@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.data.batches import FeedBuilder
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.speedup import Speedup
-from squeeze_onnx.evaluate.timed_models import LeftOut, ModelsToTime, TimedModel, models_to_time, random_batch
+from squeeze_onnx.evaluate.timed_models import LeftOut, ModelsToTime, TimedModel, models_to_time, shared_vocabulary
 from squeeze_onnx.runtime.latency import Latency, measure_turns
 from squeeze_onnx.runtime.memory import measure_peak_memory
 from squeeze_onnx.runtime.providers import resolve_provider
@@ -66,6 +65,7 @@ class Benchmark(Shown):
                 for shape, (batch_size, length) in enumerate(self.config.shapes)
             ],
             "settings": asdict(self.config)
+            | {"data": None if self.config.data is None else str(self.config.data)}
             | {"optimization_level": "all", "io_binding": True, "processes": "one for each model"},
             "provider_options": self.runtimes[0].get("provider_options", {}),
             "environment": environment(),
@@ -88,8 +88,8 @@ class Benchmark(Shown):
 def bench(models: Sequence[str | Path], config: BenchConfig | None = None, track: Track = silent) -> Benchmark:
     """Time ``models``, .onnx files or folders with model.onnx, in turns; the first is the baseline.
 
-    All of them read the same random tokens, without padding. Raises a SqueezeError subclass for everything that is wrong
-    with models, options or machine.
+    All of them read the same random tokens, without padding, or the same rows of ``config.data``. Raises a SqueezeError subclass
+    for everything that is wrong with models, data, options or machine.
     """
     config = config or BenchConfig()
     if not models:
@@ -101,29 +101,28 @@ def bench(models: Sequence[str | Path], config: BenchConfig | None = None, track
 
 def measure(chosen: ModelsToTime, config: BenchConfig, track: Track = silent) -> Benchmark:
     """Time ``chosen`` as `bench` does, whatever they are; raises what opening and running them raises."""
-    options, vocabulary = config.runner_options, min(model.vocabulary for model in chosen.models)
-    batches = [random_batch(shape, vocabulary, seed=config.seed) for shape in config.shapes]
+    options, vocabulary = config.runner_options, shared_vocabulary(chosen.models)
     with ExitStack() as stack:
         processes = [
             stack.enter_context(TimingProcess(model.name, model.path, model.runtime, options))
             for model in chosen.models
         ]
-        feed_builders = [
-            FeedBuilder.for_inputs(model.name, process.inputs, first_position=model.config.first_position)
+        feeders = [
+            model.feeder(process.inputs, config, vocabulary)
             for process, model in zip(processes, chosen.models, strict=True)
         ]
         latencies = []
-        for batch in track(batches, "Timing"):
-            for process, builder in zip(processes, feed_builders, strict=True):
-                process.bind(builder.feeds(batch))
+        for shape in track(config.shapes, "Timing"):
+            for process, feeds in zip(processes, feeders, strict=True):
+                process.bind(feeds(shape, config.seed))
             turns = [process.turn for process in processes]
             latencies.append(measure_turns(turns, rounds=config.rounds, repeats=config.repeats, warm_up=config.warm_up))
-    largest = max(batches, key=lambda batch: batch.ids.size)
+    largest = max(config.shapes, key=lambda shape: shape[0] * (shape[1] or 1))
     peaks = [
-        measure_peak_memory(model.path, options, builder.feeds(largest), runtime=model.runtime)
+        measure_peak_memory(model.path, options, feeds(largest, config.seed), runtime=model.runtime)
         if config.memory
         else None
-        for model, builder in zip(chosen.models, feed_builders, strict=True)
+        for model, feeds in zip(chosen.models, feeders, strict=True)
     ]
     return Benchmark(
         config,

@@ -17,6 +17,7 @@ from squeeze_onnx.data.tasks import Kind, Split, Task
 from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead, SentenceEmbedding, TokenLogits, WordLogits
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.evaluate.metrics import METRICS, USUAL, find_metrics
+from squeeze_onnx.evaluate.span_head import SpanLogits, span_head
 from squeeze_onnx.runtime.sessions import Session
 from squeeze_onnx.support.errors import DataError, ModelError, OptionError
 
@@ -56,8 +57,9 @@ class AskedModel:
     @classmethod
     def of(cls, session: Session, config: ModelConfig) -> "AskedModel":
         """Look at an open model."""
+        head: Head | None = span_head(session.outputs)
         try:
-            return cls(session.label, choose_head(session, config, None), config)
+            return cls(session.label, head or choose_head(session, config, None), config)
         except ModelError:
             return cls(session.label, None, config)
 
@@ -188,7 +190,7 @@ def _language(path: Path, table: TextTable, metrics: tuple[str, ...]) -> OwnData
 
 def _kind_of(table: TextTable, model: AskedModel) -> Kind | None:
     """Return what the labels of ``table`` are to a model that answers as ``model`` does."""
-    first = (table.labels or (None,))[0]
+    first = next((label for label in table.labels or () if label is not None), None)
     match model.head:
         case ClassLogits():
             return Kind.CLASSES
@@ -196,7 +198,7 @@ def _kind_of(table: TextTable, model: AskedModel) -> Kind | None:
             return Kind.SCORES
         case TokenLogits() if looks_like_tags(first) or isinstance(first, str):
             return Kind.ENTITIES
-        case None if looks_like_answers(first):
+        case SpanLogits() if looks_like_answers(first) or isinstance(first, str):
             return Kind.SPANS
         case _:
             return None

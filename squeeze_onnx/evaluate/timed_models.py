@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
-from squeeze_onnx.data.batches import Batch, FeedBuilder
+from squeeze_onnx.data.batches import FeedBuilder
 from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.repository import find_repository
+from squeeze_onnx.data.saved_inputs import declared_batch
 from squeeze_onnx.data.vocabulary import embedding_rows
 from squeeze_onnx.evaluate.bench_config import BenchConfig
+from squeeze_onnx.evaluate.timed_inputs import Feeder, random_tokens, saved_rows
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.io.size import ModelSize, digest_files, measure_size
 from squeeze_onnx.graph.quantized.dequantizing import is_quantized
@@ -22,21 +22,42 @@ from squeeze_onnx.runtime.sessions import Feeds, ValueSpec
 from squeeze_onnx.support.errors import ModelError, OptionError
 from squeeze_onnx.support.given_names import in_words
 
-_SEQUENCES_TO_CONVERT = 16
-"""Of random tokens. Only the time of what is converted from them is measured, which does not depend on the ranges found."""
+_BATCHES_TO_CONVERT = 16
+"""Only the time of what is converted from them is measured, which does not depend on the ranges found."""
 
 
 @dataclass(frozen=True)
 class TimedModel:
-    """A model under test, how many tokens it embeds, the runtime it runs in, and what else is to be known of it."""
+    """A model under test, how many tokens it embeds (None: it does not say), its runtime, and what else is to be known of it."""
 
     name: str
     path: Path
     config: ModelConfig
     size: ModelSize
-    vocabulary: int
+    vocabulary: int | None
     runtime: str = "onnxruntime"
     remark: str | None = None
+
+    def feeder(self, inputs: Sequence[ValueSpec], config: BenchConfig, vocabulary: int | None) -> Feeder:
+        """Return what feeds this model, which has these ``inputs``: random tokens of a ``vocabulary``, or ``config.data``.
+
+        Raises ModelError if tokens are not enough for it, or are not known; DataError if the data is not for it.
+        """
+        if config.data is not None:
+            return saved_rows(config.data, inputs)
+        builder = FeedBuilder.for_inputs(self.name, inputs, first_position=self.config.first_position)
+        if vocabulary is None:
+            raise ModelError(
+                f"{self.name} does not say how many tokens it knows: no table is looked up with input_ids, and config.json has "
+                "no vocab_size; give `data` an .npz of its inputs"
+            )
+        return random_tokens(builder, vocabulary)
+
+
+def shared_vocabulary(models: Sequence[TimedModel]) -> int | None:
+    """Return how many tokens all of ``models`` know, None if one of them does not say."""
+    sizes = [model.vocabulary for model in models]
+    return None if None in sizes else min(size for size in sizes if size is not None)
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,12 @@ class _GivenModel:
     inputs: tuple[ValueSpec, ...]
     quantized: bool
 
+    def fixed(self, config: BenchConfig) -> FixedShape:
+        """Return the shape that it was exported for; the length of saved inputs is their own."""
+        if config.data is not None:
+            return FixedShape(declared_batch(self.inputs))
+        return FixedShape.of((value.name, value.shape) for value in self.inputs)
+
 
 @contextmanager
 def models_to_time(models: Sequence[str | Path], config: BenchConfig) -> Iterator[ModelsToTime]:
@@ -76,7 +103,7 @@ def models_to_time(models: Sequence[str | Path], config: BenchConfig) -> Iterato
     paths = {str(model): find_repository(model).model_path for model in models}
     given = [_read(in_words(str(model)), paths[str(model)]) for model in models]
     for each in given:
-        config = config.at(each.timed.name, FixedShape.of((value.name, value.shape) for value in each.inputs))
+        config = config.at(each.timed.name, each.fixed(config))
     _check_positions(given, config)
     timed, left_out = [each.timed for each in given], []
     with TemporaryDirectory(prefix="squeeze-onnx-") as folder:
@@ -100,26 +127,15 @@ def models_to_time(models: Sequence[str | Path], config: BenchConfig) -> Iterato
         yield ModelsToTime(tuple(timed), tuple(left_out), config)
 
 
-def random_batch(shape: tuple[int, int], vocabulary: int, *, seed: int) -> Batch:
-    """Return tokens of a vocabulary, without padding."""
-    ids = np.random.default_rng(seed).integers(vocabulary, size=shape, dtype=np.int64)
-    return Batch(np.arange(shape[0]), ids, np.zeros(shape, np.int64), np.ones(shape, np.int64))
-
-
 def _read(name: str, path: Path) -> _GivenModel:
     model, settings = load_model(path), read_settings(path)
     vocabulary = embedding_rows(model.ir) or settings.vocabulary_size
-    if vocabulary is None:
-        raise ModelError(
-            f"{path} does not say how many tokens it knows: no table is looked up with input_ids, and config.json has no "
-            "vocab_size"
-        )
     timed = TimedModel(name, path, settings, measure_size(model), vocabulary)
     return _GivenModel(timed, _inputs(model), is_quantized(model.ir))
 
 
 def _check_positions(given: Sequence[_GivenModel], config: BenchConfig) -> None:
-    longest = max(length for _, length in config.shapes)
+    longest = max(length or 0 for _, length in config.shapes)
     for each in given:
         positions = each.timed.config.max_tokens
         if positions is not None and longest > positions:
@@ -155,13 +171,11 @@ def _rival_of(given: _GivenModel, kind: str, folder: Path, config: BenchConfig) 
 
 
 def _feeds(given: _GivenModel, config: BenchConfig) -> list[Feeds]:
-    timed = given.timed
-    builder = FeedBuilder.for_inputs(str(timed.path), given.inputs, first_position=timed.config.first_position)
-    length = max(length for _, length in config.shapes)
-    batch = builder.fixed.batch or 1
+    """Return batches for an opponent's tool to convert by, of the greatest length that is timed."""
+    feeds = given.timed.feeder(given.inputs, config, given.timed.vocabulary)
+    length = max((length for _, length in config.shapes if length is not None), default=None)
     return [
-        builder.feeds(random_batch((batch, length), timed.vocabulary, seed=config.seed + number))
-        for number in range(_SEQUENCES_TO_CONVERT)
+        feeds((given.fixed(config).batch or 1, length), config.seed + number) for number in range(_BATCHES_TO_CONVERT)
     ]
 
 

@@ -119,7 +119,8 @@ class Validation(Shown):
         form = None if own is None else own.format
         entry = {"read_as": None, "columns": None, "columns_guessed": False} if form is None else form.to_json()
         return {name: entry[name] for name in ("read_as", "columns", "columns_guessed")} | {
-            "not_scored": None if own is None else own.note
+            "file": None if form is None else str(form.path),
+            "not_scored": None if own is None else own.note,
         }
 
     def _provider_entry(self, comparison: Comparison) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from squeeze_onnx.compress.calibration_source import TASK_PREFIX, CalibrationConfig
+from squeeze_onnx.compress.calibration_source import NAMED_SOURCES, CalibrationConfig
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.data.hub import is_hub_name
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
@@ -163,10 +163,10 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def _with_source(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A source is a file unless it names a task."""
+    """A source is a file unless it names a task or the general text."""
     return {
         key: str(folder / value)
-        if field_of(key, ("source",)) and isinstance(value, str) and not value.startswith(TASK_PREFIX)
+        if field_of(key, ("source",)) and isinstance(value, str) and not value.startswith(NAMED_SOURCES)
         else value
         for key, value in table.items()
     }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from squeeze_onnx.cli.validation_tables import remarks
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
 from squeeze_onnx.evaluate.validation import validate
 from squeeze_onnx.support.errors import DataError, ModelError, OptionError
@@ -112,6 +113,13 @@ class TestClasses:
         assert list(report["data"]["rows"].values()) == [6]
         assert report["data"]["columns"]["label"] is not None
         assert report["data"]["columns_guessed"] and report["data"]["not_scored"] is None
+        assert Path(report["data"]["file"]).is_file()
+
+    def test_of_a_folder_the_file_that_is_read_is_told(self, tmp_path: Path, classifier: Path) -> None:
+        (tmp_path / "data").mkdir()
+        report = report_of(classifier, as_folder(tmp_path / "data"))
+        assert report["data"]["file"] == str(tmp_path / "data" / "dev.jsonl")
+        assert next(remarks(report)).startswith(f"{tmp_path / 'data' / 'dev.jsonl'} was read as JSON Lines")
 
     def test_columns_and_metrics_are_those_that_are_named(self, tmp_path: Path, classifier: Path) -> None:
         rows = [{"text": "bad", "said": text, "gold": label} for text, label in zip(TEXTS, RIGHT, strict=True)]

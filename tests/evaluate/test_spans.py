@@ -59,6 +59,13 @@ def test_the_likeliest_span_of_the_context_is_the_answer(
     assert score(tmp_path, context, answers) == pytest.approx({"exact_match": exact, "span_f1": f1})
 
 
+def test_a_table_has_one_answer_a_row_and_none_where_a_cell_is_empty(tmp_path: Path) -> None:
+    model, data = write_reader(tmp_path / "model", READER), tmp_path / "rows.csv"
+    data.write_text("question,context,answer\nwho,runs ann lee,ann lee\nwho,nobody nobody,\n", encoding="utf-8")
+    report = validate(model, model, ValidateConfig(data=data, latency_rounds=1)).to_json()
+    assert report["metrics"]["exact_match"]["baseline"] == 1
+
+
 def test_a_long_context_is_read_in_windows(tmp_path: Path) -> None:
     context = " ".join(["runs"] * 40 + ["ann", "lee"] + ["runs"] * 11)
     assert score(tmp_path, context, ["ann lee"], max_tokens=12)["exact_match"] == 1

@@ -70,6 +70,12 @@ def test_text_to_calibrate_on_lies_beside_the_recipe(tmp_path: Path) -> None:
     assert found.calibration.source == str(tmp_path / "texts.txt")
 
 
+def test_general_text_is_no_file_beside_the_recipe(tmp_path: Path) -> None:
+    found = read_recipe(recipe(tmp_path, 'model = "m"\noutput = "o"\n[calibration]\nsource = "general:en"\n'))
+    assert found.calibration is not None
+    assert found.calibration.source == "general:en"
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [

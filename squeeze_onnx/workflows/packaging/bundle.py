@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,11 +23,12 @@ from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.reservation import reserved
 from squeeze_onnx.support.staging import staged_file, staged_folder
 from squeeze_onnx.support.typed_fields import check_fields
+from squeeze_onnx.workflows.packaging import saved_example
 from squeeze_onnx.workflows.packaging.archive import is_archive, write_archive
 from squeeze_onnx.workflows.packaging.manifest import Manifest
 from squeeze_onnx.workflows.packaging.measured import read_measured
-from squeeze_onnx.workflows.packaging.reading import copy_text_files, described
-from squeeze_onnx.workflows.packaging.smoke_test import Answer, ask, example, longest_sequence
+from squeeze_onnx.workflows.packaging.reading import copy_companions, described, write_tokenizer
+from squeeze_onnx.workflows.packaging.smoke_test import Answer, ask, ask_saved, example, longest_sequence
 from squeeze_onnx.workflows.packaging.verification import Bundle
 
 Target = Literal["edge"]
@@ -47,6 +48,7 @@ class PackageConfig:
     licence: that of the source model; None reads it from the model card (README.md) beside the model, where there is one.
     measured: JSON reports of `optimize`, `validate` and `bench` on this very model.
     tokenizer: a tokenizer.json or a folder with one, instead of that beside the model.
+    data: an .npz of inputs of a model that reads other than text; its first row becomes the example of the bundle.
     pooling: how token embeddings become one where no file beside the model says it.
     prompt: what stands before every text.
     """
@@ -56,6 +58,7 @@ class PackageConfig:
     licence: str | None = None
     measured: tuple[Path, ...] = ()
     tokenizer: Path | None = None
+    data: Path | None = None
     pooling: str | None = None
     prompt: str | None = None
 
@@ -64,6 +67,11 @@ class PackageConfig:
         for option, value, known in (("target", self.target, Target), ("form", self.form, Form)):
             if value not in get_args(known):
                 raise OptionError(f"`{option}` is one of {', '.join(get_args(known))}; got {value!r}")
+        asked = {"tokenizer": self.tokenizer, "pooling": self.pooling, "prompt": self.prompt}
+        for option in (name for name, value in asked.items() if value is not None and self.data is not None):
+            raise OptionError(
+                f"`{option}` is for text, and {self.data} holds inputs of another kind: leave one of them out"
+            )
         if EmbeddingOptions(self.pooling, self.prompt).unpooled:
             raise OptionError(
                 "`pooling` none leaves a vector a token, and a bundle answers with one a text: leave it out"
@@ -84,30 +92,53 @@ def package(path: str | Path, out: str | Path, config: PackageConfig | None = No
     refuse_overwriting_input(model, out)
     with _staged(out, force=force) as folder:
         models = _copy_model(model, folder, config.form)
-        asked = EmbeddingOptions(config.pooling, config.prompt)
-        settings = read_settings(model.path, asked)
-        encoder = encoder_of(model, settings, config.tokenizer, max_tokens=longest_sequence(settings))
-        copy_text_files(repository, encoder, folder)
-        template = files("squeeze_onnx.workflows.packaging") / "templates" / "run.py.txt"
-        (folder / "run.py").write_bytes(template.read_bytes())
-        answers = ask(folder, models, asked)
+        copy_companions(repository, folder)
+        read, answers = (_reads_text if config.data is None else _reads_saved_inputs)(model, folder, models, config)
         document = {
             "target": config.target,
             "made_by": environment()["packages"],
             "models": models,
             "model": _described(model),
-            "text": {
-                **described(answers[0].head, encoder, _labels(settings.labels, answers[0])),
-                "asked": {"pooling": asked.pooling, "prompt": asked.prompt},
-                "first_position": settings.first_position,
-                "example": example(),
-            },
+            **read,
             "licence": config.licence or _licence_of_card(repository.root),
             "measured": _measured(model, config.measured),
         }
         manifest = Manifest.describing(folder, document)
         manifest.write(folder)
         return Bundle.of(out, folder, manifest, answers)
+
+
+def _reads_text(
+    model: OnnxModel, folder: Path, models: Sequence[str], config: PackageConfig
+) -> tuple[dict[str, Any], tuple[Answer, ...]]:
+    """Put into ``folder`` what reads a text; return what the manifest says of it, and what the models answer to one."""
+    asked = EmbeddingOptions(config.pooling, config.prompt)
+    settings = read_settings(model.path, asked)
+    encoder = encoder_of(model, settings, config.tokenizer, max_tokens=longest_sequence(settings))
+    write_tokenizer(encoder, folder / "tokenizer.json")
+    template = files("squeeze_onnx.workflows.packaging") / "templates" / "run.py.txt"
+    (folder / "run.py").write_bytes(template.read_bytes())
+    answers = ask(folder, models, asked)
+    head = answers[0].head
+    assert head is not None, "a text is read by one"
+    text = {
+        **described(head, encoder, _labels(settings.labels, answers[0])),
+        "asked": {"pooling": asked.pooling, "prompt": asked.prompt},
+        "first_position": settings.first_position,
+        "example": example(),
+    }
+    return {"text": text}, answers
+
+
+def _reads_saved_inputs(
+    model: OnnxModel, folder: Path, models: Sequence[str], config: PackageConfig
+) -> tuple[dict[str, Any], tuple[Answer, ...]]:
+    """Put into ``folder`` an example of the inputs; return what the manifest says of them, and what the models answer to it."""
+    assert config.data is not None, "asked by whoever chose"
+    saved_example.write_example(config.data, model.path, folder)
+    (folder / "run.py").write_bytes(saved_example.script())
+    answers = ask_saved(folder, models, saved_example.EXAMPLE)
+    return {"inputs": saved_example.described(model.path)}, answers
 
 
 @contextmanager

@@ -43,6 +43,17 @@ class Manifest:
     document: Mapping[str, Any]
 
     @property
+    def example_inputs(self) -> str | None:
+        """The .npz in the bundle that a model of other inputs than text is tried on, None of a text model."""
+        inputs = self.document.get("inputs")
+        if inputs is None:
+            return None
+        example = inputs.get("example") if isinstance(inputs, Mapping) else None
+        if example not in self.files:
+            raise BundleError(f"{MANIFEST} names no example among its files: get the bundle again")
+        return str(example)
+
+    @property
     def asked(self) -> EmbeddingOptions:
         """What was said, beside the files, of how the model is read; raises BundleError if it is malformed."""
         try:

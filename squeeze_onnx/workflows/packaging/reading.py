@@ -1,4 +1,4 @@
-"""What run.py is told of a model: how a text is read, and how the answer is made of the graph's output."""
+"""What run.py is told of a text model: how a text is read, and how the answer is made of the graph's output."""
 
 import shutil
 from pathlib import Path
@@ -19,14 +19,13 @@ from squeeze_onnx.evaluate.answer_heads import (
     TokenLogits,
 )
 
-_OF_THE_ENCODER = ("config.json", "tokenizer_config.json", "sentence_*_config.json")
+_OF_THE_ENCODER = ("config.json", "tokenizer_config.json", "sentence_*_config.json", "*processor_config.json")
 _OF_THE_WHOLE = (MODULES_FILE, "config_sentence_transformers.json")
 _WEIGHTS_FOR_OTHERS = (".bin",)
 
 
-def copy_text_files(repository: Repository, encoder: TextEncoder, folder: Path) -> None:
-    """Copy into ``folder`` the tokenizer, what the model is read by, and the licences."""
-    _write_tokenizer(encoder, folder / "tokenizer.json")
+def copy_companions(repository: Repository, folder: Path) -> None:
+    """Copy into ``folder`` what the model is read by, and the licences."""
     for place in reversed(repository.folders):
         patterns = _OF_THE_ENCODER + (_OF_THE_WHOLE if place == repository.root else ())
         names = [path.name for pattern in patterns for path in sorted(place.glob(pattern)) if path.is_file()]
@@ -71,7 +70,7 @@ def _steps(embedding: Embedding, head: SentenceEmbedding) -> dict[str, Any]:
     }
 
 
-def _write_tokenizer(encoder: TextEncoder, target: Path) -> None:
+def write_tokenizer(encoder: TextEncoder, target: Path) -> None:
     """Write tokenizer.json as it lay there, or as it was made of other files."""
     if not encoder.changed:
         shutil.copyfile(encoder.path, target)

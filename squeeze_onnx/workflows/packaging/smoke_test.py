@@ -9,6 +9,7 @@ import numpy as np
 from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
 from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.readers import own_sentences
+from squeeze_onnx.data.saved_inputs import read_saved_inputs
 from squeeze_onnx.data.tokenization import load_text_encoder
 from squeeze_onnx.evaluate.answer_heads import Head
 from squeeze_onnx.evaluate.open_model import OpenModel
@@ -25,11 +26,12 @@ other models."""
 
 @dataclass(frozen=True)
 class Answer:
-    """What the form ``model`` of a bundle says to the example: (answers, features), read by its ``head``."""
+    """What the form ``model`` of a bundle says to the example: (answers, features), read by its ``head``; without one, of a
+    model of other inputs than text, all numbers of its outputs in a row."""
 
     model: str
-    head: Head
     values: np.ndarray
+    head: Head | None = None
 
 
 def example() -> str:
@@ -55,7 +57,30 @@ def ask(folder: Path, models: Sequence[str], asked: EmbeddingOptions = NOTHING_A
         encoder = load_text_encoder(folder, limited, max_tokens=longest_sequence(settings))
         texts = encoder.encode(opened.head.sequences([(example(),)]))
         values = opened.answers(texts, padding=encoder.padding, batch_size=1)
-        answers.append(Answer(name, opened.head, values))
+        answers.append(Answer(name, values, opened.head))
+    return _alike(answers, folder)
+
+
+def ask_saved(folder: Path, models: Sequence[str], example: str) -> tuple[Answer, ...]:
+    """Run ``models``, each a file of ``folder``, on the inputs saved in its file ``example``.
+
+    Raises ModelError if one of them does not run, gives no number or they do not agree; DataError for inputs of another model.
+    """
+    answers = []
+    for name in models:
+        session = open_session(folder / name)
+        saved = read_saved_inputs(folder / example, session.inputs, "the example")
+        outputs = session.run(None, saved.cut(np.arange(len(saved)), len(saved))[0].feeds)
+        numbers = [output.ravel().astype(np.float64) for output in outputs if output.dtype.kind in "fiub"]
+        values = np.concatenate(numbers) if numbers else np.zeros(0)
+        if not values.size or not np.all(np.isfinite(values)):
+            raise ModelError(f"{name} in {folder} answers the example with NaN, infinity or nothing")
+        answers.append(Answer(name, values))
+    return _alike(answers, folder)
+
+
+def _alike(answers: Sequence[Answer], folder: Path) -> tuple[Answer, ...]:
+    """Return ``answers`` to the same; raises ModelError if they differ."""
     first = answers[0]
     for other in answers[1:]:
         difference = float(np.max(np.abs(first.values - other.values)))
