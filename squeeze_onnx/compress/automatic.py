@@ -8,7 +8,7 @@ from squeeze_onnx.compress.config import DEFAULT_OBJECTIVE
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.answer_heads import ClassLogits, ScoreHead, TokenLogits
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, LabelLogits, ScoreHead, TokenLogits
 from squeeze_onnx.learning.distill import check_teachable
 from squeeze_onnx.learning.distillation_losses import distillation_losses
 from squeeze_onnx.support.errors import ModelError, OptionError
@@ -49,14 +49,14 @@ def _several(calibration: Sequence[CalibrationBatch]) -> bool:
 
 
 def _decides(context: Context) -> bool:
-    """Whether the answer is a class, of the text or of each token, or a score, and what the sites return can be followed to it.
+    """Whether the answer is a class, of the text or of each token, labels or a score, and can be followed to what sites return.
 
     Few directions of each output move such an answer, and gradients know which. The text of an embedding is in all of them, and
     `whiten` does nearly as well there in two thirds of the time (models/*/results/method.json).
 
     Whatever keeps gradients from being taken is no error: `whiten` takes none.
     """
-    if not isinstance(context.known_head, ClassLogits | TokenLogits | ScoreHead):
+    if not isinstance(context.known_head, ClassLogits | LabelLogits | TokenLogits | ScoreHead):
         return False
     try:
         check_gradients(context)

@@ -33,6 +33,7 @@ class ModelConfig:
 
     ``labels`` are the class names by class number, ``max_tokens`` is the longest sequence that has positions, and
     ``first_position`` the position of its first token. ``score_activation`` is what a CrossEncoder puts its one logit through.
+    With ``several_labels`` a text has any number of them, each by a sigmoid of its own.
 
     The rest is what sentence-transformers says: ``text_limits`` of the encoder, and ``repository``, whose further files are read
     when a text's embedding is asked for (`embedding`), with what was ``asked`` on the command line.
@@ -46,6 +47,7 @@ class ModelConfig:
     first_position: int = 0
     pad_id: int | None = None
     score_activation: Activation | None = None
+    several_labels: bool = False
     text_limits: TextLimits = NO_LIMITS
     repository: Repository | None = None
     asked: EmbeddingOptions = NOTHING_ASKED
@@ -115,6 +117,7 @@ def _read(path: Path) -> ModelConfig:
         first_position=first_position,
         pad_id=pad_id,
         score_activation=_score_activation(path, values),
+        several_labels=values.get("problem_type") == "multi_label_classification",
     )
 
 

@@ -1,7 +1,8 @@
 """Somebody's own labelled rows as a task: the labels of a table, held against the classes of the model that is asked."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,13 @@ def labelled_rows(table: TextTable, kind: Kind, names: Sequence[str], split: Spl
     Raises DataError, naming file and line, for a label that is of another kind, or that the model does not know.
     """
     assert table.labels is not None, "checked by whoever asks for a score"
-    readers = {Kind.CLASSES: _classes, Kind.SCORES: _scores, Kind.ENTITIES: _tags, Kind.SPANS: _answers}
+    readers = {
+        Kind.CLASSES: _classes,
+        Kind.LABELS: _label_sets,
+        Kind.SCORES: _scores,
+        Kind.ENTITIES: _tags,
+        Kind.SPANS: _answers,
+    }
     texts: tuple[Texts, ...] = table.texts
     if kind is Kind.ENTITIES:
         texts = table.words
@@ -30,7 +37,7 @@ def labelled_rows(table: TextTable, kind: Kind, names: Sequence[str], split: Spl
 def own_task(path: Path, table: TextTable, kind: Kind, names: Sequence[str], metrics: tuple[str, ...]) -> Task:
     """Return the task of the rows of ``path``; the first of ``metrics`` is the primary one."""
     columns = table.format.columns.texts if table.format.columns is not None else ("text",)
-    labels = tuple(names) if kind in (Kind.CLASSES, Kind.ENTITIES) else ()
+    labels = tuple(names) if kind in (Kind.CLASSES, Kind.LABELS, Kind.ENTITIES) else ()
     return Task(path.name, columns, labels, metrics, metrics[0], kind=kind, own=True)
 
 
@@ -79,6 +86,33 @@ def _whole(label: object) -> int | None:
     except ValueError:
         return None
     return int(number) if math.isfinite(number) and number == int(number) else None
+
+
+_BETWEEN_LABELS = re.compile(r"[,;|]")
+"""Where a cell of a table holds several labels."""
+
+
+def _label_sets(table: TextTable, names: Sequence[str]) -> np.ndarray:
+    """Return the numbers of the labels of each row: names or numbers, in a list or one cell, or a list of 0 or 1 for each."""
+    known = {plain(name): number for number, name in enumerate(names)}
+    rows = np.empty(len(table.texts), dtype=object)
+    for index, (place, given) in enumerate(zip(table.places, table.labels or (), strict=True)):
+        entries = given if isinstance(given, list) else _BETWEEN_LABELS.split("" if given is None else str(given))
+        if len(entries) == len(names) > 1 and {_whole(entry) for entry in entries} <= {0, 1}:
+            rows[index] = [number for number, entry in enumerate(entries) if _whole(entry)]
+            continue
+        labels = [entry for entry in entries if str(entry).strip()]
+        rows[index] = sorted({_number_of(label, known, place) for label in labels})
+    return rows
+
+
+def _number_of(label: object, known: Mapping[str, int], place: str) -> int:
+    number = known.get(plain(_word(label)), _whole(label))
+    if number is None or not 0 <= number < len(known):
+        raise DataError(
+            f"{place}: label {label!r} is none of the model's: {', '.join(known)}, or 0 to {len(known) - 1}"
+        )
+    return number
 
 
 def _scores(table: TextTable, names: Sequence[str]) -> np.ndarray:

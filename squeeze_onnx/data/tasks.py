@@ -9,6 +9,8 @@ class Kind(StrEnum):
 
     CLASSES = "classes"
     """The class of a text or a pair; the number of the right one."""
+    LABELS = "labels"
+    """Any number of labels of a text or a pair; the right ones."""
     SCORES = "scores"
     """A score of a text or a pair, or how alike its two texts are; the right one."""
     ENTITIES = "entities"

@@ -8,7 +8,13 @@ import numpy as np
 
 from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Activation, Embedding
 from squeeze_onnx.data.readers import Texts
-from squeeze_onnx.evaluate.fidelity import Fidelity, class_fidelity, embedding_fidelity, score_fidelity
+from squeeze_onnx.evaluate.fidelity import (
+    Fidelity,
+    class_fidelity,
+    embedding_fidelity,
+    label_fidelity,
+    score_fidelity,
+)
 from squeeze_onnx.support.errors import ModelError
 
 
@@ -95,6 +101,27 @@ class ClassLogits(Logits):
             )
         logits: np.ndarray = output.astype(np.float64)[:, self.order]
         return logits
+
+
+@dataclass(frozen=True)
+class LabelLogits(Logits):
+    """Logits of labels of which a text has any number, output (sequences, labels), each put through a sigmoid of its own."""
+
+    output: str
+    prompt: str = ""
+    kind = "label_logits"
+
+    def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the logits."""
+        return output.astype(np.float64)
+
+    def predictions(self, answers: np.ndarray) -> np.ndarray:
+        """Return which labels each text has, (rows, labels): those with a probability over one half."""
+        return np.asarray(answers > 0)
+
+    def fidelity(self, baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+        """Compare logits, sets of labels and the probabilities of each label."""
+        return label_fidelity(baseline, candidate)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch, run_over
-from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, LabelLogits, ScoreHead
 from squeeze_onnx.evaluate.certificate import HeadRecord
 from squeeze_onnx.graph.match.linear_head import find_linear_head
 from squeeze_onnx.spectral.moment_sums import Counted
@@ -28,7 +28,7 @@ class AnswerListener:
 
     def __init__(self, model: ir.Model, head: Head) -> None:
         self._head = head
-        has_logits = isinstance(head, ClassLogits | ScoreHead)
+        has_logits = isinstance(head, ClassLogits | LabelLogits | ScoreHead)
         self._linear = find_linear_head(model, head.output) if has_logits else None
         self._values: list[np.ndarray] = []
         self._features: list[np.ndarray] = []

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from squeeze_onnx.data.similarity import cosine
 
@@ -63,6 +63,25 @@ class ClassProbabilities:
     def visible(self, logits: np.ndarray) -> np.ndarray:
         """Take the mean over the classes away: softmax does not see what all logits share."""
         return np.asarray(logits - logits.mean(axis=-1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class LabelProbabilities:
+    """The largest change of any label's probability, max_k |σ(z_k) − σ(ẑ_k)|."""
+
+    name: str = "label probability change"
+
+    def deviation(self, dense: np.ndarray, squeezed: np.ndarray) -> np.ndarray:
+        """Compare logits (texts, labels)."""
+        return np.asarray(np.max(np.abs(expit(dense) - expit(squeezed)), axis=1))
+
+    def lipschitz(self, classes: int) -> float:
+        """¼, the steepest slope of the sigmoid: each label sees its own logit only."""
+        return 0.25
+
+    def visible(self, logits: np.ndarray) -> np.ndarray:
+        """All of it."""
+        return logits
 
 
 @dataclass(frozen=True)

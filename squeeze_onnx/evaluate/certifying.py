@@ -1,12 +1,13 @@
 """Hold the answers of what became of a model against those of the dense one, and bound how far they can have moved."""
 
-from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead, TokenLogits, WordLogits
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, LabelLogits, ScoreHead, TokenLogits, WordLogits
 from squeeze_onnx.evaluate.answers import Answers
 from squeeze_onnx.evaluate.certificate import (
     BoundedMeasure,
     Certificate,
     ClassProbabilities,
     CosineDistance,
+    LabelProbabilities,
     Measure,
     Score,
     Spread,
@@ -29,6 +30,8 @@ def certify(dense: Answers, squeezed: Answers, head: Head) -> Certificate:
     match head:
         case ClassLogits():
             return _certify_logits(dense, squeezed, ClassProbabilities())
+        case LabelLogits():
+            return _certify_logits(dense, squeezed, LabelProbabilities())
         case ScoreHead():
             return _certify_logits(dense, squeezed, Score())
         case TokenLogits():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
+from scipy.special import expit, log_expit, log_softmax
 
 from squeeze_onnx.data.similarity import cosine
 
@@ -14,7 +14,7 @@ class Fidelity:
 
     ``cosine_similarity`` is the mean over the texts, ``max_abs_diff`` the largest difference of any number.
     ``agreement`` (fraction of equal predictions) and ``mean_kl`` (Kullback–Leibler divergence of the candidate's
-    classes from the baseline's, in nats, mean over the texts) exist for classes only.
+    classes from the baseline's, in nats, mean over the texts) exist for classes and labels only.
     """
 
     cosine_similarity: float
@@ -32,6 +32,21 @@ def class_fidelity(baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
         max_abs_diff=float(np.max(np.abs(baseline - candidate))),
         agreement=float(np.mean(np.argmax(baseline, axis=1) == np.argmax(candidate, axis=1))),
         mean_kl=float(np.mean(divergence)),
+    )
+
+
+def label_fidelity(baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+    """Compare logits (rows, labels) of labels that say yes or no each: predictions agree where all labels of a text do.
+
+    The divergence of a text is the sum over its labels.
+    """
+    yes = expit(baseline) * (log_expit(baseline) - log_expit(candidate))
+    no = expit(-baseline) * (log_expit(-baseline) - log_expit(-candidate))
+    return Fidelity(
+        cosine_similarity=float(np.mean(cosine(baseline, candidate))),
+        max_abs_diff=float(np.max(np.abs(baseline - candidate))),
+        agreement=float(np.mean(np.all((baseline > 0) == (candidate > 0), axis=1))),
+        mean_kl=float(np.mean(np.sum(yes + no, axis=1))),
     )
 
 

@@ -10,6 +10,7 @@ from squeeze_onnx.data.tasks import Kind, Task
 from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
+    LabelLogits,
     ScoreHead,
     SentenceEmbedding,
     TokenEmbeddings,
@@ -48,7 +49,8 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     """Return the head to score ``task`` with, or to compare models with if ``task`` is None.
 
     1. An output called logits, or the two-dimensional one of a model saved for sequence classification: class logits,
-       or regression if it has one column; class logits of every token if it has three dimensions.
+       or regression if it has one column, or logits of labels if config.json says that a text has any number of them; class
+       logits of every token if it has three dimensions.
     2. An output called sentence_embedding, or the only two-dimensional one whose name says embedding: pooled in the graph.
     3. A three-dimensional output: token embeddings, to be pooled outside (`ModelConfig.embedding`).
     4. A lone two-dimensional output other than the pooler's: embeddings pooled in the graph.
@@ -130,7 +132,7 @@ def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, tas
         raise ModelError(
             f"{session.label}: neither output {logits.name!r} nor a config.json says how many labels there are"
         )
-    if task is not None and task.kind not in (Kind.CLASSES, Kind.SCORES, Kind.RANKING):
+    if task is not None and task.kind not in (Kind.CLASSES, Kind.LABELS, Kind.SCORES, Kind.RANKING):
         raise OptionError(f"{_called(task)} asks about {task.kind}, but {session.label} answers about whole texts")
     if task is not None and classes != (expected := max(1, len(task.labels))):
         raise OptionError(
@@ -139,6 +141,8 @@ def _sequence_head(session: Session, logits: ValueSpec, config: ModelConfig, tas
         )
     if classes == 1:
         return ScoreHead(logits.name, config.score_activation or Activation.IDENTITY, config.prompt())
+    if config.several_labels and (task is None or task.kind is Kind.LABELS):
+        return LabelLogits(logits.name, config.prompt())
     order = tuple(range(classes)) if task is None else _label_order(session, config, task)
     return ClassLogits(logits.name, order, config.prompt())
 

@@ -14,9 +14,17 @@ from squeeze_onnx.data.retrieval import JUDGEMENTS, SEARCHED, is_retrieval_folde
 from squeeze_onnx.data.table_formats import ENDINGS
 from squeeze_onnx.data.tables import TableFormat, TextTable, read_table
 from squeeze_onnx.data.tasks import Kind, Split, Task
-from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead, SentenceEmbedding, TokenLogits, WordLogits
+from squeeze_onnx.evaluate.answer_heads import (
+    ClassLogits,
+    Head,
+    LabelLogits,
+    ScoreHead,
+    SentenceEmbedding,
+    TokenLogits,
+    WordLogits,
+)
 from squeeze_onnx.evaluate.head_choice import choose_head
-from squeeze_onnx.evaluate.metrics import METRICS, USUAL, find_metrics
+from squeeze_onnx.evaluate.metrics import METRICS, OF_LABELS, USUAL, find_metrics
 from squeeze_onnx.evaluate.span_head import SpanLogits, span_head
 from squeeze_onnx.runtime.sessions import Session
 from squeeze_onnx.support.errors import DataError, ModelError, OptionError
@@ -70,7 +78,7 @@ class AskedModel:
             count = len(self.head.order)
             names = self.config.labels
             return names if len(names) == count else tuple(str(number) for number in range(count))
-        return self.config.labels if isinstance(self.head, TokenLogits) else ()
+        return self.config.labels if isinstance(self.head, LabelLogits | TokenLogits) else ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,8 @@ def read_own_data(
     ``metrics`` are names as `find_metrics` returns them; without any they are the usual ones of what the labels are. Rows that
     cannot be scored are read as texts, unless they ``must_score``: then OptionError says why.
     """
-    names = tuple(metrics)
+    of_labels = OF_LABELS if isinstance(model.head, LabelLogits) else {}
+    names = tuple(dict.fromkeys(of_labels.get(name, name) for name in metrics))
     must_score = must_score or bool(names)
     if is_retrieval_folder(path):
         return _retrieval(path, names, columns)
@@ -194,6 +203,8 @@ def _kind_of(table: TextTable, model: AskedModel) -> Kind | None:
     match model.head:
         case ClassLogits():
             return Kind.CLASSES
+        case LabelLogits():
+            return Kind.LABELS
         case ScoreHead() | SentenceEmbedding():
             return Kind.SCORES
         case TokenLogits() if looks_like_tags(first) or isinstance(first, str):
@@ -225,8 +236,9 @@ def _what_is_missing(table: TextTable, model: AskedModel) -> str | None:
             f"{model.label} gives embeddings, which are scored by how alike two texts are, and {table.format.path} has one a "
             "row: name the second with `columns` text=NAME,text2=NAME,label=NAME"
         )
-    if isinstance(model.head, TokenLogits) and not model.config.labels:
-        return f"no config.json beside {model.label} names its tags: write id2label into it"
+    if isinstance(model.head, LabelLogits | TokenLogits) and not model.config.labels:
+        unnamed = "tags" if isinstance(model.head, TokenLogits) else "labels"
+        return f"no config.json beside {model.label} names its {unnamed}: write id2label into it"
     return None
 
 

@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from squeeze_onnx.data.readers import Texts
 from squeeze_onnx.data.similarity import cosine
 from squeeze_onnx.data.tasks import Kind
 from squeeze_onnx.data.tokenization import TextEncoder
-from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, Logits, ScoreHead
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, LabelLogits, Logits, ScoreHead
 from squeeze_onnx.evaluate.evaluation import Questions
 from squeeze_onnx.evaluate.metrics import METRICS, drop_points
 from squeeze_onnx.evaluate.open_model import OpenModel
@@ -39,7 +39,8 @@ class Group:
 class Likeness:
     """How like the baseline the candidate answers, by tenths of the texts: sorted by ``by``, compared by ``measure``.
 
-    Classes: the fraction of equal predictions, by the baseline's confidence. Scores: the mean absolute difference, by the
+    Classes: the fraction of equal predictions, by the baseline's confidence; labels: that of equal sets of them, by the
+    confidence in the least certain one. Scores: the mean absolute difference, by the
     baseline's score. Embeddings have no confidence: the mean cosine, by the cosine itself, so that the worst tenth shows.
     """
 
@@ -131,6 +132,9 @@ def measure_robustness(
 def likeness(head: Head, baseline: np.ndarray, candidate: np.ndarray) -> Likeness:
     """Compare answers (texts, features) by tenths; see `Likeness`."""
     match head:
+        case LabelLogits():
+            same = np.all(head.predictions(baseline) == head.predictions(candidate), axis=1)
+            return Likeness("confidence", "agreement", tenths(expit(np.abs(baseline)).min(axis=1), same))
         case Logits():
             equal = np.argmax(baseline, axis=1) == np.argmax(candidate, axis=1)
             return Likeness("confidence", "agreement", tenths(softmax(baseline, axis=1).max(axis=1), equal))

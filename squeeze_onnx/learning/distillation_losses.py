@@ -5,6 +5,7 @@ import onnx_ir as ir
 from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
+    LabelLogits,
     Logits,
     ScoreHead,
     SentenceEmbedding,
@@ -18,6 +19,7 @@ from squeeze_onnx.learning.losses import (
     EmbeddingCosine,
     EmbeddingError,
     HiddenStateError,
+    LabelDivergence,
     LogitDivergence,
     LossHead,
     TokenCosine,
@@ -39,10 +41,10 @@ def learning_rate(head: Head) -> float:
 def answer_loss(head: Head) -> LossHead:
     """Return the loss of the output that ``head`` reads. Raises ModelError for a kind of head that has none."""
     match head:
-        case ClassLogits():
-            return LogitDivergence(head.output)
-        case TokenLogits():
-            return LogitDivergence(head.output, axes=3)
+        case ClassLogits() | TokenLogits():
+            return LogitDivergence(head.output, axes=3 if isinstance(head, TokenLogits) else 2)
+        case LabelLogits():
+            return LabelDivergence(head.output)
         case ScoreHead():
             return EmbeddingError(head.output, axes=2)
         case TokenEmbeddings():

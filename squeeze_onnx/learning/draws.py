@@ -14,6 +14,7 @@ from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Embedding
 from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
+    LabelLogits,
     ScoreHead,
     SentenceEmbedding,
     TokenEmbeddings,
@@ -57,6 +58,27 @@ class DrawnClass:
         if self.axes == 3:
             likelihood = emit("Mul", likelihood, mask)
         return emit("Mul", emit("ReduceSum", likelihood, keepdims=0), emit.constant(-1))
+
+
+@dataclass(frozen=True)
+class DrawnLabels:
+    """−Σ_k log p(y_k) for labels y_k drawn by p = σ of each logit: said where that and logistic noise are above 0 together."""
+
+    value: str
+    weight: float = 1.0
+    axes = 2
+    as_value = True
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Return logistic noise (sequences, labels)."""
+        return rng.logistic(size=shape).astype(np.float32)
+
+    def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
+        """See LossHead: −log p(y) = softplus(z) − y z."""
+        half = emit.constant(0.5)
+        drawn = emit("Add", emit("Mul", emit("Sign", emit("Add", student, teacher)), half), half)
+        lost = emit("Sub", emit("Softplus", student), emit("Mul", drawn, student))
+        return emit("ReduceSum", lost, keepdims=0)
 
 
 @dataclass(frozen=True)
@@ -129,10 +151,10 @@ class DrawnVectors:
 def drawn_loss(head: Head) -> DrawnLoss:
     """Return the loss of an answer drawn from what ``head`` reads. Raises ModelError for a kind of head that has none."""
     match head:
-        case ClassLogits():
-            return DrawnClass(head.output)
-        case TokenLogits():
-            return DrawnClass(head.output, axes=3)
+        case ClassLogits() | TokenLogits():
+            return DrawnClass(head.output, axes=3 if isinstance(head, TokenLogits) else 2)
+        case LabelLogits():
+            return DrawnLabels(head.output)
         case ScoreHead():
             return DrawnScore(head.output)
         case TokenEmbeddings():

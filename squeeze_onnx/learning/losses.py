@@ -150,6 +150,25 @@ class LogitDivergence:
 
 
 @dataclass(frozen=True)
+class LabelDivergence:
+    """Σ_k KL(σ(t_k) ‖ σ(s_k)) in nats over the labels of a text, mean over the sequences: each label says yes or no by itself.
+
+    With softplus(x) = −log σ(−x) that is Σ_k σ(t_k) (t_k − s_k) + softplus(s_k) − softplus(t_k).
+    """
+
+    value: str
+    weight: float = 1.0
+    axes = 2
+    as_value = True
+
+    def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
+        """See LossHead."""
+        linear = emit("Mul", emit("Sigmoid", teacher), emit("Sub", teacher, student))
+        divergence = emit("Add", linear, emit("Sub", emit("Softplus", student), emit("Softplus", teacher)))
+        return emit("ReduceMean", emit("ReduceSum", divergence, emit.axes(-1), keepdims=0), keepdims=0)
+
+
+@dataclass(frozen=True)
 class LossGraph:
     """A graph that returns losses only: `LOSS`, and that of each head by the name of the value it compares.
 

@@ -44,6 +44,13 @@ def test_from_a_model_to_an_answer_on_the_device(run_cli: RunCli, tmp_path: Path
     assert odds["negative"] + odds["positive"] == pytest.approx(1)
 
 
+def test_run_py_gives_each_label_its_own_chance(call_cli: RunCli, tmp_path: Path) -> None:
+    named = {"id2label": {"0": "fun", "1": "sad"}, "problem_type": "multi_label_classification"}
+    model = write_classifier(tmp_path / "model", SENTIMENT, **named)
+    call_cli("package", model, "-o", tmp_path / "b")
+    assert answer(tmp_path / "b", "good good") == pytest.approx({"fun": 0.119, "sad": 0.881}, abs=1e-3)
+
+
 def test_run_py_is_short_and_needs_three_packages(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
     assert call_cli("package", model, "-o", tmp_path / "b", "--quiet").stdout == ""
     code = (tmp_path / "b" / "run.py").read_text(encoding="utf-8")

@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead, TokenEmbeddings
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, LabelLogits, ScoreHead, TokenEmbeddings
 from squeeze_onnx.evaluate.answers import read_answers
 from squeeze_onnx.evaluate.certificate import Certificate
 from squeeze_onnx.evaluate.certifying import certify as certify_answers
@@ -64,6 +64,15 @@ def test_class_probabilities_move_no_further_than_the_bound(changes: dict[str, f
     assert certificate.measured.worst <= certificate.bound.total.worst
     assert certificate.bound.from_rounding.worst < 1e-5
     assert certificate.texts == 6
+
+
+def test_label_probabilities_move_no_further_than_the_bound() -> None:
+    dense, squeezed = model(), model({"classifier.weight": 0.5, "layer.1/ffn_in.weight": 0.1})
+    certificate = certify(dense, squeezed, LabelLogits("logits"), batches())
+    moved = np.abs(expit(logits(dense)) - expit(logits(squeezed))).max(axis=1)
+    assert certificate.measured is not None and certificate.bound is not None
+    assert certificate.measured.worst == pytest.approx(moved.max(), rel=1e-4)
+    assert certificate.measured.worst <= certificate.bound.total.worst
 
 
 def test_the_parts_say_where_the_change_lies() -> None:

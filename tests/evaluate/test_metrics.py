@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as npst
 
 from squeeze_onnx.evaluate.metrics import Values
 from squeeze_onnx.evaluate.metrics.classes import accuracy, f1, f1_macro, f1_micro, matthews
+from squeeze_onnx.evaluate.metrics.counted import labels_equal, labels_f1, labels_f1_macro
 from squeeze_onnx.evaluate.metrics.scores import pearson, spearman
 
 CLASSES = npst.arrays(np.int64, (2, 23), elements=st.integers(0, 1))
@@ -34,6 +35,18 @@ def test_metrics_of_several_classes_agree_with_scikit_learn(classes: np.ndarray)
         assert metric(truth, predicted) == pytest.approx(found)
     if np.ptp(truth) and np.ptp(predicted):
         assert matthews(truth, predicted) == pytest.approx(sklearn.metrics.matthews_corrcoef(truth, predicted))
+
+
+@settings(max_examples=30)
+@given(npst.arrays(np.bool_, (2, 19, 4)))
+def test_metrics_of_labels_agree_with_scikit_learn(labels: np.ndarray) -> None:
+    truth, predicted = labels
+    counts = np.stack([truth & predicted, predicted, truth], axis=2).reshape(len(truth), -1).astype(np.float64)
+    assert labels_equal(truth, counts) == pytest.approx(sklearn.metrics.accuracy_score(truth, predicted))
+    for metric, average in ((labels_f1, "micro"), (labels_f1_macro, "macro")):
+        found = sklearn.metrics.f1_score(truth, predicted, average=average, zero_division=0)
+        assert metric(truth, counts) == pytest.approx(found)
+        assert metric(truth, np.stack([counts, counts])) == pytest.approx([found, found])
 
 
 @given(SCORES)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from scipy.special import expit, log_expit, log_softmax
 
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.losses import (
@@ -12,6 +12,7 @@ from squeeze_onnx.learning.losses import (
     EmbeddingCosine,
     EmbeddingError,
     HiddenStateError,
+    LabelDivergence,
     LogitDivergence,
     LossHead,
     TokenCosine,
@@ -88,6 +89,17 @@ def test_logits_diverge_by_the_scaled_divergence(student: Array, teacher: Array,
     divergence = temperature**2 * np.mean(np.sum(np.exp(expected) * (expected - found), axis=1))
     head = LogitDivergence("y", temperature)
     assert losses(ROWS, [head], student[:, 0], teacher[:, 0])[1] == pytest.approx(divergence, rel=1e-5)
+
+
+def test_logits_of_labels_diverge_each_by_itself(student: Array, teacher: Array) -> None:
+    s, t = student[:, 0].astype(np.float64), teacher[:, 0].astype(np.float64)
+    divergence = sum(expit(sign * t) * (log_expit(sign * t) - log_expit(sign * s)) for sign in (1, -1))
+    expected = np.mean(np.sum(divergence, axis=1))
+    assert losses(ROWS, [LabelDivergence("y")], s.astype(np.float32), t.astype(np.float32))[1] == pytest.approx(
+        expected, rel=1e-5
+    )
+    shifted = losses(ROWS, [LabelDivergence("y")], student[:, 0] + 1, teacher[:, 0])[1]
+    assert shifted != pytest.approx(expected, rel=1e-2)  # which a softmax would not see
 
 
 def test_logits_of_tokens_diverge_over_the_tokens_that_are_text(student: Array, teacher: Array) -> None:

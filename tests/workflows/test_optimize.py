@@ -208,6 +208,17 @@ class TestOptimize:
         optimize(folder, tmp_path / "out", config, calibration=source, track=track)
         assert track.taken["Last look"] == read
 
+    def test_of_labels_of_their_own_each_learns_by_their_own_divergence(self, tmp_path: Path) -> None:
+        several = {"problem_type": "multi_label_classification", "architectures": ["BertForSequenceClassification"]}
+        model = write_model_folder(tmp_path / "model", encoder_model(classifier=True), **several)
+        (tmp_path / "texts.txt").write_text("\n".join((*SENTENCES, *WORDS)), encoding="utf-8")
+        config = OptimizeConfig(keep=0.5, distill=20)
+        text = CalibrationConfig(str(tmp_path / "texts.txt"), batch_size=2)
+        report = optimize(model, tmp_path / "out", config, calibration=text)
+        assert report["settings"]["method"] == "fisher"
+        assert report["certificate"]["measure"] == "label probability change"
+        assert report["distillation"]["after"] < report["distillation"]["before"]  # a divergence
+
     def test_of_a_model_with_external_data_writes_one_file(self, tmp_path: Path) -> None:
         weight = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
         tensor = external_tensor("W", "w.bin", weight)

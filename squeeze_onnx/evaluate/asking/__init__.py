@@ -6,6 +6,7 @@ from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.tasks import Kind, Task
 from squeeze_onnx.evaluate.asking.base import Asked, Asking, Way
 from squeeze_onnx.evaluate.asking.entities import ask_entities
+from squeeze_onnx.evaluate.asking.labels import ask_labels
 from squeeze_onnx.evaluate.asking.ranking import ask_ranking
 from squeeze_onnx.evaluate.asking.spans import ask_spans
 from squeeze_onnx.evaluate.asking.texts import ask_texts
@@ -14,6 +15,7 @@ from squeeze_onnx.evaluate.open_model import OpenModel
 
 ASKINGS: Mapping[Kind, Asking] = {
     Kind.CLASSES: ask_texts,
+    Kind.LABELS: ask_labels,
     Kind.SCORES: ask_texts,
     Kind.ENTITIES: ask_entities,
     Kind.SPANS: ask_spans,

@@ -85,6 +85,9 @@ METRICS: dict[str, Metric] = {
     "f1_macro": Metric(Kind.CLASSES, classes.f1_macro, _macro_f1_of_guesses),
     "f1_micro": Metric(Kind.CLASSES, classes.f1_micro, _guess, _of_a_hit),
     "matthews": Metric(Kind.CLASSES, classes.matthews, _nothing, _of_a_correlation),
+    "labels_f1": Metric(Kind.LABELS, counted.labels_f1, _nothing),
+    "labels_f1_macro": Metric(Kind.LABELS, counted.labels_f1_macro, _nothing),
+    "labels_accuracy": Metric(Kind.LABELS, counted.labels_equal, _nothing),
     "pearson": Metric(Kind.SCORES, scores.pearson, _nothing, _of_a_correlation),
     "spearman": Metric(Kind.SCORES, scores.spearman, _nothing, _of_a_correlation),
     "entity_f1": Metric(Kind.ENTITIES, counted.entity_f1, _nothing),
@@ -118,12 +121,22 @@ _OTHER_NAMES = {
 
 USUAL: Mapping[Kind, tuple[str, ...]] = {
     Kind.CLASSES: ("accuracy", "f1_macro"),
+    Kind.LABELS: ("labels_f1", "labels_f1_macro", "labels_accuracy"),
     Kind.SCORES: ("spearman", "pearson"),
     Kind.ENTITIES: ("entity_f1",),
     Kind.SPANS: ("span_f1", "exact_match"),
     Kind.RANKING: ("ndcg@10", "mrr@10", "recall@100"),
 }
 """What is measured unless metrics are named, the primary one first."""
+
+
+OF_LABELS: Mapping[str, str] = {
+    "f1": "labels_f1",
+    "f1_micro": "labels_f1",
+    "f1_macro": "labels_f1_macro",
+    "accuracy": "labels_accuracy",
+}
+"""A metric of classes → that of the same name where a text has any number of labels, as scikit-learn has them."""
 
 
 def find_metric(name: str) -> str:

@@ -17,6 +17,33 @@ def entity_f1(references: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     return divide(2 * right, found + wanted)
 
 
+def labels_f1(references: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Return the F1 of all labels counted together; predictions (..., rows, labels · 3): whether one is right, said, wanted."""
+    right, said, wanted = _over_rows(predictions)
+    return divide(2 * np.sum(right, axis=-1), np.sum(said + wanted, axis=-1))
+
+
+def labels_f1_macro(references: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Return the mean over all labels of the F1 of each, 0 for one that neither side has, as scikit-learn has it."""
+    right, said, wanted = _over_rows(predictions)
+    return np.asarray(np.mean(divide(2 * right, said + wanted), axis=-1))
+
+
+def labels_equal(references: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Return the share of rows of which all labels are said, and no other."""
+    _, said, wanted = np.moveaxis(_by_label(predictions), -1, 0)
+    return np.asarray(np.mean(np.all(said == wanted, axis=-1), axis=-1))
+
+
+def _by_label(predictions: np.ndarray) -> np.ndarray:
+    return predictions.reshape(*predictions.shape[:-1], -1, 3)
+
+
+def _over_rows(predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    right, said, wanted = np.moveaxis(np.sum(_by_label(predictions), axis=-3), -1, 0)
+    return right, said, wanted
+
+
 def mean_of(column: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Return the metric that is the mean over the rows of one of their numbers."""
 

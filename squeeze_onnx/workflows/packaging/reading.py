@@ -13,6 +13,7 @@ from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
+    LabelLogits,
     ScoreHead,
     SentenceEmbedding,
     TokenEmbeddings,
@@ -43,7 +44,7 @@ def described(head: Head, encoder: TextEncoder, labels: tuple[str, ...]) -> dict
     return {
         "head": head.kind,
         "output": head.output,
-        "labels": list(labels) if isinstance(head, ClassLogits | TokenLogits) else [],
+        "labels": list(labels) if isinstance(head, ClassLogits | LabelLogits | TokenLogits) else [],
         "prompt": _prompt(head),
         "activation": str(head.activation) if isinstance(head, ScoreHead) else None,
         "embedding": _steps(head.embedding, head) if isinstance(head, SentenceEmbedding) else None,
@@ -56,7 +57,7 @@ def described(head: Head, encoder: TextEncoder, labels: tuple[str, ...]) -> dict
 def _prompt(head: Head) -> str:
     if isinstance(head, SentenceEmbedding):
         return head.embedding.prompt
-    return head.prompt if isinstance(head, ClassLogits | ScoreHead) else ""
+    return head.prompt if isinstance(head, ClassLogits | LabelLogits | ScoreHead) else ""
 
 
 def _steps(embedding: Embedding, head: SentenceEmbedding) -> dict[str, Any]:

@@ -1,0 +1,20 @@
+"""Labels of a text, any number of them: which are said, and which of those are right."""
+
+import numpy as np
+
+from squeeze_onnx.data.readers import LabelledRows
+from squeeze_onnx.data.tasks import Task
+from squeeze_onnx.evaluate.asking.base import Asked, Way
+from squeeze_onnx.evaluate.open_model import OpenModel
+
+
+def ask_labels(task: Task | None, model: OpenModel, rows: LabelledRows, way: Way) -> Asked:
+    """Return for every row and label whether it is right, said and wanted: (rows, labels · 3)."""
+    sequences = way.encoder.encode(model.head.sequences(rows.texts))
+    answers = model.answers(sequences, padding=way.encoder.padding, batch_size=way.batch_size, track=way.track)
+    said = model.head.predictions(answers)
+    wanted = np.zeros_like(said)
+    for row, numbers in enumerate(rows.labels):
+        wanted[row, list(numbers)] = True
+    counts = np.stack([said & wanted, said, wanted], axis=2).reshape(len(said), -1)
+    return Asked(sequences, answers, counts.astype(np.float64))
