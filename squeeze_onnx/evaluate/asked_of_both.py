@@ -11,10 +11,10 @@ from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.readers import own_sentences, read_validation
 from squeeze_onnx.data.repository import Repository, repository_of
 from squeeze_onnx.data.tasks import Task
-from squeeze_onnx.data.tokenization import TextEncoder, load_text_encoder
+from squeeze_onnx.data.tokenization import load_text_encoder
 from squeeze_onnx.data.tokenizer_files import has_tokenizer, tokenizer_place
 from squeeze_onnx.data.vocabulary import embedding_rows
-from squeeze_onnx.evaluate.evaluation import Questions, Subject
+from squeeze_onnx.evaluate.evaluation import Encoders, Questions, Subject
 from squeeze_onnx.evaluate.metrics import find_metrics
 from squeeze_onnx.evaluate.own_data import AskedModel, read_own_data, usual_length
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
@@ -74,15 +74,23 @@ def subjects_of(baseline: Repository, candidate: Repository, config: ValidateCon
     return subject(baseline, settings[0]), subject(candidate, settings[1])
 
 
-def encoder_for(subjects: tuple[Subject, Subject], config: ValidateConfig, task: Task | None) -> TextEncoder:
-    """Load the tokenizer that both models read ``task`` by; TokenizerError if it knows more tokens than one of them."""
+def encoders_for(subjects: tuple[Subject, Subject], config: ValidateConfig, task: Task | None) -> Encoders:
+    """Load what the two models read ``task`` by: the tokenizer that was asked for, or that of the baseline, or else each its own.
+
+    Each reads its own where the same tokens have other ids, as in a model with a part of the vocabulary. Raises TokenizerError
+    if one knows more tokens than its model.
+    """
     places = [tokenizer_place(repository_of(subject.path)) for subject in subjects]
     source = config.tokenizer or next(filter(has_tokenizer, places), places[0])
     settings = subjects[0].config
     for subject in subjects:
         settings = settings.for_shape(subject.fixed)
-    encoder = load_text_encoder(source, settings, max_tokens=config.max_tokens or usual_length(task))
-    for subject in subjects:
+    longest = config.max_tokens or usual_length(task)
+    first = second = load_text_encoder(source, settings, max_tokens=longest)
+    if source != places[1] and config.tokenizer is None and has_tokenizer(places[1]):
+        own = load_text_encoder(places[1], replace(settings, pad_id=subjects[1].config.pad_id), max_tokens=longest)
+        second = first if own.tokenizer.get_vocab() == first.tokenizer.get_vocab() else own
+    for subject, encoder in zip(subjects, (first, second), strict=True):
         if subject.vocabulary is not None:
             encoder.check_vocabulary(subject.vocabulary, subject.path)
-    return encoder
+    return first, second

@@ -12,7 +12,7 @@ from squeeze_onnx.data.fixed_shape import ANY_SHAPE, FixedShape
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import LabelledRows, Texts
 from squeeze_onnx.data.tasks import VALIDATION, Task
-from squeeze_onnx.data.tokenization import TextEncoder
+from squeeze_onnx.data.tokenization import TextEncoder, TokenSequence
 from squeeze_onnx.evaluate.answer_heads import ClassLogits
 from squeeze_onnx.evaluate.asking import Asked, Way, ask
 from squeeze_onnx.evaluate.bootstrap import Interval, drop_interval, speedup_interval
@@ -28,6 +28,9 @@ from squeeze_onnx.runtime.latency import Latency, measure_latency
 from squeeze_onnx.runtime.sessions import Session
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
+
+Encoders = tuple[TextEncoder, TextEncoder]
+"""What the baseline and the candidate read texts by; one and the same unless their tokens have other numbers."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def compare(
     subjects: tuple[Subject, Subject],
     sessions: tuple[Session, Session],
     questions: Questions,
-    encoder: TextEncoder,
+    encoders: Encoders,
     *,
     batch_size: int,
     seed: int,
@@ -129,20 +132,29 @@ def compare(
         for name, session, subject in zip(("baseline", "candidate"), sessions, subjects, strict=True)
     ]
     _check_alike(models, questions.texts)
-    way = Way(encoder, batch_size, track)
-    asked = [[ask(questions.task, model, rows, way) for rows in questions.asked_in_turn] for model in models]
+    ways = [Way(encoder, batch_size, track) for encoder in encoders]
+    asked = [
+        [ask(questions.task, model, rows, way) for rows in questions.asked_in_turn]
+        for model, way in zip(models, ways, strict=True)
+    ]
     answers = [np.concatenate([part.answers for part in parts]) for parts in asked]
-    if answers[0].shape != answers[1].shape:
+    if answers[0].shape[1:] != answers[1].shape[1:]:
         raise OptionError(
             f"{sessions[0].label} answers with {answers[0].shape[1]} numbers and {sessions[1].label} with "
             f"{answers[1].shape[1]}; these cannot be compared"
         )
+    sequences = [[sequence for part in parts for sequence in part.sequences] for parts in asked]
+    if len(answers[0]) != len(answers[1]):
+        answers = _token_by_token(answers, sequences)
     sanity, asked = _sane(questions, models, asked)
     scores = _score(questions, asked, seed)
-    sequences = [sequence for part in asked[0] for sequence in part.sequences]
-    median = sorted(sequences, key=len)[len(sequences) // 2]
+    lengths = [len(sequence) for sequence in sequences[0]]
+    median = sorted(range(len(lengths)), key=lengths.__getitem__)[len(lengths) // 2]
     fixed = models[0].feeder.fixed.or_else(models[1].feeder.fixed)
-    singles = [model.batches([median], padding=encoder.padding, batch_size=1, fixed=fixed)[0] for model in models]
+    singles = [
+        model.batches([read[median]], padding=way.encoder.padding, batch_size=1, fixed=fixed)[0]
+        for model, read, way in zip(models, sequences, ways, strict=True)
+    ]
     latencies = measure_latency(
         [
             partial(model.session.run, None, model.feeder.feeds(single))
@@ -166,6 +178,18 @@ def compare(
         latency_batch=singles[0].ids.shape[0],
         latency_tokens=singles[0].ids.shape[1],
     )
+
+
+def _token_by_token(answers: Sequence[np.ndarray], sequences: Sequence[Sequence[TokenSequence]]) -> list[np.ndarray]:
+    """Return the answers to texts that both models read as equally many tokens, where each token has answers of its own.
+
+    Raises OptionError if there are none.
+    """
+    lengths = [np.array([len(sequence) for sequence in read]) for read in sequences]
+    alike = lengths[0] == lengths[1] if len(lengths[0]) == len(lengths[1]) else np.zeros(1, bool)
+    if not alike.any():
+        raise OptionError("the tokenizers of the two models cut every text otherwise: their answers cannot be compared")
+    return [found[np.repeat(alike, length)] for found, length in zip(answers, lengths, strict=True)]
 
 
 def _check_alike(models: Sequence[OpenModel], texts: Sequence[Texts]) -> None:

@@ -11,14 +11,16 @@ from scipy.special import expit, softmax
 from squeeze_onnx.data.readers import Texts
 from squeeze_onnx.data.similarity import cosine
 from squeeze_onnx.data.tasks import Kind
-from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, LabelLogits, Logits, ScoreHead
-from squeeze_onnx.evaluate.evaluation import Questions
+from squeeze_onnx.evaluate.evaluation import Encoders, Questions
 from squeeze_onnx.evaluate.metrics import METRICS, drop_points
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.perturbations import LEVELS, PERTURBATIONS, perturbed
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
+
+_Ask = Callable[[Sequence[Texts]], np.ndarray]
+"""Texts → what a model predicts for each."""
 
 GROUPS = 10
 CALIBRATION_BINS = 15
@@ -90,7 +92,7 @@ class Robustness:
 def measure_robustness(
     models: tuple[OpenModel, OpenModel],
     questions: Questions,
-    encoder: TextEncoder,
+    encoders: Encoders,
     *,
     batch_size: int,
     seed: int,
@@ -105,11 +107,16 @@ def measure_robustness(
             f"`robustness` perturbs texts with classes or scores; {questions.task.name} asks about {questions.task.kind}"
         )
     head, texts = models[0].head, questions.splits[0].texts if questions.splits else questions.texts
-    sequences = encoder.encode(head.sequences(texts))
     answers = [
-        model.answers(sequences, padding=encoder.padding, batch_size=batch_size, track=track) for model in models
+        model.answers(
+            encoder.encode(head.sequences(texts)), padding=encoder.padding, batch_size=batch_size, track=track
+        )
+        for model, encoder in zip(models, encoders, strict=True)
     ]
-    predict = partial(_predictions, encoder=encoder, batch_size=batch_size)
+    ask: list[_Ask] = [
+        partial(model.predictions, encoder=encoder, batch_size=batch_size)
+        for model, encoder in zip(models, encoders, strict=True)
+    ]
     absent = {}
     errors = None
     if questions.task is None:
@@ -124,7 +131,7 @@ def measure_robustness(
     return Robustness(
         likeness(head, answers[0], answers[1]),
         errors,
-        _perturbed_scores(models, answers, questions, predict, seed=seed, track=track),
+        _perturbed_scores(models, answers, questions, ask, seed=seed, track=track),
         absent,
     )
 
@@ -170,7 +177,7 @@ def _perturbed_scores(
     models: Sequence[OpenModel],
     clean: Sequence[np.ndarray],
     questions: Questions,
-    predict: Callable[[OpenModel, Sequence[Texts]], np.ndarray],
+    ask: Sequence[_Ask],
     *,
     seed: int,
     track: Track,
@@ -183,12 +190,8 @@ def _perturbed_scores(
     scores = [PerturbedScore("none", 0.0, *(float(metric(rows.labels, found)) for found in predictions))]
     for perturbation, level in track([(name, level) for name in PERTURBATIONS for level in LEVELS], "Perturbations"):
         texts = perturbed(rows.texts, perturbation, level, seed=seed)
-        predictions = [predict(model, texts) for model in models]
+        predictions = [predict(texts) for predict in ask]
         scores.append(
             PerturbedScore(perturbation, level, *(float(metric(rows.labels, found)) for found in predictions))
         )
     return tuple(scores)
-
-
-def _predictions(model: OpenModel, texts: Sequence[Texts], encoder: TextEncoder, batch_size: int) -> np.ndarray:
-    return model.predictions(texts, encoder, batch_size=batch_size)

@@ -7,9 +7,9 @@ from typing import Any
 
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.tokenization import TextEncoder
-from squeeze_onnx.evaluate.asked_of_both import encoder_for, own_questions, questions_of_glue, subjects_of
+from squeeze_onnx.evaluate.asked_of_both import encoders_for, own_questions, questions_of_glue, subjects_of
 from squeeze_onnx.evaluate.bootstrap import Interval
-from squeeze_onnx.evaluate.evaluation import Comparison, Questions, Subject, compare
+from squeeze_onnx.evaluate.evaluation import Comparison, Encoders, Questions, Subject, compare
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.own_data import AskedModel
 from squeeze_onnx.evaluate.robustness import Robustness, measure_robustness
@@ -32,19 +32,23 @@ class Validation(Shown):
     baseline: Subject
     candidate: Subject
     questions: Questions
-    encoder: TextEncoder | None
+    encoders: Encoders | None
     comparisons: tuple[Comparison, ...]
     robustness: Mapping[str, Robustness]
 
     @property
     def _tokenizer(self) -> str | None:
         """Where the tokens come from: its file, in the words for a model whose folder nobody saw; None if there are none."""
-        if self.encoder is None:
+        if self.encoders is None:
             return None
+        first, second = map(self._place_of, self.encoders)
+        return first if first == second else f"{first}; the candidate's: {second}"
+
+    def _place_of(self, encoder: TextEncoder) -> str:
         for subject in (self.baseline, self.candidate):
-            if subject.name != str(subject.path) and self.encoder.path.is_relative_to(subject.path.parent):
-                return f"{subject.name}, {self.encoder.path.name}"
-        return str(self.encoder.path)
+            if subject.name != str(subject.path) and encoder.path.is_relative_to(subject.path.parent):
+                return f"{subject.name}, {encoder.path.name}"
+        return str(encoder.path)
 
     @property
     def passed(self) -> bool:
@@ -81,7 +85,7 @@ class Validation(Shown):
                 "rows": self.questions.rows,
                 "partial": self.config.limit is not None,
                 "tokenizer": self._tokenizer,
-                "max_tokens": None if self.encoder is None else self.encoder.max_tokens,
+                "max_tokens": None if self.encoders is None else self.encoders[0].max_tokens,
             },
             **providers[first.provider],
             "providers": providers,
@@ -151,7 +155,8 @@ def validate(
     """Score ``candidate`` against ``baseline``, each an .onnx file or a folder with model.onnx.
 
     Both read the same tokens: those of ``config.tokenizer``, else of the tokenizer in the baseline's repository, else in the
-    candidate's. A model without config.json is taken to have the other's, and so is one whose files say nothing of embeddings.
+    candidate's; where the tokens of both have other numbers, each reads those of its own. A model without config.json is taken to
+    have the other's, and so is one whose files say nothing of embeddings.
 
     Raises a SqueezeError subclass for everything that is wrong with models, tokenizer, data, options or machine.
     """
@@ -162,20 +167,20 @@ def validate(
     if config.saved_inputs is not None:
         return _on_saved_inputs(subjects, config, track)
     questions = questions_of_glue(config)
-    encoder = encoder_for(subjects, config, None)
+    encoders = encoders_for(subjects, config, None)
     comparisons = []
     robustness = {}
     for provider in config.providers:
         first, second = _opened(subjects, provider, config)
         if questions is None:
             questions = own_questions(config, AskedModel.of(first, subjects[0].config))
-            encoder = encoder_for(subjects, config, questions.task)
+            encoders = encoders_for(subjects, config, questions.task)
         comparisons.append(
             compare(
                 subjects,
                 (first, second),
                 questions,
-                encoder,
+                encoders,
                 batch_size=config.batch_size,
                 seed=config.seed,
                 latency_rounds=config.latency_rounds,
@@ -195,13 +200,13 @@ def validate(
                     OpenModel.of("candidate", second, subjects[1].config, questions.task),
                 ),
                 questions,
-                encoder,
+                encoders,
                 batch_size=config.batch_size,
                 seed=config.seed,
                 track=track,
             )
     assert questions is not None, "there is a provider"
-    return Validation(config, *subjects, questions, encoder, tuple(comparisons), robustness)
+    return Validation(config, *subjects, questions, encoders, tuple(comparisons), robustness)
 
 
 def _on_saved_inputs(subjects: tuple[Subject, Subject], config: ValidateConfig, track: Track) -> Validation:

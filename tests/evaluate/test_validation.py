@@ -1,6 +1,6 @@
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ from squeeze_onnx.evaluate.validate_config import ValidateConfig
 from squeeze_onnx.evaluate.validation import Validation, validate
 from squeeze_onnx.support.errors import DataError, ModelError, OptionError, ProviderError, TokenizerError
 from tests.reference import classifier, minilm_l6
-from tests.text_models import Vectors, write_classifier, write_encoder, write_tokenizer
+from tests.text_models import Vectors, write_classifier, write_encoder, write_tagger, write_tokenizer
 from tests.tracks import RecordingTrack
 
 SENTIMENT: Vectors = {"good": (-1.0, 1.0), "bad": (1.0, -1.0), "film": (0.0, 0.0), "meh": (0.25, 0.0)}
 BLUNT: Vectors = {**SENTIMENT, "good": (-1.0, 1.5), "meh": (0.0, 0.25)}
 """Differs from SENTIMENT on ``meh`` alone."""
+
+FEW: Vectors = {"film": (0.0, 0.0), "bad": (1.0, -1.0), "good": (-1.0, 1.0)}
+"""The same words but one, with other numbers."""
 
 SENTENCES = ("good film", "bad film", "meh", "good good film", "meh film")
 LABELS = (1, 0, 0, 1, 0)
@@ -238,6 +241,18 @@ class TestSettings:
         (candidate / "tokenizer.json").unlink()
         report = validate(baseline, candidate, quick(tokenizer=named)).to_json()
         assert report["data"]["tokenizer"] == str(named)
+
+    @pytest.mark.parametrize("model", [write_classifier, write_tagger])
+    def test_each_reads_the_numbers_that_its_own_tokenizer_has(
+        self, tmp_path: Path, model: Callable[[Path, Vectors], Path]
+    ) -> None:
+        """As where a part of the vocabulary was kept; a word that one does not know is left out of what is compared by token."""
+        whole, part = (model(tmp_path / name, vectors) for name, vectors in (("all", SENTIMENT), ("few", FEW)))
+        texts = tmp_path / "texts.txt"
+        texts.write_text("bad film\ngood bad film\n", encoding="utf-8")
+        report = validate(whole, part, quick(data=texts, robustness=True)).to_json()
+        assert report["max_abs_diff"] == 0.0
+        assert report["data"]["tokenizer"] == f"{whole}/tokenizer.json; the candidate's: {part}/tokenizer.json"
 
     def test_progress_is_told(self, baseline: Path, candidate: Path, data: Path) -> None:
         track = RecordingTrack()
