@@ -120,12 +120,18 @@ def survey_key(context: Context) -> str:
         "model": dict(context.size.sha256),
         "method": method,
         "calibration": _digest(context.batches if runs else ()),
-        "embedding": embedding_entry(context.known_head) if runs else None,
+        "answer": _answer(context) if runs else None,
         "rounded": any(site.weight.decoding for site in context.sites) and rounds_weights(config.precision),
         "learned on": _digest(context.fitted) if learns else None,
         "options": {name: value for name, value in config.to_json().items() if name not in left_out},
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+
+
+def _answer(context: Context) -> dict[str, object] | None:
+    """Return how answers are read, which the files beside the model say."""
+    head = context.known_head
+    return None if head is None else {"kind": head.kind, "output": head.output, "embedding": embedding_entry(head)}
 
 
 def _digest(batches: Sequence[CalibrationBatch]) -> str:

@@ -24,7 +24,7 @@ from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.support.errors import DataError, OptionError
 from squeeze_onnx.workflows.optimize import optimize
 from tests.folders import snapshot
-from tests.tiny_encoder import batch, weights_of, write_model_folder
+from tests.tiny_encoder import batch, encoder_model, weights_of, write_model_folder
 
 QUICK = OptimizeConfig(method="whiten", keep=0.5, simulations=1)
 
@@ -162,6 +162,20 @@ class TestTheKey:
         }
         first, second = others[what]
         assert survey_key(Context(model, QUICK, first)) != survey_key(Context(model, QUICK, second))
+
+    def test_is_another_where_the_files_say_that_answers_are_read_otherwise(self, tmp_path: Path) -> None:
+        several = {"problem_type": "multi_label_classification"}
+        keys = {
+            survey_key(
+                Context(
+                    load_model(write_model_folder(tmp_path / name, encoder_model(classifier=True), **said)),
+                    QUICK,
+                    calibration(),
+                )
+            )
+            for name, said in (("one", {}), ("several", several))
+        }
+        assert len(keys) == 2
 
     def test_is_the_same_for_a_method_that_looks_at_no_data(self, model: OnnxModel) -> None:
         config = replace(QUICK, method="svd")
