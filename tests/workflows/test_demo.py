@@ -8,7 +8,8 @@ import pytest
 
 from squeeze_onnx.support.downloads import PackagedFile
 from squeeze_onnx.support.errors import DataError, MachineError
-from squeeze_onnx.workflows.demo import PARAPHRASE_MINILM_L3, SENTENCES, Ingredients, emptied_place, prepare
+from squeeze_onnx.workflows import demo
+from squeeze_onnx.workflows.demo import PARAPHRASE_MINILM_L3, Ingredients, emptied_place, prepare
 from tests.local_index import LocalIndex
 
 REVIEWS = """text,label,source
@@ -18,6 +19,12 @@ REVIEWS = """text,label,source
 to say nothing of boring .",0,rotten_tomatoes
 "",0,rotten_tomatoes
 """
+
+
+@pytest.fixture(autouse=True)
+def one_sentence_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "HELD_OUT", 1)
+    monkeypatch.setattr(demo, "TEXTS", 1)
 
 
 @pytest.fixture
@@ -44,16 +51,15 @@ def test_model_folder_is_laid_out_as_optimum_writes_it(index: LocalIndex, tmp_pa
 
 def test_sentences_are_the_short_reviews_one_a_line_and_none_blank(index: LocalIndex, tmp_path: Path) -> None:
     inputs = prepare(tmp_path / "cache", tiny_ingredients(index))
-    assert inputs.sentences.read_text(encoding="utf-8").splitlines() == [
-        "a gorgeous , witty film .",
-        "interminably bleak , to say nothing of boring .",
-    ]
+    assert inputs.held_out.read_text(encoding="utf-8") == "a gorgeous , witty film .\n"
+    assert inputs.texts.read_text(encoding="utf-8") == "interminably bleak , to say nothing of boring .\n"
 
 
 def test_only_the_first_sentences_are_taken(index: LocalIndex, tmp_path: Path) -> None:
-    rows = "".join(f"sentence {number},1,rotten_tomatoes\n" for number in range(SENTENCES + 7))
+    rows = "".join(f"sentence {number // 2},1,rotten_tomatoes\n" for number in range(12))  # each twice
     inputs = prepare(tmp_path / "cache", tiny_ingredients(index, "text,label,source\n" + rows))
-    assert len(inputs.sentences.read_text(encoding="utf-8").splitlines()) == SENTENCES
+    assert inputs.held_out.read_text(encoding="utf-8") == "sentence 0\n"
+    assert inputs.texts.read_text(encoding="utf-8") == "sentence 1\n"
 
 
 def test_second_run_works_offline(index: LocalIndex, tmp_path: Path) -> None:
@@ -68,13 +74,13 @@ def test_another_pin_is_laid_out_anew(index: LocalIndex, tmp_path: Path) -> None
     first = prepare(tmp_path / "cache", tiny_ingredients(index))
     shutil.rmtree(tmp_path / "cache" / "wheels" / "tiny-1.0")
     second = prepare(tmp_path / "cache", tiny_ingredients(index, REVIEWS.replace("witty", "dull")))
-    assert second.sentences != first.sentences
-    assert "dull" in second.sentences.read_text(encoding="utf-8")
+    assert second.held_out != first.held_out
+    assert "dull" in second.held_out.read_text(encoding="utf-8")
 
 
 def test_file_without_sentences_is_refused_and_leaves_no_demo(index: LocalIndex, tmp_path: Path) -> None:
     ingredients = tiny_ingredients(index, "text,label,source\nonly a long review,1,imdb\n")
-    with pytest.raises(DataError, match=r"tiny==1\.0: all\.csv holds no sentence of rotten_tomatoes"):
+    with pytest.raises(DataError, match=r"tiny==1\.0: all\.csv holds 0 sentences of rotten_tomatoes, fewer than 2"):
         prepare(tmp_path / "cache", ingredients)
     assert not (tmp_path / "cache" / "demo").exists()
 
