@@ -41,8 +41,9 @@ METRIC = click.option(
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="Of own data, once or several, the first one counts: accuracy, f1, f1_macro, f1_micro, matthews, pearson, spearman, "
-    "entity_f1, exact_match, span_f1, ndcg@10, mrr@10, recall@100, perplexity or pseudo_perplexity [default: as labels are].",
+    help="Of own data, once or several, the first one counts: accuracy, f1, f1_macro, f1_micro, matthews, labels_f1, "
+    "labels_f1_macro, labels_accuracy, pearson, spearman, entity_f1, exact_match, span_f1, ndcg@10, mrr@10, recall@100, "
+    "perplexity or pseudo_perplexity [default: as labels are].",
 )
 
 JUNIT = click.option(

@@ -8,12 +8,14 @@ from typing import Any
 from squeeze_onnx.compress.allocators import Allocator, Choice, ShareChoice, SliceChoice
 from squeeze_onnx.compress.config import AboveBreakEven
 from squeeze_onnx.compress.forms import FORMS, SharedLeft, Sliced, form_of_rank
-from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.planned_site import PlannedSite
+from squeeze_onnx.compress.precision import PRECISIONS
 from squeeze_onnx.compress.selectors import RankChoice
 from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.graph.match.sites import MatMulSite, SkippedSite
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.suggestions import did_you_mean
 
 _HELD = "stored in"
 """How the reason of a weight goes on that stays because integers are smaller than factors of floats."""
@@ -120,7 +122,7 @@ def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSit
     """Find the model's sites that ``plan`` speaks of, in the order of the plan.
 
     Raises OptionError if there are none, and naming the first site that stands in the plan twice, that this model lacks, that
-    has another shape in it, or that cannot take the form the plan says.
+    has another shape in it, or that cannot take the form or the precision the plan says.
     """
     if not plan.sites:
         raise OptionError("the plan names no site; give the plan.json of an earlier run")
@@ -139,7 +141,21 @@ def planned_sites_of(plan: Plan, sites: Sequence[MatMulSite]) -> tuple[MatMulSit
                 f"the plan has {planned.shape[0]} × {planned.shape[1]} for site {planned.name}, this model has "
                 f"{site.in_features} × {site.out_features}; a plan fits models of the same architecture only"
             )
+    _check_precision(plan.precision, tuple(by_name))
     found = tuple(by_name[planned.name] for planned in plan.sites)
     for form in FORMS:
         form.check(found, plan.sites, plan.method)
     return found
+
+
+def _check_precision(planned: PlannedPrecision, names: tuple[str, ...]) -> None:
+    """Raise OptionError for a weight kept in a higher precision that belongs to no site."""
+    known = PRECISIONS.get(planned.name)
+    if known is None or not known.rounds_rows:  # what fp16 keeps are nodes of the finished graph
+        return
+    for kept in planned.kept or ():
+        if not kept.startswith(names):  # factors go by the name of their site and more
+            meant = did_you_mean(kept, names)
+            raise OptionError(
+                f"the plan keeps {kept!r} in a higher precision, and no site of this model is called that{meant}"
+            )

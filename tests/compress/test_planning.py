@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from squeeze_onnx.compress.allocators import Candidate
 from squeeze_onnx.compress.config import AboveBreakEven, AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.limits import with_limits
-from squeeze_onnx.compress.plan import Plan
+from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.planning import make_plan, planned_site, planned_sites_of
 from squeeze_onnx.compress.selectors import RankChoice
@@ -156,3 +156,15 @@ class TestSavedPlan:
     def test_of_nothing_is_refused(self, site: MatMulSite) -> None:
         with pytest.raises(OptionError, match="names no site"):
             planned_sites_of(Plan("svd", {}, ()), [site])
+
+    @pytest.mark.parametrize("kept", ["linear", "linear/left"])
+    def test_keeps_weights_of_its_sites_in_a_higher_precision(
+        self, site: MatMulSite, planned: PlannedSite, kept: str
+    ) -> None:
+        plan = Plan("svd", {}, (planned,), precision=PlannedPrecision("int8", (kept,)))
+        assert planned_sites_of(plan, [site]) == (site,)
+
+    def test_that_keeps_what_no_site_is_called_is_refused(self, site: MatMulSite, planned: PlannedSite) -> None:
+        plan = Plan("svd", {}, (planned,), precision=PlannedPrecision("int8", ("liner",)))
+        with pytest.raises(OptionError, match=r"keeps 'liner' in a higher precision, and .* did you mean linear"):
+            planned_sites_of(plan, [site])
