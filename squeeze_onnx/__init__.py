@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from squeeze_onnx.compress.planned_site import PlannedSite as PlannedSite
     from squeeze_onnx.compress.settings import Budget as Budget
     from squeeze_onnx.compress.settings import Distillation as Distillation
+    from squeeze_onnx.compress.settings import KeptWords as KeptWords
     from squeeze_onnx.compress.settings import Output as Output
     from squeeze_onnx.compress.settings import Sites as Sites
     from squeeze_onnx.compress.settings import Steps as Steps
@@ -68,6 +69,7 @@ _HOME = {
     "CalibrationConfig": "compress.calibration_source",
     "CheckpointConfig": "learning.checkpoints",
     "Distillation": "compress.settings",
+    "KeptWords": "compress.settings",
     "GateConfig": "workflows.gate",
     "GateError": "support.errors",
     "LastLookError": "support.errors",

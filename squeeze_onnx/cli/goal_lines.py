@@ -15,9 +15,18 @@ def goal_lines(goal: Mapping[str, Any]) -> Iterator[str]:
     yield f"Effort {goal['effort']} came to: {goal['command']}"
 
 
+def words_lines(words: Mapping[str, Any] | None) -> Iterator[str]:
+    """Say how much of the vocabulary stays, by whose sake, and what that is in bytes; nothing if all of it does."""
+    if words is not None:
+        before, after = (readable_bytes(words["bytes"][when]) for when in ("before", "after"))
+        tokens = " → ".join(f"{words['tokens'][when]:,}" for when in ("before", "after"))
+        yield f"Vocabulary, as {', '.join(words['kept'])} needs it: {tokens} tokens, by that alone {before} → {after}"
+
+
 def forecast_lines(forecast: Mapping[str, Any]) -> Iterator[str]:
     """Say what a run is predicted to come to."""
     before, after = (readable_bytes(forecast["size"][f"{which}_bytes"]) for which in ("baseline", "predicted"))
+    yield from words_lines(forecast.get("vocabulary"))
     yield f"Predicted: {before} → {after}, method {forecast['method']}, weights in {forecast['precision']}"
     if forecast["products_share"] is not None:
         yield f"Of the multiplications with weights {forecast['products_share']:.0%} stay"

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from squeeze_onnx.cli.goal_lines import goal_lines
+from squeeze_onnx.cli.goal_lines import goal_lines, words_lines
 from squeeze_onnx.cli.reading_lines import embedding_lines
 from squeeze_onnx.cli.search_lines import search_verdict
 from squeeze_onnx.cli.tables import (
@@ -32,6 +32,7 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
     yield size_table(report)
     if report["fused"] is not None:
         yield fusion_table(report)
+    yield from words_lines(report.get("vocabulary"))
     before, after = (readable_bytes(report["size"][f"{which}_bytes"]) for which in ("baseline", "optimized"))
     took = readable_seconds(sum(report["timing"].values()))
     yield f"{out}: {before} → {after}, method {report['method']}, in {took}"

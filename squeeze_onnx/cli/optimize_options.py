@@ -25,6 +25,7 @@ from squeeze_onnx.compress.method_names import METHOD_HELP
 SECTIONS = {
     "What MODEL is taken as": ("--dequantize", "--freeze-inputs", "--offline"),
     "What is written": ("--output", "--force", "--force-write", "--json", "--external-data", "--dry-run"),
+    "Which words": ("--keep-vocabulary",),
     "How much stays": (
         "--max-size",
         "--max-drop",
@@ -153,6 +154,13 @@ optimize_options: Callable[[F], F] = apply(
         callback=floors_by_role,
         metavar="[ROLE=]F",
         help="Least fraction of its own parameters that every weight, or one of this role, keeps.",
+    ),
+    click.option(
+        "--keep-vocabulary",
+        multiple=True,
+        metavar="TEXT|LANGUAGE",
+        help="Before all else, drop the tokens that no text of this file has, or that are not of the script of a language (de); "
+        "tokenizer.json follows. Once or several; texts are as for --calibration.",
     ),
     click.option("--preset", metavar="NAME", help="A regime of the SQUEEZE paper: paper-ffn or paper-size."),
     click.option("--plan", "plan_path", type=PATH, metavar="PLAN.json", help="Re-apply a plan, edited or not."),

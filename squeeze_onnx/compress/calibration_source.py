@@ -176,7 +176,7 @@ def load_calibration(
     if is_archive(config):
         return _saved_batches(Path(config.source), session or open_session(model.path), config.batch_size)
     amount = config.amount(usual)
-    rows = _without_taken(_drawn_rows(config), config.amount(TO_CALIBRATE).rows, taken)
+    rows = _without_taken(all_rows(config), config.amount(TO_CALIBRATE).rows, taken)
     reader = _Reader.of(model, config, asked, session)
     sequences = reader.sequences(rows[: amount.rows])[: amount.rows]
     encoded = reader.encoder.encode(sequences)
@@ -195,9 +195,7 @@ def calibration_rows(config: CalibrationConfig, usual: Amount = TO_CALIBRATE) ->
 
     There are none of an .npz or of arrays, which do not say what their texts were.
     """
-    return (
-        [] if is_archive(config) or isinstance(config, GivenFeeds) else _drawn_rows(config)[: config.amount(usual).rows]
-    )
+    return [] if is_archive(config) or isinstance(config, GivenFeeds) else all_rows(config)[: config.amount(usual).rows]
 
 
 def _without_taken(rows: list[Texts], first: int, taken: Collection[str]) -> list[Texts]:
@@ -205,8 +203,8 @@ def _without_taken(rows: list[Texts], first: int, taken: Collection[str]) -> lis
     return rows[:first] + [texts for texts in rows[first:] if not any(text in taken for text in texts)]
 
 
-def _drawn_rows(config: CalibrationConfig) -> list[Texts]:
-    """Return all rows of a source of text in the order in which they are drawn."""
+def all_rows(config: CalibrationConfig) -> list[Texts]:
+    """Return all rows of a source of text, in the order in which they are drawn; raises as `load_calibration` does."""
     if config.source.startswith(TASK_PREFIX):
         assert config.data is not None, "checked by CalibrationConfig"
         return train_texts(find_task(config.source.removeprefix(TASK_PREFIX)), config.data, None, seed=config.seed)

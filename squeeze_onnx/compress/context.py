@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar, cast
 from squeeze_onnx.compress.calibration_source import CalibrationConfig, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.dense_run import DenseRun, features_of_heads, outputs_are_cheap
+from squeeze_onnx.compress.kept_vocabulary import KeptVocabulary
 from squeeze_onnx.compress.methods import METHODS, Method
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.sensitivity import Start, find_starts, values_of_starts
@@ -40,8 +41,9 @@ class Context:
     ``batches`` are the calibration data, with what is held back beside them. A ``plan`` is one that is re-applied. Distillation
     keeps its state in ``checkpoint``, new weights go to ``store``, ``track`` is told how far it got. ``looked_at`` says that what
     becomes of the model is held against it in the end: it is run for that too while it is open. ``spare`` are the bytes that
-    weights in a higher precision may take beyond what all take in the one that is asked for, None for any. What a stage derives
-    of the model (its sites, how it answers, a session) is derived when it is first asked for, and is there for all others then.
+    weights in a higher precision may take beyond what all take in the one that is asked for, None for any. ``words`` says which
+    part of its vocabulary the dense model has left, None for all. What a stage derives of the model (its sites, how it answers, a
+    session) is derived when it is first asked for, and is there for all others then.
     """
 
     dense: OnnxModel
@@ -53,6 +55,7 @@ class Context:
     track: Track = silent
     looked_at: bool = False
     spare: float | None = None
+    words: KeptVocabulary | None = None
     _known: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def at(self, keep: float) -> Self:
@@ -93,6 +96,11 @@ class Context:
     def size(self) -> ModelSize:
         """The bytes and parameters of the model."""
         return self.once("size", lambda: measure_size(self.dense))
+
+    @property
+    def given_size(self) -> ModelSize:
+        """The same of the model that was given: with its whole vocabulary."""
+        return self.size if self.words is None else self.words.sizes[0]
 
     @property
     def head(self) -> Head:

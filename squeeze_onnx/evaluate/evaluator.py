@@ -70,11 +70,20 @@ class Evaluator:
     order: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, predictor: Predictor, rows: LabelledRows, baseline: Path, track: Track = silent) -> Self:
-        """Ask ``baseline``, an .onnx file."""
-        opened = predictor.open(baseline, BASELINE)
+    def of(
+        cls,
+        predictor: Predictor,
+        rows: LabelledRows,
+        baseline: Path,
+        track: Track = silent,
+        *,
+        asked: Predictor | None = None,
+    ) -> Self:
+        """Ask ``baseline``, an .onnx file, as ``asked`` says where it reads texts otherwise than candidates do."""
+        asked = asked or predictor
+        opened = asked.open(baseline, BASELINE)
         order = opened.head.order if isinstance(opened.head, ClassLogits) else None
-        return cls(predictor, rows, predictor.ask(opened, rows, track), order)
+        return cls(predictor, rows, asked.ask(opened, rows, track), order)
 
     @property
     def sanity(self) -> Sanity:

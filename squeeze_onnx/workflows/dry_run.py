@@ -23,6 +23,7 @@ from squeeze_onnx.support.environment import created_now, environment
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.workflows.explicit_command import goal_entry
 from squeeze_onnx.workflows.given import Given
+from squeeze_onnx.workflows.kept_words import with_kept_words, words_notes
 from squeeze_onnx.workflows.opening import opened, settled, surveyed, text_notes
 
 FORMAT = "squeeze-onnx/forecast/1"
@@ -38,32 +39,36 @@ def foresee(
     """
     config, calibration = settled(path, config or OptimizeConfig(), given.get("calibration"))
     clock = Stopwatch()
-    with session_threads(config.threads):
+    with (
+        session_threads(config.threads),
+        with_kept_words(path, Path(out), config, calibration, clock) as (dense, words),
+    ):
         with clock.stage("load"):
-            context = opened(path, config, calibration, given)
+            context = replace(opened(dense, config, calibration, given), words=words)
         context, survey, goal = surveyed(context, given.get("cache"))
         plan = context.plan or plan_for(context, survey)
         with clock.stage("forecast"):
             draft = _draft(context, plan, survey, goal)
-    latency = context.config.objective == "latency"
-    return {
-        "format": FORMAT,
-        "created": created_now(),
-        "model": model_entry(context.dense.path),
-        "method": plan.method,
-        "precision": planned_precision(context.plan, context.config).name,
-        "budget": dict(plan.budget),
-        "size": {"baseline_bytes": context.size.bytes, "predicted_bytes": draft.bytes},
-        "products_share": _products_share(context, plan),
-        "latency_share": predicted_share(plan, survey.objective) if latency else None,
-        "damage": {"cut": predicted_output_error(context, survey), "rounding": draft.rounding},
-        "calibration": None if calibration is None else calibration_entry(calibration, context.batches),
-        "goal": goal_entry(context, calibration, (Path(path), Path(out)), goal),
-        "notes": text_notes(calibration),
-        "frontier": frontier_for(context, survey) if context.plan is None else None,
-        "timing": {**survey.timing, **clock.seconds},
-        "environment": environment(),
-    }
+        latency = context.config.objective == "latency"
+        return {
+            "format": FORMAT,
+            "created": created_now(),
+            "model": model_entry(context.dense.path),
+            "method": plan.method,
+            "precision": planned_precision(context.plan, context.config).name,
+            "budget": dict(plan.budget),
+            "size": {"baseline_bytes": context.given_size.bytes, "predicted_bytes": draft.bytes},
+            "products_share": _products_share(context, plan),
+            "latency_share": predicted_share(plan, survey.objective) if latency else None,
+            "damage": {"cut": predicted_output_error(context, survey), "rounding": draft.rounding},
+            "calibration": None if calibration is None else calibration_entry(calibration, context.batches),
+            "goal": goal_entry(context, calibration, (Path(path), Path(out)), goal),
+            "notes": [*text_notes(calibration), *words_notes(words)],
+            "vocabulary": None if words is None else words.to_json(),
+            "frontier": frontier_for(context, survey) if context.plan is None else None,
+            "timing": {**survey.timing, **clock.seconds},
+            "environment": environment(),
+        }
 
 
 def _draft(context: Context, plan: Plan, survey: Survey, goal: SizeGoal | None) -> Draft:

@@ -17,12 +17,13 @@ from squeeze_onnx.data.columns import Columns
 from squeeze_onnx.data.glue import find_task
 from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.readers import LabelledRows, Texts, read_train, read_validation
+from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.tasks import Kind, Task
 from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.evaluator import Evaluator, Predictor
 from squeeze_onnx.evaluate.metrics import find_metrics
 from squeeze_onnx.evaluate.own_data import AskedModel, check_own_options, read_own_data, read_own_train, usual_length
-from squeeze_onnx.graph.io.model import OnnxModel
+from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.field_names import made_by_name
@@ -135,16 +136,36 @@ def _choose_own(
 
 
 def make_evaluators(
-    model: OnnxModel, rows: GradedRows, gate: GateConfig, config: OptimizeConfig, track: Track = silent
+    model: OnnxModel,
+    rows: GradedRows,
+    gate: GateConfig,
+    config: OptimizeConfig,
+    track: Track = silent,
+    *,
+    given: str | Path | None = None,
 ) -> tuple[Evaluator, Evaluator]:
-    """Ask ``model`` about both kinds of ``rows``; raises as `Evaluator.of` does, and ModelError if nothing could drop."""
+    """Ask ``model``, or the one that was ``given`` with all of its vocabulary, about both kinds of ``rows``.
+
+    Raises as `Evaluator.of` does, and ModelError if nothing could drop.
+    """
+    if given is not None and gate.tokenizer is not None:
+        raise OptionError(
+            "`keep_vocabulary` rewrites the tokenizer beside the model: put `tokenizer` there, and leave it out"
+        )
+    predictor = _predictor(model, rows, gate, config)
+    whole = model if given is None else load_model(find_repository(given).model_path)
+    asked = predictor if given is None else _predictor(whole, rows, gate, config)
+    final = Evaluator.of(predictor, rows.final, whole.path, track, asked=asked)
+    final.sanity.require(str(whole.path), rows.task.labels)
+    if rows.selection is rows.final:
+        return final, final
+    return Evaluator.of(predictor, rows.selection, whole.path, track, asked=asked), final
+
+
+def _predictor(model: OnnxModel, rows: GradedRows, gate: GateConfig, config: OptimizeConfig) -> Predictor:
     settings = read_settings(model.path, config.asked)
-    longest = gate.max_tokens or usual_length(rows.task)
-    encoder = encoder_of(model, settings, gate.tokenizer, max_tokens=longest)
-    predictor = Predictor(rows.task, settings, encoder, config.provider, gate.batch_size, config.seed)
-    final = Evaluator.of(predictor, rows.final, model.path, track)
-    final.sanity.require(str(model.path), rows.task.labels)
-    return final if rows.selection is rows.final else Evaluator.of(predictor, rows.selection, model.path, track), final
+    encoder = encoder_of(model, settings, gate.tokenizer, max_tokens=gate.max_tokens or usual_length(rows.task))
+    return Predictor(rows.task, settings, encoder, config.provider, gate.batch_size, config.seed)
 
 
 def _not_calibrated_on(

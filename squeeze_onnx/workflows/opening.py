@@ -12,8 +12,10 @@ from squeeze_onnx.compress.size_goal import SizeGoal, meet_size
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.survey_cache import survey_of
 from squeeze_onnx.data.general_text import GENERAL_PREFIX, general_source
+from squeeze_onnx.data.general_text import LANGUAGES as WITH_TEXTS
 from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.repository import find_repository
+from squeeze_onnx.data.scripts import LANGUAGES
 from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.runtime.providers import resolve_provider
 from squeeze_onnx.support.errors import OptionError
@@ -24,11 +26,21 @@ from squeeze_onnx.workflows.given import Given
 def settled(
     path: str | Path, config: OptimizeConfig, calibration: CalibrationConfig | None, *, gated: bool = False
 ) -> tuple[OptimizeConfig, CalibrationConfig | None]:
-    """Return both with what a goal leaves open chosen; without text it reads the general sentences of this package."""
+    """Return both with what a goal leaves open chosen; without text it reads those
+    that vocabulary is kept for, or the general sentences of this package."""
     if effort_of(config) is not None and calibration is None:
-        vocabulary = read_settings(find_repository(path).model_path, config.asked).vocabulary_size
-        calibration = CalibrationConfig(general_source(vocabulary), seed=config.seed)
+        calibration = CalibrationConfig(_usual_source(path, config), seed=config.seed)
     return with_effort(config, calibration, gated=gated)
+
+
+def _usual_source(path: str | Path, config: OptimizeConfig) -> str:
+    """Return the first texts that vocabulary is kept for, or general ones, of their language if there are any."""
+    for source in config.keep_vocabulary:
+        if source not in LANGUAGES:
+            return source
+        if source in WITH_TEXTS:
+            return f"{GENERAL_PREFIX}{source}"
+    return general_source(read_settings(find_repository(path).model_path, config.asked).vocabulary_size)
 
 
 def text_notes(calibration: CalibrationConfig | None) -> list[str]:

@@ -28,6 +28,7 @@ from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.workflows.explicit_command import goal_entry
 from squeeze_onnx.workflows.given import Given
+from squeeze_onnx.workflows.kept_words import with_kept_words, words_notes
 from squeeze_onnx.workflows.opening import opened, settled, surveyed, text_notes
 from squeeze_onnx.workflows.result_folder import check_written, watch_for, write_folder, write_report
 
@@ -77,10 +78,10 @@ def optimize(
     out = Path(out)
     if cache is not None:
         check_cache(cache, out)
-    with session_threads(config.threads):
-        clock = Stopwatch()
+    clock = Stopwatch()
+    with session_threads(config.threads), with_kept_words(path, out, config, calibration, clock) as (dense, words):
         with clock.stage("load"):
-            context = opened(path, config, calibration, given)
+            context = replace(opened(dense, config, calibration, given), words=words)
             refuse_overwriting_input(context.dense, out)
         with (
             staged_folder(out, force=given.get("force", False)) as folder,
@@ -95,7 +96,7 @@ def optimize(
             report |= check_written(context, folder, report, watch, survey, clock=clock)
             report |= {
                 "calibration": None if calibration is None else calibration_entry(calibration, context.batches),
-                "notes": [*text_notes(calibration), *report["notes"]],
+                "notes": [*text_notes(calibration), *words_notes(words), *report["notes"]],
                 "score": None,
                 "frontier": frontier,
                 "goal": goal_entry(context, calibration, (Path(path), out), goal),

@@ -109,6 +109,8 @@ def read_recipe(path: str | Path) -> Recipe:
             raise OptionError(f"{_place(path, text, name)}: unknown table [{name}]{near}")
     for name, table in (("", document), *tables.items()):
         _refuse_misplaced(name, table, places[name])
+    if "optimize" in tables:
+        tables["optimize"] = _with_kept_words(tables["optimize"], path.parent)
     if "calibration" in tables:
         tables["calibration"] = _with_source(tables["calibration"], path.parent)
     built: dict[str, Any] = {
@@ -167,6 +169,16 @@ def _with_source(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {
         key: str(folder / value)
         if field_of(key, ("source",)) and isinstance(value, str) and not value.startswith(NAMED_SOURCES)
+        else value
+        for key, value in table.items()
+    }
+
+
+def _with_kept_words(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Texts whose tokens stay are files if there are such files."""
+    return {
+        key: [str(folder / each) if isinstance(each, str) and (folder / each).is_file() else each for each in value]
+        if field_of(key, ("keep_vocabulary",)) and isinstance(value, list)
         else value
         for key, value in table.items()
     }

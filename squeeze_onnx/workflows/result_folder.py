@@ -61,9 +61,10 @@ def write_folder(
         target.parent.mkdir(parents=True, exist_ok=True)
         files = save_model(finished.model.ir, target, external_data=context.config.external_data)
         copy_companions(repository, folder)
-        sizes = Sizes(context.size, measure_files(files, finished.model.ir))
+        sizes = Sizes(context.given_size, measure_files(files, finished.model.ir))
         _refuse_too_large(context, sizes)
     report = optimization_report(context.config, result, finished, sizes, {**clock.seconds, **result.timing})
+    report["vocabulary"] = None if context.words is None else context.words.to_json()
     _write_json(folder / "plan.json", finished.plan.to_json())
     report["written"] = sorted({*files_in(folder), *_REPORTS})
     return report

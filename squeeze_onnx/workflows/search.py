@@ -39,6 +39,7 @@ from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.workflows.explicit_command import goal_entry
 from squeeze_onnx.workflows.gate import GateConfig, choose_rows, make_evaluators
 from squeeze_onnx.workflows.given import Given
+from squeeze_onnx.workflows.kept_words import with_kept_words, words_notes
 from squeeze_onnx.workflows.opening import settled, surveyed, text_notes
 from squeeze_onnx.workflows.result_folder import check_written, watch_for, write_folder, write_report
 
@@ -114,20 +115,20 @@ def optimize_within(
     looks = config.method == "auto" or METHODS[config.method].needs_calibration
     if not (looks or config.refit or config.precision not in (None, "fp32")):
         calibration = None
-    with session_threads(config.threads):
-        clock = Stopwatch()
+    clock = Stopwatch()
+    with session_threads(config.threads), with_kept_words(path, out, config, calibration, clock) as (dense, words):
         with clock.stage("load"):
-            model = load_model(find_repository(path).model_path)
+            model = load_model(find_repository(dense).model_path)
             config = stored_alike(model.ir, config)
             prepare(model.ir, config)
             refuse_overwriting_input(model, out)
             refuse_unrunnable(model, config)
             rows = choose_rows(model, gate, calibration, config)
-            context = Context(model, config, track=track, looked_at=calibration is not None)
+            context = Context(model, config, track=track, looked_at=calibration is not None, words=words)
             context = context.with_text(calibration, rows.texts)
         with staged_folder(out, force=given.get("force", False)) as folder:
             with clock.stage("baseline"):
-                selection, final = make_evaluators(model, rows, gate, config, track)
+                selection, final = make_evaluators(model, rows, gate, config, track, given=path if words else None)
             context, survey, goal = surveyed(context, cache)
             with clock.stage("search"):
                 workshop = _Workshop(context, survey, folder / "candidates")
@@ -147,7 +148,7 @@ def optimize_within(
                 "frontier": None,
                 "goal": goal_entry(context, calibration, (Path(path), out), goal, gate),
                 **found,
-                "notes": [*text_notes(calibration), *found["notes"]],
+                "notes": [*text_notes(calibration), *words_notes(words), *found["notes"]],
                 "timing": timing,
             }
             write_report(report, folder)

@@ -3,10 +3,11 @@
 from squeeze_onnx.compress.settings.base import Part
 from squeeze_onnx.compress.settings.budget import Budget
 from squeeze_onnx.compress.settings.distillation import Distillation
+from squeeze_onnx.compress.settings.kept_words import KeptWords
 from squeeze_onnx.compress.settings.output import Output
 from squeeze_onnx.compress.settings.reading import Reading
 from squeeze_onnx.compress.settings.sites import Sites
 from squeeze_onnx.compress.settings.spectra import Spectra
 from squeeze_onnx.compress.settings.steps import Steps
 
-__all__ = ["Budget", "Distillation", "Output", "Part", "Reading", "Sites", "Spectra", "Steps"]
+__all__ = ["Budget", "Distillation", "KeptWords", "Output", "Part", "Reading", "Sites", "Spectra", "Steps"]

@@ -183,6 +183,10 @@ def squeeze(
     """
     chosen, made, state = config_of(OptimizeConfig, config, settings), plan_of(plan), _checkpoint(checkpoint)
     _refuse_both(made, site_filter)
+    if chosen.keep_vocabulary:
+        raise OptionError(
+            "`keep_vocabulary` rewrites the tokenizer beside a model, which squeeze does not write: use optimize"
+        )
     with ExitStack() as stack:
         stack.enter_context(session_threads(chosen.threads))
         if isinstance(model, OnnxModel):

@@ -69,6 +69,10 @@ ALONE: dict[str, Arguments] = {
         *("--task", "stsb", "--data", "{glue}", "--max-drop", "2", "--calibration-rows", "50"),
         *("--precision", "int8", "--include", "embedding"),
     ),
+    "a part of the vocabulary": (
+        *("--keep-vocabulary", "{text}", "--keep-vocabulary", "en", "--calibration", "{text}", "--keep", "0.6"),
+        *("--include", "embedding", "--precision", "int8"),
+    ),
     "a decomposition by chance": (
         "--keep",
         "0.6",
