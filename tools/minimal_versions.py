@@ -31,7 +31,18 @@ def main(tests: list[str]) -> int:
         environment = Path(folder) / "environment"
         venv.create(environment, with_pip=True)
         python = str(environment / "bin" / "python")
-        install = [python, "-m", "pip", "install", "-q", "-c", str(constraints), "-e", f"{ROOT}[cpu,parquet]", *RUNNERS]
+        install = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "-c",
+            str(constraints),
+            "-e",
+            f"{ROOT}[cpu,parquet,zstd]",
+            *RUNNERS,
+        ]
         subprocess.run(install, check=True)
         subprocess.run([python, "-m", "pip", "check"], check=True)
         chosen = tests or [*TESTS, "-k", f"not {NEEDS_MORE}"]

@@ -95,3 +95,23 @@ def test_an_archive_that_is_cut_off_is_status_2(call_cli: RunCli, model: Path, t
 def test_verbose_lists_the_files(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
     for command in (("package", model, "-o", tmp_path / "b"), ("verify", tmp_path / "b")):
         assert "model.onnx  " in call_cli(*command, "--verbose").stdout
+
+
+@pytest.mark.parametrize("form", ["onnx", "ort"])
+def test_a_compressed_model_answers_as_it_did_and_is_smaller_on_the_way(
+    call_cli: RunCli, model: Path, tmp_path: Path, form: str
+) -> None:
+    call_cli("package", model, "-o", tmp_path / "plain", "--form", form)
+    said = call_cli("package", model, "-o", tmp_path / "b.zip", "--form", form, "--compress", "zstd").stdout
+    assert " in memory" in said
+    assert call_cli("verify", tmp_path / "b.zip", "--unpack", tmp_path / "b").returncode == 0
+    assert answer(tmp_path / "b", "the film was good") == answer(tmp_path / "plain", "the film was good")
+    packed = tmp_path / "b" / f"model.{form}.zst"
+    assert packed.stat().st_size < (tmp_path / "plain" / f"model.{form}").stat().st_size
+    manifest = tmp_path / "b" / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["contents"][packed.name]["bytes"] -= 1
+    manifest.write_text(json.dumps(document))
+    refused = call_cli("verify", tmp_path / "b")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"model.{form}.zst does not hold what its manifest says: do not trust it" in refused.stderr

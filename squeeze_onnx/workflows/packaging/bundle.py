@@ -25,7 +25,8 @@ from squeeze_onnx.support.staging import staged_file, staged_folder
 from squeeze_onnx.support.typed_fields import check_fields
 from squeeze_onnx.workflows.packaging import saved_example
 from squeeze_onnx.workflows.packaging.archive import is_archive, write_archive
-from squeeze_onnx.workflows.packaging.manifest import Manifest
+from squeeze_onnx.workflows.packaging.compression import compress, reading_script
+from squeeze_onnx.workflows.packaging.manifest import FileEntry, Manifest
 from squeeze_onnx.workflows.packaging.measured import read_measured
 from squeeze_onnx.workflows.packaging.reading import copy_companions, described, write_tokenizer
 from squeeze_onnx.workflows.packaging.smoke_test import Answer, ask, ask_saved, example, longest_sequence
@@ -33,6 +34,7 @@ from squeeze_onnx.workflows.packaging.verification import Bundle
 
 Target = Literal["edge"]
 Form = Literal["both", "onnx", "ort"]
+Compress = Literal["none", "zstd"]
 
 ONNX, ORT = "model.onnx", "model.ort"
 CONFIG = "required_operators.config"
@@ -45,6 +47,7 @@ class PackageConfig:
 
     target: what it is for: edge.
     form: which files of the model: onnx, ort (ONNX Runtime's own), or both.
+    compress: none, or zstd: the files of the model are entropy-coded, which run.py and `verify` undo in memory.
     licence: that of the source model; None reads it from the model card (README.md) beside the model, where there is one.
     measured: JSON reports of `optimize`, `validate` and `bench` on this very model.
     tokenizer: a tokenizer.json or a folder with one, instead of that beside the model.
@@ -55,6 +58,7 @@ class PackageConfig:
 
     target: Target = "edge"
     form: Form = "onnx"
+    compress: Compress = "none"
     licence: str | None = None
     measured: tuple[Path, ...] = ()
     tokenizer: Path | None = None
@@ -64,7 +68,11 @@ class PackageConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for option, value, known in (("target", self.target, Target), ("form", self.form, Form)):
+        for option, value, known in (
+            ("target", self.target, Target),
+            ("form", self.form, Form),
+            ("compress", self.compress, Compress),
+        ):
             if value not in get_args(known):
                 raise OptionError(f"`{option}` is one of {', '.join(get_args(known))}; got {value!r}")
         asked = {"tokenizer": self.tokenizer, "pooling": self.pooling, "prompt": self.prompt}
@@ -91,13 +99,20 @@ def package(path: str | Path, out: str | Path, config: PackageConfig | None = No
     model = load_model(repository.model_path)
     refuse_overwriting_input(model, out)
     with _staged(out, force=force) as folder:
+        if config.compress != "none" and model.data_files:
+            raise OptionError(
+                f"`compress` is for models in one file, which are read into memory whole, and the weights of {model.path} lie "
+                "beside it: leave it out"
+            )
         models = _copy_model(model, folder, config.form)
         copy_companions(repository, folder)
         read, answers = (_reads_text if config.data is None else _reads_saved_inputs)(model, folder, models, config)
+        contents = _compressed(folder, models) if config.compress == "zstd" else {}
         document = {
             "target": config.target,
             "made_by": environment()["packages"],
-            "models": models,
+            "models": list(contents) or models,
+            **({"contents": {name: vars(entry) for name, entry in contents.items()}} if contents else {}),
             "model": _described(model),
             **read,
             "licence": config.licence or _licence_of_card(repository.root),
@@ -139,6 +154,13 @@ def _reads_saved_inputs(
     (folder / "run.py").write_bytes(saved_example.script())
     answers = ask_saved(folder, models, saved_example.EXAMPLE)
     return {"inputs": saved_example.described(model.path)}, answers
+
+
+def _compressed(folder: Path, models: Sequence[str]) -> dict[str, FileEntry]:
+    """Compress ``models`` in ``folder``, let its run.py read them so, and return what is in each file."""
+    script = folder / "run.py"
+    script.write_text(reading_script(script.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+    return compress(folder, models)
 
 
 @contextmanager

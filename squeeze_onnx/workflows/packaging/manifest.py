@@ -43,6 +43,20 @@ class Manifest:
     document: Mapping[str, Any]
 
     @property
+    def contents(self) -> Mapping[str, FileEntry]:
+        """What is in those of ``models`` that are compressed, by their names; raises BundleError if it is malformed."""
+        try:
+            found = {
+                str(name): FileEntry(int(entry["bytes"]), str(entry["sha256"]))
+                for name, entry in self.document.get("contents", {}).items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"{MANIFEST} does not say what is in its models: get the bundle again") from error
+        if found and set(found) != set(self.models):
+            raise BundleError(f"{MANIFEST} says what is in other files than its models: get the bundle again")
+        return found
+
+    @property
     def example_inputs(self) -> str | None:
         """The .npz in the bundle that a model of other inputs than text is tried on, None of a text model."""
         inputs = self.document.get("inputs")

@@ -12,6 +12,7 @@ from squeeze_onnx.support.errors import BundleError
 from squeeze_onnx.support.shown import Shown
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.workflows.packaging.archive import is_archive, unpack
+from squeeze_onnx.workflows.packaging.compression import decompressed
 from squeeze_onnx.workflows.packaging.manifest import MANIFEST, FileEntry, Manifest, read_manifest
 from squeeze_onnx.workflows.packaging.smoke_test import Answer, ask, ask_saved
 
@@ -69,9 +70,9 @@ def verify(
         if sha256 is not None and bundle.sha256 != sha256.lower():
             raise BundleError(f"{path}: the SHA-256 of {MANIFEST} is {bundle.sha256}, not the one that was asked for")
         example = manifest.example_inputs
-        if example is None:
-            return Bundle.of(path, folder, manifest, ask(folder, manifest.models, manifest.asked))
-        return Bundle.of(path, folder, manifest, ask_saved(folder, manifest.models, example))
+        with decompressed(folder, manifest) as (place, models):
+            answers = ask(place, models, manifest.asked) if example is None else ask_saved(place, models, example)
+        return Bundle.of(path, folder, manifest, answers)
 
 
 @contextmanager
