@@ -1,4 +1,4 @@
-"""What a form of factors that the program does not write would be worth, by the forecast of its budgets.
+"""What forms of weights that the program does not write would be worth.
 
     python -m tools.bench_forms --glue DIR [--model minilm-l6] [--row LABEL …]
 
@@ -6,6 +6,9 @@ Pivoted factors (PIFA, 2025): a matrix of rank r is r of its columns and what th
 than two factors have. Surveys a reference model as `whiten` does, spends each budget with the costs of both forms, and keeps the
 summed errors that are predicted, in a row of models/NAME/results/forms.json: with neurons, heads and shared factors to choose
 from, as users have them, and with nothing but ranks.
+
+The forms of `tools.other_forms` are held against two factors weight by weight: the share of all layers' outputs, by energy, that
+each loses at equal bytes. Their rows hold that by the share of bytes, or by the bytes a number of a weight has.
 """
 
 from collections.abc import Sequence
@@ -19,9 +22,15 @@ from squeeze_onnx import CalibrationConfig, OptimizeConfig, load_calibration, lo
 from squeeze_onnx.compress.allocators import Alternative, Candidate, Cost, GlobalBudget
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.slicing import slicings_of
+from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.compress.survey import Survey, take_survey
+from squeeze_onnx.compress.weights import read_weight
 from tools.measuring import TASKS, Clock, Recorder, Shared, data_options, row_options
+from tools.other_forms import FLOAT, FORMS, ROUNDED, Grouped
 from tools.rows import Tolerance
+
+SHARES = (0.5, 0.33, 0.25)
+BYTES_A_NUMBER = (0.63, 0.75, 1.0)
 
 KEEPS = (0.5, 0.33, 0.25, 0.15)
 ALLOWED = Tolerance(relative=0.05, why="5 %: moments differ in the last digits from machine to machine")
@@ -57,6 +66,22 @@ def predicted(survey: Survey, candidates: Sequence[Candidate], keep: float, *, a
     return GlobalBudget(keep, together).forecast(candidates, (keep,))[0].output_error
 
 
+def lost(survey: Survey, grouped: Grouped, bytes_a_number: float) -> float:
+    """Return the share of the outputs' energy that a form loses where the numbers of a weight have so many bytes on average."""
+    groups: dict[tuple[str, int], list[SiteSpectra]] = {}
+    for each in survey.spectra:
+        layer = each.site.layer
+        if layer is not None:
+            groups.setdefault((str(each.site.role), layer // grouped.layers), []).append(each)
+    errors, energy = 0.0, 0.0
+    for sites in groups.values():
+        weights = [read_weight(each.site) for each in sites]
+        roots = [survey.moments[each.site.name].weigh(np.eye(each.site.in_features)) for each in sites]
+        errors += sum(grouped.form(weights, roots, bytes_a_number * sum(weight.size for weight in weights)))
+        energy += sum(float(np.sum(np.square(root @ weight))) for root, weight in zip(roots, weights, strict=True))
+    return errors / energy
+
+
 @click.command()
 @data_options
 @row_options
@@ -88,6 +113,15 @@ def main(glue: Path, models: Path, name: str, recorder: Recorder) -> None:
                 seconds=clock.lap(),
                 shared=shared,
             )
+    for forms, amounts, unit in ((FORMS, SHARES, FLOAT), (ROUNDED, BYTES_A_NUMBER, 1)):
+        for label, grouped in forms.items():
+            if recorder.wants(label):
+                shares = {f"{100 * amount:g}": lost(survey, grouped, unit * amount) for amount in amounts}
+                command = ("tools.bench_forms", "--model", name)
+                drifts = {f"lost.{amount}": ALLOWED for amount in values}
+                recorder.keep(
+                    f"{name}/forms", label, command, {"lost": shares}, drifts, seconds=clock.lap(), shared=shared
+                )
 
 
 if __name__ == "__main__":
