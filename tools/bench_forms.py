@@ -118,7 +118,7 @@ def main(glue: Path, models: Path, name: str, recorder: Recorder) -> None:
             if recorder.wants(label):
                 shares = {f"{100 * amount:g}": lost(survey, grouped, unit * amount) for amount in amounts}
                 command = ("tools.bench_forms", "--model", name)
-                drifts = {f"lost.{amount}": ALLOWED for amount in values}
+                drifts = {f"lost.{amount}": ALLOWED for amount in shares}
                 recorder.keep(
                     f"{name}/forms", label, command, {"lost": shares}, drifts, seconds=clock.lap(), shared=shared
                 )

@@ -34,7 +34,7 @@ def analyze(model: Path, json_path: Path | None, html_path: Path | None, schedul
     MODEL is an .onnx file, a folder with model.onnx, or hf://org/name[@revision]. Nothing is changed.
     """
     from squeeze_onnx.cli.next_lines import after_analysis
-    from squeeze_onnx.cli.tables import analysis_table, copies_line, skipped_table
+    from squeeze_onnx.cli.tables import analysis_table, copies_line, noise_table, skipped_table
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports
     from squeeze_onnx.compress.config import AnalyzeConfig
     from squeeze_onnx.integrations.dask import workers
@@ -49,6 +49,8 @@ def analyze(model: Path, json_path: Path | None, html_path: Path | None, schedul
     write_reports(report, json_path, html_path, render_analysis)
     console = output_console(quiet=quiet or str(json_path) == "-")
     console.print(analysis_table(report))
+    console.print()
+    console.print(noise_table(report))
     if (copies := copies_line(report)) is not None:
         console.print(copies)
     if verbose:

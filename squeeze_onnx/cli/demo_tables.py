@@ -2,7 +2,7 @@
 
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from squeeze_onnx.cli.console import plain_table
 from squeeze_onnx.cli.tables import analysis_table, optimization_table, size_table
+from squeeze_onnx.report.noise_by_role import span
 from squeeze_onnx.support.readable import readable_bytes, written_bytes
 from squeeze_onnx.workflows.demo import RIVAL, DemoInputs, DemoReports
 
@@ -79,9 +80,7 @@ def spectrum_table(report: Report) -> Table:
         groups[site["role"], f"{site['shape'][0]} × {site['shape'][1]}"].append(site["spectrum"])
     for (role, shape), spectra in groups.items():
         columns = (("signal_rank", "d"), ("effective_rank", ".0f"), ("ks_distance", ".2f"))
-        table.add_row(
-            role, str(len(spectra)), shape, *(_span([s[key] for s in spectra], form) for key, form in columns)
-        )
+        table.add_row(role, str(len(spectra)), shape, *(span([s[key] for s in spectra], form) for key, form in columns))
     return table
 
 
@@ -100,8 +99,3 @@ def summary(reports: DemoReports) -> str:
 def _command(console: Console, *words: object) -> None:
     command = shlex.join(["squeeze-onnx", *map(str, words)])
     console.print(f"\n$ {command}", style="bold", markup=False, soft_wrap=True)
-
-
-def _span(values: Sequence[float], form: str) -> str:
-    low, high = f"{min(values):{form}}", f"{max(values):{form}}"
-    return low if low == high else f"{low}–{high}"

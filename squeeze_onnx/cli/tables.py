@@ -8,6 +8,7 @@ from rich.table import Table
 
 from squeeze_onnx.cli.console import plain_table
 from squeeze_onnx.compress.forms import TREATMENTS
+from squeeze_onnx.report.noise_by_role import noise_by_role
 from squeeze_onnx.support.readable import readable_bytes
 
 Report = Mapping[str, Any]
@@ -38,6 +39,20 @@ def analysis_table(report: Report) -> Table:
             str(site["break_even_rank"]),
             style=None if site["eligible"] else "dim",
         )
+    return table
+
+
+def noise_table(report: Report) -> Table:
+    """One row per role: σ and the signal rank by each estimate of the noise level."""
+    rows = noise_by_role(report)
+    names = list(rows[0].sigma) if rows else []
+    table = plain_table(
+        "The noise level σ by three estimates, and what each takes for signal",
+        ["role"],
+        ["sites", *(f"{what}, {name}" for name in names for what in ("σ", "signal"))],
+    )
+    for row in rows:
+        table.add_row(row.role, str(row.sites), *(value[name] for name in names for value in (row.sigma, row.signal)))
     return table
 
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from squeeze_onnx.evaluate.metrics import unit_of, worsening_of
 from squeeze_onnx.report.charts import analysis_charts, optimization_charts, validation_charts
+from squeeze_onnx.report.noise_by_role import NOISE_NOTE, noise_by_role
 
 _SCRIPTS = ("echarts.min.js", "report.js")
 
@@ -29,7 +30,9 @@ def render_optimization(report: Mapping[str, Any]) -> str:
 
 def render_analysis(report: Mapping[str, Any]) -> str:
     """Render the JSON of `analyze`."""
-    return _render("analysis.html.j2", report, analysis_charts(report))
+    return _render(
+        "analysis.html.j2", report, analysis_charts(report), noise=noise_by_role(report), noise_note=NOISE_NOTE
+    )
 
 
 def render_validation(report: Mapping[str, Any]) -> str:
@@ -37,7 +40,7 @@ def render_validation(report: Mapping[str, Any]) -> str:
     return _render("validation.html.j2", report, validation_charts(report))
 
 
-def _render(template: str, report: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
+def _render(template: str, report: Mapping[str, Any], charts: Mapping[str, Any], **more: object) -> str:
     scripts = [_asset(name) for name in _SCRIPTS]
     return (
         _environment()
@@ -48,6 +51,7 @@ def _render(template: str, report: Mapping[str, Any], charts: Mapping[str, Any])
             style=Markup(_asset("report.css")),
             scripts=[Markup(script) for script in scripts],
             policy=_policy(scripts),
+            **more,
         )
     )
 
