@@ -27,7 +27,7 @@ FFN = "--exclude query --exclude key --exclude value --exclude attention_output"
 TEXT = "--calibration glue:stsb --calibration-rows 64"
 
 VARIANTS: Mapping[str, str] = {
-    "squeeze, FFN, keep 0.6 (the demo)": f"--method squeeze --keep 0.6 {FFN}",
+    "squeeze, FFN, keep 0.6": f"--method squeeze --keep 0.6 {FFN}",
     "svd, FFN, keep 0.6": f"--method svd --keep 0.6 {FFN}",
     "squeeze, FFN, keep 0.9": f"--method squeeze --keep 0.9 {FFN}",
     "squeeze, FFN, `--preset paper-ffn`": "--method squeeze --preset paper-ffn",
@@ -37,11 +37,12 @@ VARIANTS: Mapping[str, str] = {
     "whiten on 64 rows, all roles, keep 0.5": f"--keep 0.5 {TEXT}",
     "whiten on 64 rows, all roles, keep 0.5, int8": f"--keep 0.5 {TEXT} --precision int8",
     "whiten on 64 rows, all roles and embeddings, keep 0.75, int8": f"--keep 0.75 {TEXT} --precision int8 --include embedding",
+    "whiten in 8 MB, distilled, int8-int4 (the demo)": "--max-size 8MB --precision int8-int4 --distill 150 --calibration {texts}",
 }
 """Label → what ``optimize`` is told."""
 
 IN_CI = (
-    name_of(PLACE, "squeeze, FFN, keep 0.6 (the demo)"),
+    name_of(PLACE, "squeeze, FFN, keep 0.6"),
     name_of(PLACE, "whiten on 64 rows, all roles and embeddings, keep 0.75, int8"),
 )
 """One row without data and in float, and one that goes through text, tables and rounding."""
@@ -52,22 +53,22 @@ IN_CI = (
 @row_options
 def main(glue: Path, recorder: Recorder) -> None:
     """Measure, and keep rows in models/paraphrase-minilm-l3/results/small.json."""
-    dense, shared = demo.prepare(cache_folder()).model, Shared("the model", 0.0)
+    inputs, shared = demo.prepare(cache_folder()), Shared("the model", 0.0)
     for label, options in VARIANTS.items():
         if recorder.wants(label):
             with recorder.attempt(label):
-                clock, values = Clock(), measure(dense, options, glue)
+                clock, values = Clock(), measure(inputs.model, options, glue, texts=inputs.texts)
                 allowed = tolerance(values, DEV_ROWS[TASK])
                 command = ("tools.bench_small",)
                 recorder.keep(PLACE, label, command, values, allowed, seconds=clock.lap(), shared=shared)
 
 
-def measure(dense: Path, options: str, glue: Path) -> dict[str, Any]:
-    """Squeeze the model in the folder ``dense`` as ``options`` say, and return score and size of what was written."""
+def measure(dense: Path, options: str, glue: Path, *, texts: Path | None = None) -> dict[str, Any]:
+    """Squeeze the model in the folder ``dense`` as ``options`` say, where {texts} is a file, and return score and size."""
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small"
-        data = f" --data {glue}" if "--calibration" in options else ""
-        squeeze(f"optimize {dense} -o {small} {options}{data}")
+        data = f" --data {glue}" if "--calibration glue:" in options else ""
+        squeeze(f"optimize {dense} -o {small} {options.format(texts=texts)}{data}")
         found = scored(dense, small, TASK, glue)
     return {"options": options, **score_values(found), "size": found["size"]}
 

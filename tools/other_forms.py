@@ -57,7 +57,7 @@ def shared_basis(weights: Weights, roots: Weights, allowed: float) -> list[float
 
 
 def kronecker_sum(weights: Weights, roots: Weights, allowed: float) -> list[float]:
-    """The best of Σ Aᵢ ⊗ Bᵢ over all sizes of A (Van Loan & Pitsianis 1993; ALoRE's hypercomplex form is one of them).
+    """The best of Σ Aᵢ ⊗ Bᵢ over sizes of A near the square (Van Loan & Pitsianis 1993; ALoRE's hypercomplex form is one of them).
 
     The rearranged matrix is truncated in the plain norm: the moment does not rearrange with it.
     """
@@ -68,7 +68,7 @@ def kronecker_sum(weights: Weights, roots: Weights, allowed: float) -> list[floa
             _kronecker(weight, root, (m, n), allowed / len(weights))
             for m in _divisors(rows)
             for n in _divisors(columns)
-            if 1 < m * n < rows * columns and 0.1 < m * n / sqrt(rows * columns) < 10
+            if 1 < m * n < rows * columns and 0.4 < m * n / sqrt(rows * columns) < 2.5
         ]
         errors.append(min(tried))
     return errors
