@@ -57,7 +57,7 @@ def shared_basis(weights: Weights, roots: Weights, allowed: float) -> list[float
 
 
 def kronecker_sum(weights: Weights, roots: Weights, allowed: float) -> list[float]:
-    """The best of Σ Aᵢ ⊗ Bᵢ over sizes of A near the square (Van Loan & Pitsianis 1993; ALoRE's hypercomplex form is one of them).
+    """The best of Σ Aᵢ ⊗ Bᵢ over sizes of A near the square (Van Loan & Pitsianis 1993; ALoRE has such forms).
 
     The rearranged matrix is truncated in the plain norm: the moment does not rearrange with it.
     """
