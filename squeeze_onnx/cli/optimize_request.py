@@ -25,7 +25,7 @@ from squeeze_onnx.workflows.search import Tell, optimize_within
 
 
 @dataclass(frozen=True)
-class Asked:
+class GivenOptions:
     """What is asked for beside the configuration: the gate, text, and where things go."""
 
     max_drop: float | None
@@ -70,7 +70,7 @@ class Request:
 
     model: Path
     out: Path
-    asked: Asked
+    asked: GivenOptions
     config: OptimizeConfig
     text: CalibrationConfig | None
     gate: GateConfig | None
@@ -78,7 +78,7 @@ class Request:
     @classmethod
     def of(cls, model: Path, out: Path | None, options: dict[str, Any]) -> Self:
         """Read ``options``; raises OptionError for those that contradict each other, and MissingParameter without ``out``."""
-        asked = Asked.taken_from(options)
+        asked = GivenOptions.taken_from(options)
         if out is None:
             if not asked.dry_run:
                 raise click.MissingParameter(param_hint="'-o' / '--output'", param_type="option")
@@ -172,7 +172,7 @@ def _with_target_latency(options: dict[str, Any], target: float | None) -> dict[
     return options | {"objective": "latency", "keep": target}
 
 
-def _refuse_contradictions(options: dict[str, Any], asked: Asked) -> None:
+def _refuse_contradictions(options: dict[str, Any], asked: GivenOptions) -> None:
     """Raise OptionError for options of which one makes another pointless."""
     checkpoint, max_drop, plan = asked.checkpoint, asked.max_drop, asked.plan_path
     if asked.dry_run and max_drop is not None:

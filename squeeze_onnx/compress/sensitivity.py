@@ -21,7 +21,7 @@ from squeeze_onnx.evaluate.output_error import OutputErrorMeter, probe_batches
 from squeeze_onnx.graph.match.operators import rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.graph.rewrite.perturbation import open_to_perturbation
-from squeeze_onnx.graph.rewrite.segments import Part, cut, extract
+from squeeze_onnx.graph.rewrite.segments import Segment, cut, extract
 from squeeze_onnx.runtime.graph_session import open_graph
 from squeeze_onnx.runtime.sessions import Session
 from squeeze_onnx.spectral.decompositions import Decomposer
@@ -92,7 +92,7 @@ class Start:
     """
 
     sites: tuple[MatMulSite, ...]
-    part: Part
+    part: Segment
     answers: int
 
 

@@ -25,7 +25,7 @@ _NEAR = 0.001
 
 
 @dataclass(frozen=True)
-class Form:
+class PrecisionForm:
     """A way to get down to a size: the ``damage`` that is predicted of the cut to it, and of rounding; None if it is not reached.
 
     ``least`` are the fewest bytes that can be had so.
@@ -49,8 +49,8 @@ class SizeGoal:
 
     max_size: int
     bytes: int
-    chosen: Form
-    forms: tuple[Form, ...]
+    chosen: PrecisionForm
+    forms: tuple[PrecisionForm, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, for report.json."""
@@ -102,7 +102,7 @@ def _at(context: Context, survey: Survey, precision: str, whole: int) -> tuple[C
     return asked, replace(survey, objective=bytes_objective(asked, survey, precision, whole))
 
 
-def _form(context: Context, survey: Survey, precision: str, draft: Draft, limit: int) -> Form:
+def _form(context: Context, survey: Survey, precision: str, draft: Draft, limit: int) -> PrecisionForm:
     asked, seen = _at(context, survey, precision, draft.bytes)
     allocator = allocator_for(asked, seen)
     assert isinstance(allocator, GlobalBudget), "checked by OptimizeConfig"
@@ -113,10 +113,12 @@ def _form(context: Context, survey: Survey, precision: str, draft: Draft, limit:
         least = 0.0
     except BudgetError as error:
         least = error.least * allocator.whole(candidates)
-    return Form(precision, points[0].output_error if points else None, draft.rounding, round(least))
+    return PrecisionForm(precision, points[0].output_error if points else None, draft.rounding, round(least))
 
 
-def _fit(context: Context, survey: Survey, form: Form, dense: Draft, limit: int) -> tuple[Context, Survey, int] | None:
+def _fit(
+    context: Context, survey: Survey, form: PrecisionForm, dense: Draft, limit: int
+) -> tuple[Context, Survey, int] | None:
     """Return the run whose plan, as it is written in the precision of ``form``, fits in ``limit``; None if none does.
 
     Nodes and names are not in what weights cost, so what a plan comes to is looked up, and the budget set off by it: by as much
@@ -170,11 +172,13 @@ def _size_of(context: Context, survey: Survey, precision: str) -> int | None:
     return draft_plan(context, plan, survey, PlannedPrecision(precision)).bytes
 
 
-def _too_small(context: Context, survey: Survey, drafts: Mapping[str, Draft], forms: Sequence[Form]) -> OptionError:
+def _too_small(
+    context: Context, survey: Survey, drafts: Mapping[str, Draft], forms: Sequence[PrecisionForm]
+) -> OptionError:
     """Say what can be had: what the least of each form comes to as it would be written."""
     limit = context.config.byte_limit or 0
 
-    def written(form: Form) -> int:
+    def written(form: PrecisionForm) -> int:
         asked, seen = _at(context, survey, form.precision, drafts[form.precision].bytes)
         ample = replace(asked, config=replace(asked.config, max_size=form.least + 1))
         return _size_of(ample, seen, form.precision) or form.least

@@ -13,7 +13,7 @@ from squeeze_onnx.evaluate.certificate import Certificate
 from squeeze_onnx.evaluate.last_look import LastLook
 from squeeze_onnx.graph.fused.fusion import FusionCounts
 from squeeze_onnx.graph.io.model import OnnxModel
-from squeeze_onnx.learning.distill import Distillation
+from squeeze_onnx.learning.distill import DistillationResult
 from squeeze_onnx.support.shown import Shown
 
 
@@ -33,7 +33,7 @@ class SqueezeResult(Shown):
     errors: Mapping[str, TruncationErrors]
     timing: Mapping[str, float]
     stages: tuple[StageRecord, ...] = ()
-    distillation: Distillation | None = None
+    distillation: DistillationResult | None = None
     certificate: Certificate | None = None
     last_look: LastLook | None = None
     fused: FusionCounts | None = None

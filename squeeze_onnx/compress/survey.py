@@ -22,7 +22,7 @@ from squeeze_onnx.compress.sensitivity import (
     values_of_starts,
 )
 from squeeze_onnx.compress.sharing import measure_sharings
-from squeeze_onnx.compress.slicing import KINDS, Measurement, Seen, measure_blocks
+from squeeze_onnx.compress.slicing import KINDS, Measurement, SiteStatistics, measure_blocks
 from squeeze_onnx.compress.soco.learn import SOCO_HIDDEN_WEIGHT, SocoConfig, SpectrumLearning, learn_spectra
 from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView, measure_spectra, measure_view, noise_distances
@@ -106,7 +106,9 @@ def take_survey(context: Context) -> Survey:
     with clock.stage("blocks"):
         kinds = _kinds_to_slice(name, context)
         rounded = rounds_weights(context.config.precision)
-        blocks = measure_blocks(_sites_to_slice(context), Seen.of(moments, fisher), kinds, track, rounded=rounded)
+        blocks = measure_blocks(
+            _sites_to_slice(context), SiteStatistics.of(moments, fisher), kinds, track, rounded=rounded
+        )
     sharings: tuple[Sharing, ...] = ()
     if probes:
         prober = Prober(context.dense.ir, context.starts, started, context.config.provider, context.known_head)

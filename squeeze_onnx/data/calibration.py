@@ -16,7 +16,7 @@ from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.runtime.graph_session import open_graph
 from squeeze_onnx.runtime.sessions import Session, session_threads, threads_of_sessions
-from squeeze_onnx.spectral.moment_sums import Counted, GramSum, Heard, Kind, LookupCount, ValueSums
+from squeeze_onnx.spectral.moment_sums import Counted, GramSum, Heard, LookupCount, SumKind, ValueSums
 from squeeze_onnx.spectral.moments import Moments
 from squeeze_onnx.support.errors import ModelError
 from squeeze_onnx.support.progress import Track, silent
@@ -94,10 +94,10 @@ class _Inputs:
 
     def __init__(self, sites: Sequence[MatMulSite]) -> None:
         self._inputs = {site.name: tuple(str(rows_of(node).name) for node in site.nodes) for site in sites}
-        self.kinds: dict[str, Kind] = {}
+        self.kinds: dict[str, SumKind] = {}
         for site in sites:
             lookup = WEIGHT_OPERATORS[op_of(site.nodes[0])].lookup
-            kind = Kind(LookupCount if lookup else GramSum, site.in_features)
+            kind = SumKind(LookupCount if lookup else GramSum, site.in_features)
             self.kinds |= dict.fromkeys(self._inputs[site.name], kind)
 
     def moments(self, heard: Heard) -> dict[str, Moments]:
@@ -160,16 +160,16 @@ def values_met(sites: Sequence[MatMulSite]) -> tuple[str, ...]:
     return tuple(_Inputs(sites).kinds)
 
 
-def _parts(kinds: Mapping[str, Kind], count: int) -> list[dict[str, Kind]]:
+def _parts(kinds: Mapping[str, SumKind], count: int) -> list[dict[str, SumKind]]:
     """Cut ``kinds`` into at most ``count`` parts that cost about the same."""
-    parts: list[dict[str, Kind]] = [{} for _ in range(min(count, len(kinds)))]
+    parts: list[dict[str, SumKind]] = [{} for _ in range(min(count, len(kinds)))]
     for name, kind in sorted(kinds.items(), key=lambda entry: -entry[1].cost):
         min(parts, key=lambda part: sum(each.cost for each in part.values()))[name] = kind
     return parts
 
 
 def _hear_part(
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, SumKind],
     *,
     model: ir.Model,
     batches: Sequence[CalibrationBatch],

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.match.sites import find_sites
-from squeeze_onnx.graph.rewrite.segments import Part, ancestors, cut, initializers_of
+from squeeze_onnx.graph.rewrite.segments import Segment, ancestors, cut, initializers_of
 from squeeze_onnx.learning.array_files import ArrayFiles
 from squeeze_onnx.learning.losses import HiddenStateError, LossGraph, attach_losses
 from squeeze_onnx.learning.parameters import learnable_parameters
@@ -22,14 +22,14 @@ from squeeze_onnx.runtime.part_run import PartRun, Values, alone, only
 
 
 @dataclass(frozen=True)
-class Block:
+class LayerBlock:
     """One ``part`` of the student, which ends with the residual stream ``output`` after ``layer``.
 
     parameters: what learns in it: used here and nowhere else, so that no other block changes with it.
     """
 
     layer: int
-    part: Part
+    part: Segment
     output: str
     parameters: tuple[str, ...]
 
@@ -38,7 +38,7 @@ class Block:
 class BlockSearch:
     """The blocks in the order in which they run; ``reason`` is a sentence if there are none."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[LayerBlock, ...]
     reason: str | None = None
 
 
@@ -58,7 +58,7 @@ def find_blocks(student: ir.Model, states: Sequence[str]) -> BlockSearch:
     blocks = []
     for (layer, end), part, names in zip(ends.items(), parts, own, strict=True):
         parameters = tuple(name for name in learnable_parameters(student, [end]) if name in names)
-        blocks.append(Block(layer, part, end, parameters))
+        blocks.append(LayerBlock(layer, part, end, parameters))
     if not any(block.parameters for block in blocks):
         return BlockSearch((), "no float32 weight belongs to one layer alone")
     return BlockSearch(tuple(blocks))
@@ -90,7 +90,7 @@ def _ends(student: ir.Model, states: Sequence[str]) -> dict[int, str]:
     return ends
 
 
-def _is_single(student: ir.Model, part: Part, end: str) -> bool:
+def _is_single(student: ir.Model, part: Segment, end: str) -> bool:
     """Whether ``end`` is all that later parts read of what was learned so far."""
     inputs = {str(value.name) for value in student.graph.inputs}
     others = [name for name in part.kept if name not in inputs and name != end]
@@ -103,7 +103,7 @@ class Prefix:
     def __init__(
         self,
         student: ir.Model,
-        blocks: Sequence[Block],
+        blocks: Sequence[LayerBlock],
         batches: Sequence[CalibrationBatch],
         folder: Path,
         *,
@@ -136,7 +136,7 @@ class Prefix:
 class BlockFeeds:
     """What the student so far leaves for a block, and what the teacher has at its end."""
 
-    def __init__(self, prefix: Prefix, block: Block, graph: LossGraph, taught: TaughtBatches) -> None:
+    def __init__(self, prefix: Prefix, block: LayerBlock, graph: LossGraph, taught: TaughtBatches) -> None:
         self._prefix, self._block, self._graph, self._taught = prefix, block, graph, taught
 
     def feeds(self, index: int) -> dict[str, np.ndarray]:
@@ -144,6 +144,6 @@ class BlockFeeds:
         return {**self._prefix.read(index, self._block.part.inputs), **self._taught.taught(index, self._graph)}
 
 
-def block_graph(student: ir.Model, block: Block, example: Values) -> LossGraph:
+def block_graph(student: ir.Model, block: LayerBlock, example: Values) -> LossGraph:
     """Return ``block`` alone, with the weights that it has now and the error of its output; ``example`` is what it reads."""
     return attach_losses(alone(student, block.part, example), [HiddenStateError(block.output)])

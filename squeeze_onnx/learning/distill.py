@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.learning.batch_learner import TrainingFeeds, open_learner
-from squeeze_onnx.learning.blocks import Block, BlockFeeds, BlockSearch, Prefix, block_graph, find_blocks
+from squeeze_onnx.learning.blocks import BlockFeeds, BlockSearch, LayerBlock, Prefix, block_graph, find_blocks
 from squeeze_onnx.learning.checkpoints import Checkpoint
 from squeeze_onnx.learning.gradients import check_rules
 from squeeze_onnx.learning.learner import LearnerOptions
@@ -49,7 +49,7 @@ class LearnedBlock:
 
 
 @dataclass(frozen=True)
-class Distillation:
+class DistillationResult:
     """What learning did: the loss of the answers to held-out text before and after, and where the best ones came from.
 
     ``history`` has (step, held-out loss) of every evaluation of the whole model: the start first, then what the ``blocks`` left,
@@ -77,7 +77,7 @@ def distill(
     teacher: ir.Model,
     teaching: Teaching,
     config: DistillConfig | None = None,
-) -> Distillation:
+) -> DistillationResult:
     """Let ``student``, whose weights change in place, imitate ``teacher``.
 
     The first loss of ``teaching``, that of the answer, judges on held-out text. With a checkpoint the state is saved now and then
@@ -121,7 +121,7 @@ def distill(
     ]
     best_step, after = whole.best
     measure = type(losses[0]).__name__
-    return Distillation(
+    return DistillationResult(
         measure,
         whole.before,
         after,
@@ -186,7 +186,7 @@ class _Trainer:
     pace: _Pace
     options: LearnerOptions
 
-    def teach_block(self, prefix: Prefix, place: int, block: Block) -> TrainingLoop:
+    def teach_block(self, prefix: Prefix, place: int, block: LayerBlock) -> TrainingLoop:
         prefix.advance_to(place)
         graph = block_graph(self.student, block, prefix.read(0, block.part.inputs))
         training_feeds = BlockFeeds(prefix, block, graph, self.taught)

@@ -15,7 +15,7 @@ from onnx_ir.passes.common import InlinePass
 
 from squeeze_onnx.graph.match.operators import op_of
 from squeeze_onnx.learning.fused_bodies import FUSED_BODIES, fused_body
-from squeeze_onnx.learning.shapes import Trace
+from squeeze_onnx.learning.shapes import ShapeTrace
 
 _DOMAIN = "squeeze_onnx.written_out"
 
@@ -37,7 +37,7 @@ def has_body(node: ir.Node, opset: int) -> bool:
     return schema is not None and (schema.has_function or schema.has_context_dependent_function)
 
 
-def write_out(model: ir.Model, nodes: Iterable[ir.Node], traced: Trace) -> bool:
+def write_out(model: ir.Model, nodes: Iterable[ir.Node], traced: ShapeTrace) -> bool:
     """Replace ``nodes`` of ``model``, which changes in place, by what their operators are defined by; whether any was."""
     opset = model.graph.opset_imports.get("", 0)
     found = False
@@ -104,7 +104,7 @@ def _rank(kind: onnx.TypeProto) -> int | None:
     return len(kind.tensor_type.shape.dim) if kind.HasField("tensor_type") else None
 
 
-def _type_of(value: ir.Value | None, traced: Trace) -> onnx.TypeProto:
+def _type_of(value: ir.Value | None, traced: ShapeTrace) -> onnx.TypeProto:
     if value is None:
         return onnx.TypeProto()
     name = str(value.name)

@@ -19,14 +19,14 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Trace:
+class ShapeTrace:
     """The ``shapes`` of all values of the main graph, and the ``dtypes`` of those that were asked for."""
 
     shapes: Shapes
     dtypes: Mapping[str, np.dtype]
 
 
-def trace(model: ir.Model, feeds: Mapping[str, np.ndarray], typed: Collection[str] = ()) -> Trace:
+def trace(model: ir.Model, feeds: Mapping[str, np.ndarray], typed: Collection[str] = ()) -> ShapeTrace:
     """Run ``model`` on ``feeds`` and return what every value of its main graph was shaped like; of ``typed`` also the type.
 
     A single sequence is fed twice, for along an axis of size 1 it could not be told what is broadcast; an axis of size 1 other
@@ -60,7 +60,7 @@ def _doubled(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.n
     return {name: np.repeat(array, 2, axis=0) if name in open_inputs else array for name, array in feeds.items()}
 
 
-def _run(model: ir.Model, feeds: Mapping[str, np.ndarray], typed: Collection[str]) -> Trace:
+def _run(model: ir.Model, feeds: Mapping[str, np.ndarray], typed: Collection[str]) -> ShapeTrace:
     probe = model.clone()
     graph = probe.graph
     shapes: Shapes = {}
@@ -88,7 +88,7 @@ def _run(model: ir.Model, feeds: Mapping[str, np.ndarray], typed: Collection[str
     dtypes = dict(zip(shown_values, (array.dtype for array in found[len(watched) :]), strict=True))
     for name in set(typed) - dtypes.keys():
         dtypes[name] = feeds[name].dtype if name in feeds else _stored_dtype(everything[name])
-    return Trace(shapes, dtypes)
+    return ShapeTrace(shapes, dtypes)
 
 
 def _stored_dtype(value: ir.Value) -> np.dtype:

@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.graph.io.model import name_of, save_model
-from squeeze_onnx.graph.rewrite.segments import Part, extract
+from squeeze_onnx.graph.rewrite.segments import Segment, extract
 from squeeze_onnx.graph.rewrite.side_by_side import side_by_side
 from squeeze_onnx.runtime.sessions import Session, SessionSettings, open_session
 
@@ -23,7 +23,7 @@ class PartRun:
     def __init__(
         self,
         model: ir.Model,
-        part: Part,
+        part: Segment,
         example: Mapping[str, np.ndarray],
         path: Path,
         provider: str = "cpu",
@@ -51,7 +51,7 @@ class PairRun:
     def __init__(
         self,
         models: tuple[ir.Model, ir.Model],
-        parts: tuple[Part, Part],
+        parts: tuple[Segment, Segment],
         examples: tuple[Values, Values],
         path: Path,
         provider: str = "cpu",
@@ -88,7 +88,7 @@ class PairRun:
         )
 
 
-def alone(model: ir.Model, part: Part, example: Mapping[str, np.ndarray]) -> ir.Model:
+def alone(model: ir.Model, part: Segment, example: Mapping[str, np.ndarray]) -> ir.Model:
     """Return ``part`` of ``model`` as a model of its own, which shares the weights and reads values like ``example``."""
     return extract(model, part, {name: ir.DataType.from_numpy(example[name].dtype) for name in part.inputs})
 

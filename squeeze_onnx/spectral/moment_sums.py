@@ -85,7 +85,7 @@ class LookupCount:
 
 
 @dataclass(frozen=True)
-class Kind:
+class SumKind:
     """How a value is summed up."""
 
     accumulator: Callable[[int], Accumulator]
@@ -104,7 +104,7 @@ Heard = dict[str, SecondMoment | TokenFrequency]
 class ValueSums:
     """Sums up the moments of some values of the graph, of the rows that count."""
 
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, kinds: Mapping[str, SumKind]) -> None:
         self._sums = {name: kind.accumulator(kind.features) for name, kind in kinds.items()}
 
     @property

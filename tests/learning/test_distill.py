@@ -16,7 +16,7 @@ from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, ScoreHead, Sen
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.rewriter import factor_site
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
-from squeeze_onnx.learning.distill import Distillation, distill
+from squeeze_onnx.learning.distill import DistillationResult, distill
 from squeeze_onnx.learning.distillation_losses import answer_loss, distillation_losses, hidden_states
 from squeeze_onnx.learning.teaching import Teaching
 from squeeze_onnx.learning.training_loop import DistillConfig, held_out_batches
@@ -58,7 +58,7 @@ def text(count: int = 10) -> list[CalibrationBatch]:
 
 def taught(
     student: ir.Model, config: DistillConfig = QUICK, *, head: Head = TOKENS, classifier: bool = False, **options: Any
-) -> Distillation:
+) -> DistillationResult:
     teacher = dense(classifier=classifier)
     return distill(student, teacher, Teaching(distillation_losses(teacher, head), text(), threads=1, **options), config)
 

@@ -4,15 +4,15 @@ A kind of block is one file here and one line in `stage.KINDS`: the neurons of f
 key, and of value and output, in the heads of an attention.
 """
 
-from squeeze_onnx.compress.slicing.base import Block, Kind, Measurement, Seen
+from squeeze_onnx.compress.slicing.base import Block, Measurement, SiteStatistics, SlicingKind
 from squeeze_onnx.compress.slicing.stage import KINDS, check_slices, measure_blocks, slice_sites, slicings_of
 
 __all__ = [
     "KINDS",
     "Block",
-    "Kind",
     "Measurement",
-    "Seen",
+    "SiteStatistics",
+    "SlicingKind",
     "check_slices",
     "measure_blocks",
     "slice_sites",

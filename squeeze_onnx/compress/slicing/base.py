@@ -78,7 +78,7 @@ class Prune(Protocol[_B_contra, _M_contra]):
 
 
 @dataclass(frozen=True)
-class Seen:
+class SiteStatistics:
     """What is known of each site by name: the second moment of what it reads, and what its outputs do to the answer.
 
     A method that weighs outputs by ``fisher`` counts errors in that metric, those of slices too; for others it is empty.
@@ -102,9 +102,9 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Kind(Generic[B, M]):
+class SlicingKind(Generic[B, M]):
     """One kind of block: how to find it, to measure it given what is known of its sites, and to slice it."""
 
     find: Callable[[Sequence[MatMulSite]], Sequence[B]]
-    measure: Callable[[B, Seen], M]
+    measure: Callable[[B, SiteStatistics], M]
     prune: Prune[B, M]

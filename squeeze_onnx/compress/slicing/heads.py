@@ -8,7 +8,7 @@ import numpy as np
 
 from squeeze_onnx.compress.allocators import Candidate, Slicing
 from squeeze_onnx.compress.sensitivity import Prober
-from squeeze_onnx.compress.slicing.base import Kind, Seen
+from squeeze_onnx.compress.slicing.base import SiteStatistics, SlicingKind
 from squeeze_onnx.compress.slicing.errors import (
     dropped_columns_errors,
     moment_behind,
@@ -68,7 +68,7 @@ class Scores:
         return Slicing(self.before, (), len(self.bases.key) * widths, output_error, {self.before[0][0]: self.shared})
 
 
-def measure_scores(block: QueryKey, seen: Seen) -> Scores:
+def measure_scores(block: QueryKey, seen: SiteStatistics) -> Scores:
     """Measure query and key of one attention."""
     query, key = block.before
     queries = head_blocks(output_moment(query, seen.moments[query.site.name]), block.heads)
@@ -138,7 +138,7 @@ class Contexts:
         return Slicing((self.before,), (self.after,), len(self.bases) * widths, output_error, shared)
 
 
-def measure_contexts(block: ValueOutput, seen: Seen) -> Contexts:
+def measure_contexts(block: ValueOutput, seen: SiteStatistics) -> Contexts:
     """Measure value and output of one attention."""
     (value,), (output,) = block.before, block.after
     weight, moment = seen.weight(output), seen.moments[output.name]
@@ -237,5 +237,5 @@ def _projections(bases: ScoreBases, width: int) -> np.ndarray:
     return projections
 
 
-SCORES = Kind(find_query_keys, measure_scores, thin_scores)
-CONTEXTS = Kind(find_value_outputs, measure_contexts, thin_contexts)
+SCORES = SlicingKind(find_query_keys, measure_scores, thin_scores)
+CONTEXTS = SlicingKind(find_value_outputs, measure_contexts, thin_contexts)

@@ -8,7 +8,7 @@ import numpy as np
 
 from squeeze_onnx.compress.allocators import Candidate, Slicing
 from squeeze_onnx.compress.sensitivity import Prober
-from squeeze_onnx.compress.slicing.base import Kind, Seen
+from squeeze_onnx.compress.slicing.base import SiteStatistics, SlicingKind
 from squeeze_onnx.compress.slicing.errors import (
     dropped_columns_errors,
     moment_behind,
@@ -47,7 +47,7 @@ class Neurons:
         return Slicing(self.before, (self.after,), self.elimination.sizes, output_error, self.columns_each)
 
 
-def measure_neurons(block: FeedForward, seen: Seen) -> Neurons:
+def measure_neurons(block: FeedForward, seen: SiteStatistics) -> Neurons:
     """Measure one block."""
     after = block.after
     moment = seen.moments[after.name]
@@ -82,4 +82,4 @@ def slice_neurons(
     return errors
 
 
-NEURONS = Kind(find_feed_forwards, measure_neurons, slice_neurons)
+NEURONS = SlicingKind(find_feed_forwards, measure_neurons, slice_neurons)

@@ -13,7 +13,7 @@ import numpy as np
 
 from squeeze_onnx.compress.allocators import Candidate, Slicing
 from squeeze_onnx.compress.sensitivity import Prober
-from squeeze_onnx.compress.slicing.base import Kind, Seen
+from squeeze_onnx.compress.slicing.base import SiteStatistics, SlicingKind
 from squeeze_onnx.compress.slicing.heads import bias_of, head_blocks, output_moment, possible_widths
 from squeeze_onnx.compress.truncation import TruncationErrors, replacement_errors
 from squeeze_onnx.compress.weights import read_weight
@@ -52,7 +52,7 @@ class RotatedScores:
         return Slicing(self.before, (), groups * widths, output_error, {self.before[0][0]: self.shared})
 
 
-def measure_rotated(block: RotatedQueryKey, seen: Seen) -> RotatedScores:
+def measure_rotated(block: RotatedQueryKey, seen: SiteStatistics) -> RotatedScores:
     """Measure query and key of one attention."""
     query, key = block.before
     shared = block.heads // block.groups
@@ -109,4 +109,4 @@ def _masked(weight: np.ndarray, pairs: np.ndarray, kept: np.ndarray) -> np.ndarr
     return masked
 
 
-ROTATED = Kind(find_rotated_query_keys, measure_rotated, thin_rotated)
+ROTATED = SlicingKind(find_rotated_query_keys, measure_rotated, thin_rotated)

@@ -6,7 +6,7 @@ from typing import Any
 import onnx_ir as ir
 
 from squeeze_onnx.compress.allocators import Slicing
-from squeeze_onnx.compress.slicing.base import Block, Kind, Measurement, Seen
+from squeeze_onnx.compress.slicing.base import Block, Measurement, SiteStatistics, SlicingKind
 from squeeze_onnx.compress.slicing.heads import CONTEXTS, SCORES
 from squeeze_onnx.compress.slicing.neurons import NEURONS
 from squeeze_onnx.compress.slicing.rotated import ROTATED
@@ -18,13 +18,13 @@ from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.progress import Track, silent
 
-KINDS: dict[str, tuple[Kind[Any, Any], ...]] = {"neurons": (NEURONS,), "heads": (SCORES, ROTATED, CONTEXTS)}
+KINDS: dict[str, tuple[SlicingKind[Any, Any], ...]] = {"neurons": (NEURONS,), "heads": (SCORES, ROTATED, CONTEXTS)}
 """What can be sliced, as options name it; no site belongs to two blocks."""
 
 
 def measure_blocks(
     sites: Sequence[MatMulSite],
-    seen: Seen,
+    seen: SiteStatistics,
     kinds: Collection[str],
     track: Track = silent,
     *,
@@ -81,13 +81,13 @@ def check_slices(sites: Sequence[MatMulSite], kept_shapes: Mapping[str, tuple[in
         pass
 
 
-def _find(sites: Sequence[MatMulSite], kinds: Collection[str]) -> list[tuple[Kind[Any, Any], Block]]:
+def _find(sites: Sequence[MatMulSite], kinds: Collection[str]) -> list[tuple[SlicingKind[Any, Any], Block]]:
     return [(kind, block) for name in kinds for kind in KINDS[name] for block in kind.find(sites)]
 
 
 def _planned_blocks(
     sites: Sequence[MatMulSite], kept_shapes: Mapping[str, tuple[int, int]]
-) -> Iterator[tuple[Kind[Any, Any], Block, int]]:
+) -> Iterator[tuple[SlicingKind[Any, Any], Block, int]]:
     """Yield the blocks that lose columns, and how many stay."""
     if not kept_shapes:
         return

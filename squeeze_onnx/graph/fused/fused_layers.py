@@ -26,7 +26,7 @@ _LONGEST_GELU = 8
 
 
 @dataclass(frozen=True)
-class Activation:
+class FusedActivation:
     """A kind of Gelu: its function of x, and the operators that compute it with a bias and without."""
 
     function: Callable[[np.ndarray], np.ndarray]
@@ -35,8 +35,8 @@ class Activation:
 
 
 _GELUS = {
-    "Erf": Activation(lambda x: x / 2 * (1 + erf(x / np.sqrt(2))), "com.microsoft.BiasGelu", "com.microsoft.Gelu"),
-    "Tanh": Activation(
+    "Erf": FusedActivation(lambda x: x / 2 * (1 + erf(x / np.sqrt(2))), "com.microsoft.BiasGelu", "com.microsoft.Gelu"),
+    "Tanh": FusedActivation(
         lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
         "com.microsoft.FastGelu",
         "com.microsoft.FastGelu",
@@ -67,7 +67,7 @@ def fuse_exact_gelu(inserter: Inserter) -> None:
             _replace(inserter, result, exact.plain, [argument])
 
 
-def _find_activation(node: ir.Node, activation: Activation) -> tuple[ir.Value, ir.Value] | None:
+def _find_activation(node: ir.Node, activation: FusedActivation) -> tuple[ir.Value, ir.Value] | None:
     """Return the values around ``node`` of which the latter is ``activation`` of the former, None if there are none."""
     before = [value for each in islice(_before(node), _LONGEST_GELU) for value in each.outputs if len(value.uses()) > 1]
     after = [each.outputs[0] for each in islice(downstream(node.outputs[0], _is_mixer), _LONGEST_GELU)]

@@ -25,8 +25,8 @@ from squeeze_onnx.graph.match.attention import AttentionCore, attention_cores
 from squeeze_onnx.graph.match.attention_parts import (
     Join,
     NotABlockError,
+    PackedSplit,
     Products,
-    Split,
     join_after,
     split_before,
     touched,
@@ -56,7 +56,7 @@ class Projected:
     """A site before the heads, and every place where its columns are split into ``heads`` × width."""
 
     site: MatMulSite
-    splits: tuple[Split, ...]
+    splits: tuple[PackedSplit, ...]
 
     @property
     def heads(self) -> int:
@@ -217,7 +217,7 @@ def _value_output(core: AttentionCore, products: Products) -> ValueOutput:
     return ValueOutput((_projected(value),), (join.site,), (join,), values, group_of)
 
 
-def _projected(split: Split) -> Projected:
+def _projected(split: PackedSplit) -> Projected:
     return Projected(split.site, (split,))
 
 

@@ -1,6 +1,6 @@
 """The parts of an attention that a block of heads is made of: products of weights, how they become heads, and what reads them.
 
-    x ─► MatMul(weight) ─► Add(bias) ─► Reshape(…, heads, width) ─► …          a `Split`
+    x ─► MatMul(weight) ─► Add(bias) ─► Reshape(…, heads, width) ─► …          a `PackedSplit`
     … ─► Reshape(…, heads · width) or Flatten ─► MatMul(weight)                a `Join`
 
 Whatever else lies in between is not read but computed, see `squeeze_onnx.graph.match.attention_heads`.
@@ -35,7 +35,7 @@ class NotABlockError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class PackedSplit:
     """One product of a ``site``, its bias, and the Reshape that splits its columns into ``heads`` × width."""
 
     site: MatMulSite
@@ -87,7 +87,7 @@ class Join:
         return value
 
 
-def split_before(operand: ir.Value, products: Products) -> Split:
+def split_before(operand: ir.Value, products: Products) -> PackedSplit:
     """Return the product that ``operand`` of an attention is made of; raise NotABlockError if it is not plainly split."""
     found = list(dict.fromkeys(node for node in upstream(operand, products.__contains__) if node in products))
     if len(found) != 1:
@@ -105,7 +105,7 @@ def split_before(operand: ir.Value, products: Products) -> Split:
     heads = count if count > 0 else site.out_features // size if size > 0 else 0
     if heads < 1 or site.out_features % heads or size not in (site.out_features // heads, INFERRED):
         raise NotABlockError
-    return Split(site, product, bias, readers[0], heads)
+    return PackedSplit(site, product, bias, readers[0], heads)
 
 
 def join_after(context: ir.Value, products: Products) -> Join:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from scipy.special import softmax
 
-from squeeze_onnx.graph.match.attention_parts import NATURAL, Join, Split
+from squeeze_onnx.graph.match.attention_parts import NATURAL, Join, PackedSplit
 from squeeze_onnx.graph.match.behaviour import UncomputableError, compute
 from squeeze_onnx.graph.match.operators import ATTENTION, int_attribute, op_of
 
@@ -20,7 +20,7 @@ Meeting = tuple[int, ir.Value, tuple[int, ...]]
 """How many heads, a value that is these heads, and its axes, of batch, tokens, heads and width."""
 
 
-def score_scale(query: Split, key: Split, scores: ir.Value, width: int) -> float:
+def score_scale(query: PackedSplit, key: PackedSplit, scores: ir.Value, width: int) -> float:
     """Return the scale at which ``scores`` are the products of ``query`` and ``key`` with heads of ``width``.
 
     Where one operator is the whole attention, ``scores`` are what it returns. Raises UncomputableError if they are nothing of the
@@ -33,7 +33,7 @@ def score_scale(query: Split, key: Split, scores: ir.Value, width: int) -> float
     return products_scale(sides, scores, width, query)
 
 
-def _scale_inside(query: Split, key: Split, node: ir.Node, width: int) -> float:
+def _scale_inside(query: PackedSplit, key: PackedSplit, node: ir.Node, width: int) -> float:
     """Return the scale that the Attention ``node`` gives the products of ``query`` and ``key`` with heads of ``width``."""
     random = np.random.default_rng(0)
     batch, tokens = query.sizes()
@@ -71,7 +71,7 @@ def _scale_inside(query: Split, key: Split, node: ir.Node, width: int) -> float:
     return scale
 
 
-def products_scale(sides: tuple[Meeting, Meeting], scores: ir.Value, width: int, query: Split) -> float:
+def products_scale(sides: tuple[Meeting, Meeting], scores: ir.Value, width: int, query: PackedSplit) -> float:
     """Return the scale at which ``scores`` are the products of both ``sides`` with heads of ``width``; see `score_scale`."""
     random = np.random.default_rng(0)
     batch, tokens = query.sizes()
@@ -98,7 +98,7 @@ def products_scale(sides: tuple[Meeting, Meeting], scores: ir.Value, width: int,
     return scale
 
 
-def shared_value_heads(value: Split, join: Join, others: Sequence[ir.Value]) -> tuple[int, ...]:
+def shared_value_heads(value: PackedSplit, join: Join, others: Sequence[ir.Value]) -> tuple[int, ...]:
     """Return the head of ``value`` that each head joined by ``join`` reads, given ``others`` that the core takes.
 
     Raises UncomputableError if a change of basis of the heads is not all that shows in what is joined.

@@ -91,7 +91,7 @@ def head_source(operand: ir.Value, products: Products) -> HeadSource:
     batch, tokens = _sizes(start, path, rows)
     lead = (batch, tokens) if rows is rows_of(product) else (batch * tokens,)
     numbers = np.arange(batch * tokens * site.out_features).reshape(*lead, site.out_features)
-    trace = Trace({start: numbers}, (batch, tokens, site.out_features))
+    trace = SourceTrace({start: numbers}, (batch, tokens, site.out_features))
     for value in path:
         trace.follow(value.producer())
     value = path[-1] if path else start
@@ -117,7 +117,7 @@ def sizes_of(token: np.ndarray, sizes: tuple[int, int]) -> tuple[Size, ...]:
 
 
 @dataclass(eq=False)
-class Trace:
+class SourceTrace:
     """The ``numbers`` of values that entries were moved to, given the shape of what lies ``beyond``."""
 
     numbers: dict[ir.Value, np.ndarray]

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.graph.match.attention import AttentionCore
 from squeeze_onnx.graph.match.attention_heads import HeadBlock, Projected, blocks_of
-from squeeze_onnx.graph.match.attention_parts import NotABlockError, Products, Split, split_before, touched
+from squeeze_onnx.graph.match.attention_parts import NotABlockError, PackedSplit, Products, split_before, touched
 from squeeze_onnx.graph.match.head_behaviour import products_scale
 from squeeze_onnx.graph.match.head_sources import head_source
 from squeeze_onnx.graph.match.rotations import Rotation, rotation_of
@@ -75,7 +75,7 @@ def _rotated_query_key(core: AttentionCore, products: Products) -> RotatedQueryK
     return RotatedQueryKey(before, (), (), values, ((rotations[0], rotations[1]),), scores)
 
 
-def _scale(query: Split, key: Split, rotations: Sequence[Rotation], scores: ir.Value, width: int) -> float:
+def _scale(query: PackedSplit, key: PackedSplit, rotations: Sequence[Rotation], scores: ir.Value, width: int) -> float:
     """Return the scale at which ``scores`` are the products of rotated heads of ``width``."""
     turned = [
         (each.heads, rotation.rotated, rotation.axes) for each, rotation in zip((query, key), rotations, strict=True)

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.graph.match.attention_parts import NATURAL
 from squeeze_onnx.graph.match.behaviour import UncomputableError, compute
-from squeeze_onnx.graph.match.head_sources import HeadSource, Size, Trace, decoded, is_entry_move
+from squeeze_onnx.graph.match.head_sources import HeadSource, Size, SourceTrace, decoded, is_entry_move
 from squeeze_onnx.graph.match.operators import op_of
 from squeeze_onnx.graph.match.rotations import BY_HEAD, Rotation, between, ends_of, texts_for
 
@@ -30,7 +30,7 @@ def repeated_heads(rotation: Rotation, operand: ir.Value, source: HeadSource) ->
     batch, tokens = source.sizes
     groups, width = source.columns.shape
     entries = np.arange(batch * tokens * groups * width).reshape(batch, tokens, groups, width).transpose(rotation.axes)
-    trace = Trace({rotation.rotated: entries}, (batch, tokens, groups * width))
+    trace = SourceTrace({rotation.rotated: entries}, (batch, tokens, groups * width))
     ends = list(ends_of(operand, source.value))
     path = [value.producer() for value in reversed(ends[: ends.index(rotation.rotated)])]
     for node in path:

@@ -13,7 +13,7 @@ from squeeze_onnx.graph.match.constants import foldable_values, is_constant
 
 
 @dataclass(frozen=True)
-class Part:
+class Segment:
     """One part of a cut graph, in names of values.
 
     inputs: what it reads of the graph's inputs and of earlier parts.
@@ -26,7 +26,7 @@ class Part:
     kept: tuple[str, ...]
 
 
-def cut(graph: ir.Graph, wanted: Sequence[Sequence[str]]) -> tuple[Part, ...]:
+def cut(graph: ir.Graph, wanted: Sequence[Sequence[str]]) -> tuple[Segment, ...]:
     """Return the parts of ``graph`` that compute each of the ``wanted`` values in turn; a node is in the first that needs it.
 
     What depends on no input of the graph belongs to every part that needs it, so nothing is kept for it.
@@ -48,7 +48,7 @@ def cut(graph: ir.Graph, wanted: Sequence[Sequence[str]]) -> tuple[Part, ...]:
         needed_later = set().union(*read[index + 1 :], *goals[index + 1 :])
         known |= made[index]
         parts.append(
-            Part(
+            Segment(
                 inputs=_names(read[index]),
                 outputs=_names(made[index] & needed_later.union(goal)),
                 kept=_names(known & needed_later),
@@ -57,7 +57,7 @@ def cut(graph: ir.Graph, wanted: Sequence[Sequence[str]]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def extract(model: ir.Model, part: Part, types: Mapping[str, ir.DataType]) -> ir.Model:
+def extract(model: ir.Model, part: Segment, types: Mapping[str, ir.DataType]) -> ir.Model:
     """Return ``part`` of ``model`` as a model of its own, which shares the weights; ``types`` are those of its inputs."""
     graph = ir.convenience.extract(model.graph, part.inputs, part.outputs)
     for value in graph.inputs:
@@ -66,7 +66,7 @@ def extract(model: ir.Model, part: Part, types: Mapping[str, ir.DataType]) -> ir
     return ir.Model(graph, ir_version=model.ir_version, functions=tuple(model.functions.values()))
 
 
-def initializers_of(graph: ir.Graph, part: Part) -> frozenset[str]:
+def initializers_of(graph: ir.Graph, part: Segment) -> frozenset[str]:
     """Return the names of the initializers that ``part`` of ``graph`` depends on, its inputs aside."""
     named = ir.convenience.create_value_mapping(graph, include_subgraphs=False)
     nodes = _computing([named[name] for name in part.outputs], {named[name] for name in part.inputs})

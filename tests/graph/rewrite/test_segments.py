@@ -4,14 +4,16 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.graph.rewrite.segments import Part, ancestors, cut, extract, initializers_of
+from squeeze_onnx.graph.rewrite.segments import Segment, ancestors, cut, extract, initializers_of
 from tests.graph.execution import run
 from tests.graph.tiny_graphs import operators, random_weight, tiny_model
 
 X = random_weight(2, 3, 4, seed=7)
 
 
-def run_in_parts(model: ir.Model, parts: tuple[Part, ...], feeds: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+def run_in_parts(
+    model: ir.Model, parts: tuple[Segment, ...], feeds: dict[str, np.ndarray]
+) -> list[dict[str, np.ndarray]]:
     """Return what exists after each part."""
     values, seen = dict(feeds), []
     for part in parts:
@@ -51,9 +53,9 @@ class TestParts:
 
     def test_compute_a_value_once_and_keep_it_as_long_as_it_is_read(self, residual_model: ir.Model) -> None:
         first, second, third = cut(residual_model.graph, [["a"], ["d"], ["z"]])
-        assert first == Part(inputs=("x",), outputs=("a",), kept=("a", "x"))
-        assert second == Part(inputs=("a", "x"), outputs=("d",), kept=("a", "d"))
-        assert third == Part(inputs=("a", "d"), outputs=("z",), kept=())
+        assert first == Segment(inputs=("x",), outputs=("a",), kept=("a", "x"))
+        assert second == Segment(inputs=("a", "x"), outputs=("d",), kept=("a", "d"))
+        assert third == Segment(inputs=("a", "d"), outputs=("z",), kept=())
 
     def test_know_their_initializers_and_those_behind_constants(self, residual_model: ir.Model) -> None:
         parts = cut(residual_model.graph, [["a"], ["d"], ["z"]])
@@ -69,9 +71,9 @@ class TestParts:
 
     def test_have_nothing_to_compute_for_what_is_known(self, residual_model: ir.Model) -> None:
         first, second, third = cut(residual_model.graph, [["x"], ["d"], ["d", "a"]])
-        assert first == Part(inputs=(), outputs=(), kept=("x",))
+        assert first == Segment(inputs=(), outputs=(), kept=("x",))
         assert second.kept == ("a", "d")
-        assert third == Part(inputs=(), outputs=(), kept=())
+        assert third == Segment(inputs=(), outputs=(), kept=())
 
     def test_share_the_weights_and_leave_the_model_as_it_is(self, residual_model: ir.Model) -> None:
         before = operators(residual_model)

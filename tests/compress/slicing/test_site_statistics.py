@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.compress.slicing import Measurement, Seen, measure_blocks
+from squeeze_onnx.compress.slicing import Measurement, SiteStatistics, measure_blocks
 from squeeze_onnx.compress.slicing.heads import Contexts
 from squeeze_onnx.compress.slicing.neurons import Neurons
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
@@ -26,7 +26,7 @@ def blocks(sites: tuple[MatMulSite, ...], gram: np.ndarray | None) -> dict[str, 
     batch = CalibrationBatch({"input_ids": ids, "attention_mask": np.ones_like(ids)}, None)
     moments = collect_moments(ir.from_proto(encoder_model()), sites, [batch])
     fisher = {} if gram is None else dict.fromkeys((FFN_OUT, OUTPUT), OutputFisher(gram, 1))
-    return measure_blocks(sites, Seen.of(moments, fisher), ("neurons", "heads"))
+    return measure_blocks(sites, SiteStatistics.of(moments, fisher), ("neurons", "heads"))
 
 
 def found(measured: dict[str, Measurement]) -> tuple[np.ndarray, np.ndarray]:
@@ -51,6 +51,6 @@ def test_outputs_that_matter_little_cost_little(sites: tuple[MatMulSite, ...]) -
 def test_knows_what_weighs_outputs_and_what_is_in_a_block(sites: tuple[MatMulSite, ...]) -> None:
     site = next(site for site in sites if site.name == FFN_OUT)
     fisher = ElementFisher(np.ones((site.in_features, site.out_features)))
-    seen = Seen.of({FFN_OUT: TokenFrequency(np.ones(3))}, {FFN_OUT: fisher})
+    seen = SiteStatistics.of({FFN_OUT: TokenFrequency(np.ones(3))}, {FFN_OUT: fisher})
     assert (seen.moments, seen.fisher) == ({}, {})
     np.testing.assert_array_equal(seen.weight(site), site.weight.numpy())
