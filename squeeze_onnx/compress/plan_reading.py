@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,8 +15,12 @@ from squeeze_onnx.support.suggestions import did_you_mean
 
 _PLAN_KEYS = ("format", "method", "budget", "refit", "precision", "sites", "skipped")
 
-_SITE_KEYS = ("name", "layer", "role", "shape", "break_even_rank", "reason", "sensitivity")
+_SITE_KEYS = ("name", "layer", "role", "shape", "break_even_rank", "parameters", "reason", "sensitivity")
 """Of every entry, whatever becomes of the site."""
+
+
+BY_HAND = "set by hand in the plan"
+"""The reason of a site that keeps another number of parameters than was written down when it was planned."""
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -103,7 +107,10 @@ def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:
         raise fault(f'"sensitivity" is {sensitivity!r}, not a number from 0 on')
     if layer is not None and not (isinstance(layer, int) and layer >= 0):
         raise fault(f'"layer" is {layer!r}, not null or an integer')
-    return PlannedSite(
+    planned = entry.get("parameters")
+    if planned is not None and not is_count(planned):
+        raise fault(f'"parameters" is {planned!r}, not null or a positive integer')
+    site = PlannedSite(
         name=entry["name"],
         layer=layer,
         role=str(entry.get("role", "other")),
@@ -113,3 +120,4 @@ def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:
         reason=str(entry.get("reason", "as the plan says")),
         sensitivity=float(sensitivity),
     )
+    return site if planned in (None, site.kept_parameters) else replace(site, reason=BY_HAND)

@@ -159,6 +159,7 @@ class PlannedSite:
             "shape": list(self.shape),
             "break_even_rank": self.break_even_rank,
             "rank": None,
+            "parameters": self.kept_parameters,
             "reason": self.reason,
             "kept_shape": None,
             "shares_left": None,

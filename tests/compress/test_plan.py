@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from squeeze_onnx.compress.forms import Factored, SharedLeft, form_of_rank
 from squeeze_onnx.compress.plan import Plan
-from squeeze_onnx.compress.plan_reading import read_plan
+from squeeze_onnx.compress.plan_reading import BY_HAND, read_plan
 from squeeze_onnx.compress.planned_site import PlannedSite, break_even_rank
 from squeeze_onnx.support.errors import OptionError
 
@@ -52,6 +52,15 @@ def test_a_shared_left_factor_survives_the_way_through_the_file(tmp_path: Path) 
     plan = Plan("whiten", {"keep": 0.5}, (site,))
     (tmp_path / "plan.json").write_text(json.dumps(plan.to_json()))
     assert read_plan(tmp_path / "plan.json") == plan
+
+
+@pytest.mark.parametrize(("rank", "reason"), [(2, "because"), (1, BY_HAND), (None, BY_HAND)])
+def test_a_site_whose_rank_is_edited_says_so(tmp_path: Path, rank: int | None, reason: str) -> None:
+    plan = Plan("whiten", {"keep": 0.5}, (PlannedSite("a", 0, "key", (8, 8), 3, form_of_rank(2, 3), "because"),))
+    document = plan.to_json()
+    document["sites"][0]["rank"] = rank
+    (tmp_path / "plan.json").write_text(json.dumps(document))
+    assert [site.reason for site in read_plan(tmp_path / "plan.json").sites] == [reason]
 
 
 @given(rows=st.integers(1, 5000), columns=st.integers(1, 5000))
