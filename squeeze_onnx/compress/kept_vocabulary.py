@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.compress.calibration_source import CalibrationConfig
+from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_rows
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.vocabulary_choice import choose_tokens, open_vocabulary, read_wanted, with_prompts
 from squeeze_onnx.data.companions import copy_companions
@@ -32,7 +32,8 @@ _FEW = 1024
 class KeptVocabulary:
     """What was kept: ``sources`` as they were named, ``scripts`` of those that are languages, and what it came to.
 
-    ``left_out`` are files that hold the old vocabulary in a form that is not rewritten.
+    ``gone`` is the share of the tokens of the calibration text that do not stay, None without one; ``left_out`` are files that
+    hold the old vocabulary in a form that is not rewritten.
     """
 
     sources: tuple[str, ...]
@@ -41,16 +42,24 @@ class KeptVocabulary:
     tokens: tuple[int, int]
     rows: tuple[int, int]
     sizes: tuple[ModelSize, ModelSize]
+    gone: float | None
     left_out: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        pairs = {"tokens": self.tokens, "table_rows": self.rows, "bytes": tuple(size.bytes for size in self.sizes)}
+        before, after = self.sizes
+        pairs = {
+            "tokens": self.tokens,
+            "table_rows": self.rows,
+            "bytes": (before.bytes, after.bytes),
+            "parameters": (before.parameters, after.parameters),
+        }
         return {
             "kept": list(self.sources),
             "scripts": list(self.scripts),
             "texts": self.texts,
-            **{name: {"before": before, "after": after} for name, (before, after) in pairs.items()},
+            **{name: {"before": old, "after": new} for name, (old, new) in pairs.items()},
+            "calibration_gone": self.gone,
             "left_out": list(self.left_out),
         }
 
@@ -99,8 +108,16 @@ def keep_vocabulary(
         (len(set(vocabulary.document.tokens.values())), len(numbers)),
         (tables.rows, len(numbers)),
         (before, measure_size(load_model(target))),
+        _gone(vocabulary, calibration, numbers),
         tuple(dict.fromkeys(left_out)),
     )
+
+
+def _gone(vocabulary: Vocabulary, calibration: CalibrationConfig | None, numbers: Mapping[int, int]) -> float | None:
+    """Return the share of the tokens of the calibration text that do not stay."""
+    texts = [text for row in (calibration_rows(calibration) if calibration is not None else ()) for text in row]
+    stays = [number in numbers for _, ids in vocabulary.encoded(texts) for number in ids]
+    return 1 - sum(stays) / len(stays) if stays else None
 
 
 def _fixed(vocabulary: Vocabulary, tables: TokenTables, repository: Repository, settings: ModelConfig) -> set[int]:

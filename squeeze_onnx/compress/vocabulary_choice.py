@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from squeeze_onnx.compress.calibration_source import NAMED_SOURCES, CalibrationConfig, all_rows
+from squeeze_onnx.compress.calibration_source import NAMED_SOURCES, TASK_PREFIX, CalibrationConfig, all_rows
 from squeeze_onnx.data.general_text import LANGUAGES as WITH_TEXTS
 from squeeze_onnx.data.general_text import general_texts
 from squeeze_onnx.data.json_files import read_json_object
@@ -54,6 +54,10 @@ def read_wanted(sources: Sequence[str], calibration: CalibrationConfig | None) -
             )
         told = calibration if calibration is not None and calibration.source == source else None
         data = None if calibration is None else calibration.data
+        if source.startswith(TASK_PREFIX) and data is None:
+            raise OptionError(
+                f"`keep_vocabulary` {source} needs the `data` that `calibration` reads: name a task there too, or a file of texts"
+            )
         texts += [text for row in all_rows(told or CalibrationConfig(source, data)) for text in row]
     return Wanted(tuple(dict.fromkeys(texts)), frozenset(scripts))
 

@@ -15,6 +15,9 @@ from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.given_names import called, given_name
 from squeeze_onnx.support.stopwatch import Stopwatch
 
+_FEW = 0.01
+"""Of the tokens of a text: names that it met for the first time."""
+
 
 @contextmanager
 def with_kept_words(
@@ -52,6 +55,11 @@ def words_notes(words: KeptVocabulary | None) -> list[str]:
         notes.append(
             f"`keep_vocabulary` {named} kept all tokens of the script {' and '.join(words.scripts)}, of whatever language: texts "
             "keep fewer"
+        )
+    if words is not None and (words.gone or 0) > _FEW:
+        notes.append(
+            f"{words.gone:.1%} of the tokens of the calibration text are no longer in the vocabulary, and were read as smaller "
+            "ones or as unknown: name that text in `keep_vocabulary` too, or calibrate on a text that is named there"
         )
     if words is not None and words.left_out:
         notes.append(

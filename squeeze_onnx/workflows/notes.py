@@ -17,7 +17,8 @@ def notes_of(report: Mapping[str, Any], survey: Survey) -> list[str]:
 
 
 def _on_the_method(report: Mapping[str, Any]) -> Iterator[str]:
-    if not METHODS[report["method"]].needs_calibration:
+    cut = report["size"]["kept_eligible_parameters"] < report["size"]["eligible_parameters"]
+    if cut and not METHODS[report["method"]].needs_calibration:
         yield (
             f"Weak choice: {report['method']} looks at no text, only at the entries of each weight, and loses far more than "
             "methods that read some; give sentences of the kind that the model reads in use with `calibration` FILE, or take "
@@ -33,9 +34,11 @@ def _on_the_text(survey: Survey) -> Iterator[str]:
 
 def _on_the_file(report: Mapping[str, Any]) -> Iterator[str]:
     """Say why the file is larger than a budget of the eligible parameters sounds."""
-    size, budget = report["size"], report["budget"]
-    eligible, whole = size["eligible_parameters"], size["baseline_parameters"]
-    file, kept = size["optimized_bytes"] / size["baseline_bytes"], size["kept_eligible_parameters"] / eligible
+    size, budget, words = report["size"], report["budget"], report["vocabulary"]
+    eligible, whole, dense = size["eligible_parameters"], size["baseline_parameters"], size["baseline_bytes"]
+    if words is not None:
+        whole, dense = (words[what]["after"] for what in ("parameters", "bytes"))
+    file, kept = size["optimized_bytes"] / dense, size["kept_eligible_parameters"] / eligible
     if "objective" in budget or file < kept + _FAR:
         return
     rest = f"{(whole - eligible) / 1e6:.1f} M parameters, {1 - eligible / whole:.0%} of the model"

@@ -128,6 +128,7 @@ class TestRefused:
         ("source", "message"),
         [
             ("xx", r"is no file, and no language that is known \(af, "),
+            ("glue:sst2", "needs the `data` that `calibration` reads"),
             ("saved.npz", "holds numbers of tokens"),
             ("", "each once"),
         ],

@@ -16,7 +16,9 @@ from squeeze_onnx.evaluate.validation import validate
 from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.support.errors import ModelError, OptionError, OutputError
 from squeeze_onnx.workflows.dry_run import foresee
+from squeeze_onnx.workflows.explicit_command import explicit_command
 from squeeze_onnx.workflows.gate import GateConfig, choose_rows, make_evaluators
+from squeeze_onnx.workflows.opening import settled
 from squeeze_onnx.workflows.optimize import optimize
 from squeeze_onnx.workflows.recipe import read_recipe
 from tests.evaluate.test_validation import write_sst2
@@ -54,6 +56,7 @@ def test_the_report_is_about_the_model_that_was_given(work: Path, trimmed: dict[
     given, words = work / "whole", trimmed["vocabulary"]
     assert trimmed["model"]["path"] == str(given)
     assert trimmed["size"]["baseline_bytes"] == (given / "model.onnx").stat().st_size == words["bytes"]["before"]
+    assert trimmed["notes"] == []  # nothing was cut, so no method is weak
     assert words["kept"] == [str(work / "texts.txt")]
     assert words["tokens"]["after"] < words["tokens"]["before"] == words["table_rows"]["before"] == VOCABULARY
     assert (
@@ -66,6 +69,16 @@ def test_what_is_squeezed_is_held_against_the_model_with_these_tokens(work: Path
     text = CalibrationConfig(str(work / "texts.txt"))
     told = foresee(work / "whole", work / "out", config(work, keep=0.7), calibration=text)
     assert told["size"]["predicted_bytes"] < told["vocabulary"]["bytes"]["after"] < told["size"]["baseline_bytes"]
+
+
+def test_a_calibration_text_of_other_words_is_told(work: Path) -> None:
+    (work / "other.txt").write_text(
+        "\n".join(["an actor and the plot", "never a bright film", "or not"] * 9), encoding="utf-8"
+    )
+    text = CalibrationConfig(str(work / "other.txt"))
+    told = foresee(work / "whole", work / "out", config(work, keep=1.0, method="svd"), calibration=text)
+    assert 0.1 < told["vocabulary"]["calibration_gone"] < 0.9
+    assert any("of the tokens of the calibration text are no longer" in note for note in told["notes"])
 
 
 def test_a_gate_counts_what_the_missing_words_cost(tmp_path: Path) -> None:
@@ -110,6 +123,16 @@ def test_what_cannot_be_had_is_refused_and_leaves_nothing(
 def test_a_model_in_memory_has_no_tokenizer(work: Path) -> None:
     with pytest.raises(OptionError, match="which squeeze does not write: use optimize"):
         squeeze_onnx.squeeze(work / "whole", config(work, keep=0.5))
+
+
+def test_the_explicit_command_keeps_the_same_words() -> None:
+    asked = OptimizeConfig(keep_vocabulary=("my texts.txt", "de"), max_size="1MB")
+    told, text = settled(Path("model"), asked, None)
+    assert text is not None
+    assert text.source == "my texts.txt"
+    assert "--keep-vocabulary 'my texts.txt' --keep-vocabulary de" in explicit_command(
+        Path("model"), Path("out"), told, text, None
+    )
 
 
 def test_files_of_a_recipe_lie_beside_it(work: Path) -> None:
