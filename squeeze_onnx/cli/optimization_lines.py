@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from squeeze_onnx.cli.goal_lines import goal_lines, words_lines
-from squeeze_onnx.cli.reading_lines import embedding_lines
+from squeeze_onnx.cli.reading_lines import embedding_lines, stored_line
 from squeeze_onnx.cli.search_lines import search_verdict
 from squeeze_onnx.cli.tables import (
     certificate_line,
@@ -42,6 +42,8 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
             yield processors_line(report["precision"]["processors"])
         yield from report["precision"]["notes"]
     yield from embedding_lines(report.get("embedding"))
+    if report.get("stored_embedding") is not None:
+        yield stored_line(report["stored_embedding"])
     # What was not asked for is null, or not there.
     told = {
         "latency": latency_line,

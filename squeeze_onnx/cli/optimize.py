@@ -7,7 +7,8 @@ import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_options
 from squeeze_onnx.cli.models import MODEL, from_hub
-from squeeze_onnx.cli.optimize_options import FIRST_SCREEN, SECTIONS, optimize_options
+from squeeze_onnx.cli.optimize_options import optimize_options
+from squeeze_onnx.cli.optimize_sections import FIRST_SCREEN, SECTIONS
 from squeeze_onnx.cli.sections import SectionedCommand
 
 

@@ -1,4 +1,4 @@
-"""The options of ``squeeze-onnx optimize``, and how its help shows them."""
+"""The options of ``squeeze-onnx optimize``."""
 
 from collections.abc import Callable
 
@@ -21,83 +21,6 @@ from squeeze_onnx.cli.options import (
     text_options,
 )
 from squeeze_onnx.compress.method_names import METHOD_HELP
-
-SECTIONS = {
-    "What MODEL is taken as": ("--dequantize", "--freeze-inputs", "--offline"),
-    "What is written": ("--output", "--force", "--force-write", "--json", "--external-data", "--dry-run"),
-    "Which words": ("--keep-vocabulary",),
-    "How much stays": (
-        "--max-size",
-        "--max-drop",
-        "--target-latency",
-        "--effort",
-        "--keep",
-        "--objective",
-        "--batch-size",
-        "--sequence-length",
-        "--floor",
-        "--preset",
-        "--plan",
-    ),
-    "By which method": (
-        "--method",
-        "--include",
-        "--exclude",
-        "--noise",
-        "--probability",
-        "--rank-rule",
-        "--above-break-even",
-        "--decomposition",
-        "--power-iterations",
-        "--tolerance",
-    ),
-    "On which data": (
-        "--task",
-        "--data",
-        "--metric",
-        "--calibration",
-        "--columns",
-        "--calibration-rows",
-        "--max-length",
-        "--tokenizer",
-        "--pooling",
-        "--prompt",
-        "--answer",
-        "--provider",
-        "--cache",
-    ),
-    "On which machines": ("--scheduler", "--threads"),
-    "Steps around truncation": (
-        "--slice-neurons",
-        "--thin-heads",
-        "--joint-qkv",
-        "--refit",
-        "--distill",
-        "--distill-layers",
-        "--checkpoint",
-        "--checkpoint-minutes",
-        "--fuse",
-        "--precision",
-        "--target-cpu",
-    ),
-}
-"""Titles and the options under them, all of them with ``--help-all``."""
-
-FIRST_SCREEN = (
-    "--output",
-    "--force",
-    "--dry-run",
-    "--max-size",
-    "--max-drop",
-    "--target-latency",
-    "--effort",
-    "--keep",
-    "--task",
-    "--data",
-    "--calibration",
-    "--precision",
-)
-"""What ``--help`` shows besides ``--quiet``, ``--help-all`` and itself."""
 
 optimize_options: Callable[[F], F] = apply(
     click.option("-o", "--output", "out", type=PATH, metavar="OUT", help="Folder to write; only --dry-run needs none."),
@@ -186,7 +109,8 @@ optimize_options: Callable[[F], F] = apply(
         "--calibration-rows",
         type=int,
         metavar="N",
-        help="Sentences or pairs to calibrate on [default: 1024, with --distill or soco up to 8192].",
+        help="Sentences or pairs to calibrate on [default: 1024, with --output-dimensions 2048, with --distill or soco up to "
+        "8192].",
     ),
     text_options,
     embedding_options,
@@ -275,6 +199,18 @@ optimize_options: Callable[[F], F] = apply(
         metavar="NAME",
         help="Processors that products of integers are right and fastest on: any, avx2, avx512, vnni, arm64, or this one's "
         "[default: that of the plan, or any].",
+    ),
+    click.option(
+        "--output-dimensions",
+        type=int,
+        metavar="N",
+        help="Add an output of embeddings of N numbers, the first n of which are the best n, by what is like what on the text of "
+        "--calibration.",
+    ),
+    click.option(
+        "--output-type",
+        metavar="NAME",
+        help="What the numbers of that output are: float, int8, uint8 (one scale for all) or binary (a bit each, packed).",
     ),
     click.option("--force", is_flag=True, help="Replace OUT if it exists and holds no file of somebody else."),
     click.option("--force-write", is_flag=True, help="Write OUT even if it answers far from what was predicted."),

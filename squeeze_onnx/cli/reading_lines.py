@@ -37,6 +37,8 @@ def embedding_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:
         if entry["in_graph"]
         else [" and ".join(_POOLING[name] for name in entry["pooling"])]
     )
+    if (stored := entry["stored"]) is not None:
+        steps.append(f"{stored['dimensions']} dimensions in {stored['type']}, {stored['bytes']} bytes each")
     steps += [_module(module) for module in entry["modules"]]
     if entry["dimensions"] is not None:
         steps.append(f"the first {entry['dimensions']} dimensions")
@@ -50,6 +52,18 @@ def embedding_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:
         yield (
             f"Prompts: none is read, for the files make none the default; --prompt takes one of {', '.join(entry['prompts'])}"
         )
+
+
+def stored_line(entry: Mapping[str, Any]) -> str:
+    """Say which output is made to be stored, in how many bytes, and how like the dense model's its embeddings are."""
+    size, difference, correlation = entry["bytes"], entry["pair_difference"], entry["pair_correlation"]
+    text = "held-back" if entry["held_back"] else "calibration"
+    stored = f"{entry['dimensions']} of {entry['of_dimensions']} dimensions in {entry['type']} ({entry['map']})"
+    return (
+        f"Stored embedding: output {entry['output']}, {stored}, {size['before']:,} → {size['after']:,} bytes each; cosines of "
+        f"pairs of {text} texts are {difference['after']:.3f} from the dense model's ({difference['before']:.3f} without it), "
+        f"their ranks correlate by {correlation['after']:.3f} ({correlation['before']:.3f})"
+    )
 
 
 def _module(module: Mapping[str, Any]) -> str:

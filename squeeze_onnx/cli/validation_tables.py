@@ -23,6 +23,8 @@ def print_validation(report: Report, console: Console, *, verbose: bool = False)
         tables.insert(0, metrics_table(report))
     for table in (*tables, *robustness_tables(report)):
         console.print(table, end="\n\n")
+    for line in pair_lines(report):
+        console.print(line, end="\n\n")
     size = report["size"]
     console.print(
         f"Size: {readable_bytes(size['baseline_bytes'])} → {readable_bytes(size['candidate_bytes'])}, "
@@ -95,12 +97,23 @@ def fidelity_table(report: Report) -> Table:
     for provider, entry in report["providers"].items():
         table.add_row(
             provider,
-            f"{entry['cosine_similarity']:.4f}",
+            "–" if entry["cosine_similarity"] is None else f"{entry['cosine_similarity']:.4f}",
             f"{entry['max_abs_diff']:.2e}",
             "–" if entry["agreement"] is None else f"{100 * entry['agreement']:.1f} %",
             "–" if entry["mean_kl"] is None else f"{entry['mean_kl']:.2e}",
         )
     return table
+
+
+def pair_lines(report: Report) -> Iterator[str]:
+    """Say how alike pairs of texts are by both models, where embeddings have axes of their own."""
+    for provider, entry in report["providers"].items():
+        if entry["pair_difference"] is not None:
+            yield (
+                "The candidate's embeddings have axes of their own: cosines of pairs differ by "
+                f"{entry['pair_difference']:.4f} in the mean, their ranks correlate by {entry['pair_correlation']:.4f} "
+                f"({provider})"
+            )
 
 
 def latency_table(report: Report) -> Table:

@@ -55,6 +55,9 @@ class Amount:
 TO_CALIBRATE = Amount(1024)
 """What is read unless it is said."""
 
+TO_MAP = Amount(2048)
+"""The same where embeddings get fewer dimensions: the map learns on all pairs of so many texts."""
+
 TO_DISTILL = Amount(8192, tokens=1024 * DEFAULT_MAX_TOKENS)
 """The same where weights learn on it, by distillation or `soco`: they gain more from more text than from more steps.
 
@@ -70,7 +73,8 @@ class CalibrationConfig:
     source: a file of texts (a sentence a line, or a table, see `squeeze_onnx.data.tables`), glue:TASK (the train split in
         ``data``), an .npz of model inputs, or general:en, general:all: sentences of this package.
     data: a folder of GLUE splits, or a hub name.
-    rows: sentences or pairs that are read; None for 1,024, or up to 8,192 where weights learn on them.
+    rows: sentences or pairs that are read; None for 1,024, 2,048 for fewer dimensions of embeddings, or up to
+        8,192 where weights learn on them.
     batch_size: sequences that are run at once.
     max_tokens: tokens a sequence is cut to; None for what the files beside the model say, see `load_text_encoder`.
     tokenizer: a tokenizer.json or a folder with one, instead of that beside the model.

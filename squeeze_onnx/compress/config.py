@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.selectors import NoiseModel, RankSelector, selector_of
-from squeeze_onnx.compress.settings import Budget, Distillation, KeptWords, Output, Reading, Sites, Spectra, Steps
+from squeeze_onnx.compress.settings import (
+    Budget,
+    Distillation,
+    KeptWords,
+    Output,
+    Reading,
+    Sites,
+    Spectra,
+    Steps,
+    Vectors,
+)
 from squeeze_onnx.compress.settings.budget import ALL_ROLES, DEFAULT_KEEP, DEFAULT_OBJECTIVE, AboveBreakEven, Effort
 from squeeze_onnx.compress.settings.output import refuse_without_kernels
 from squeeze_onnx.graph.match.roles import Role
@@ -35,7 +45,7 @@ class AnalyzeConfig(Sites, Spectra):
 
 @made_by_name
 @dataclass(frozen=True)
-class OptimizeConfig(KeptWords, Output, Reading, Distillation, Steps, Budget, AnalyzeConfig):
+class OptimizeConfig(KeptWords, Output, Vectors, Reading, Distillation, Steps, Budget, AnalyzeConfig):
     """How a model is squeezed: settings by name, or `OptimizeConfig.of(Budget(keep=0.5), Distillation(distill="auto"))`.
 
     Those that contradict each other across parts are refused here.

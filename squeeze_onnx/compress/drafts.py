@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.embedding_output.stage import bytes_of_output
 from squeeze_onnx.compress.factoring import approximate_planned, by_group
 from squeeze_onnx.compress.forms.sliced import kept_shapes
 from squeeze_onnx.compress.lowering import finish
@@ -50,7 +51,7 @@ def _finished(context: Context, model: OnnxModel, precision: PlannedPrecision) -
     asked = replace(context, config=replace(context.config, precision=precision.name))
     planned = replace(precision, kept=precision.kept or ())
     finished = finish(asked, model, Plan("", {}, (), precision=planned), clock=Stopwatch())
-    return Draft(finished.precision["bytes"]["after"], finished.precision["damage"])
+    return Draft(finished.precision["bytes"]["after"] + bytes_of_output(context), finished.precision["damage"])
 
 
 def _put_anything(model: OnnxModel, sites: Sequence[MatMulSite], plan: Plan) -> None:

@@ -72,6 +72,10 @@ def squeeze(
         raise OptionError(
             "max_size and effort are goals of optimize, which writes a file of that size; give squeeze a keep and a precision"
         )
+    if config.shrinks_output:
+        raise OptionError(
+            "output_dimensions and output_type are read by files beside the model, which optimize writes; give squeeze neither"
+        )
     config = stored_alike(model.ir, config, plan)
     prepare(model.ir, config)
     dense = OnnxModel(model.path, model.ir.clone())

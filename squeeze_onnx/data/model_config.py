@@ -19,6 +19,7 @@ from squeeze_onnx.data.json_files import read_json_object
 from squeeze_onnx.data.prompts import read_prompt
 from squeeze_onnx.data.repository import CONFIG_FILE, Repository, repository_of
 from squeeze_onnx.data.sentence_files import NO_LIMITS, TextLimits, read_sentence_config, read_text_limits
+from squeeze_onnx.data.stored_output import StoredOutput, read_stored_output
 from squeeze_onnx.support.errors import ModelError
 
 _POSITIONS_BEHIND_PADDING = frozenset(
@@ -36,7 +37,8 @@ class ModelConfig:
     With ``several_labels`` a text has any number of them, each by a sigmoid of its own.
 
     The rest is what sentence-transformers says: ``text_limits`` of the encoder, and ``repository``, whose further files are read
-    when a text's embedding is asked for (`embedding`), with what was ``asked`` on the command line.
+    when a text's embedding is asked for (`embedding`), with what was ``asked`` on the command line. ``stored`` is an output of
+    embeddings to be stored, where `optimize` wrote one.
     """
 
     path: Path | None = None
@@ -51,6 +53,7 @@ class ModelConfig:
     text_limits: TextLimits = NO_LIMITS
     repository: Repository | None = None
     asked: EmbeddingOptions = NOTHING_ASKED
+    stored: StoredOutput | None = None
 
     @property
     def classifies_sequences(self) -> bool:
@@ -92,6 +95,7 @@ def read_settings(model: Path, asked: EmbeddingOptions = NOTHING_ASKED) -> Model
         text_limits=read_text_limits(repository),
         repository=repository,
         asked=asked,
+        stored=read_stored_output(repository),
     )
 
 

@@ -1,4 +1,4 @@
-"""The tensors of a .safetensors file, as float64: a header of JSON, then the entries (the format of Hugging Face, version 1)."""
+"""The tensors of a .safetensors file: a header of JSON, then the entries (the format of Hugging Face, version 1)."""
 
 import json
 from collections.abc import Mapping
@@ -27,6 +27,18 @@ def read_safetensors(path: Path) -> Mapping[str, np.ndarray]:
         raise RepositoryError(
             f"{path} is not a readable .safetensors file of floats ({error}): get it again"
         ) from error
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write ``tensors`` by name to ``path``, in float32."""
+    header: dict[str, object] = {}
+    entries = b""
+    for name, tensor in tensors.items():
+        begin, entries = len(entries), entries + np.ascontiguousarray(tensor, np.float32).tobytes()
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [begin, len(entries)]}
+    told = json.dumps(header).encode()
+    told += b" " * (-len(told) % _LENGTH)
+    path.write_bytes(len(told).to_bytes(_LENGTH, "little") + told + entries)
 
 
 def _tensor(entry: Mapping[str, object], entries: bytes) -> np.ndarray:

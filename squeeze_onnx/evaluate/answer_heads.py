@@ -8,11 +8,14 @@ import numpy as np
 
 from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Activation, Embedding
 from squeeze_onnx.data.readers import Texts
+from squeeze_onnx.data.stored_output import StoredOutput
 from squeeze_onnx.evaluate.fidelity import (
     Fidelity,
     class_fidelity,
     embedding_fidelity,
     label_fidelity,
+    pair_fidelity,
+    profiles,
     score_fidelity,
 )
 from squeeze_onnx.support.errors import ModelError
@@ -191,12 +194,19 @@ class ScoreHead(_OneAnswer):
 class SentenceEmbedding(_OneAnswer):
     """An embedding pooled in the graph, output (sequences, features); a pair's score is how like its two are.
 
-    Of ``embedding`` the prompt counts, and the modules that are not part of the graph.
+    Of ``embedding`` the prompt counts, and the modules that are not part of the graph. ``stored`` says how it is read if it is
+    made to be stored.
     """
 
     output: str
     embedding: Embedding = MEAN_OF_TOKENS
+    stored: StoredOutput | None = None
     kind = "sentence_embedding"
+
+    @property
+    def own_axes(self) -> bool:
+        """Whether its dimensions are no longer those that the model was trained to give."""
+        return self.stored is not None and self.stored.own_axes
 
     def sequences(self, rows: Sequence[Texts]) -> list[Texts]:
         """Read every text on its own, behind the prompt."""
@@ -204,7 +214,8 @@ class SentenceEmbedding(_OneAnswer):
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Return the embeddings."""
-        return self.embedding.of_pooled(output.astype(np.float64))
+        rows = output.astype(np.float64) if self.stored is None else self.stored.decode(output)
+        return self.embedding.of_pooled(rows)
 
     def predictions(self, answers: np.ndarray) -> np.ndarray:
         """Return how like the two embeddings of a pair are."""
@@ -257,3 +268,24 @@ class TokenEmbeddings(SentenceEmbedding):
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Return the embedding of each sequence."""
         return self.embedding.of_tokens(output, mask)
+
+
+def comparable(heads: Sequence[Head], answers: Sequence[np.ndarray]) -> bool:
+    """Say whether answers of two models can be compared: they have one width, or axes of their own."""
+    return answers[0].shape[1:] == answers[1].shape[1:] or any(_has_own_axes(head) for head in heads)
+
+
+def fidelity_of(heads: Sequence[Head], answers: Sequence[np.ndarray]) -> Fidelity:
+    """Compare the answers of two models: embeddings by those of pairs of texts, if one model's have axes of their own."""
+    if any(_has_own_axes(head) for head in heads):
+        return pair_fidelity(*answers)
+    return heads[0].fidelity(*answers)
+
+
+def in_one_space(heads: Sequence[Head], answers: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """Return ``answers`` as rows that can be held against each other: those with axes of their own by what is like what."""
+    return profiles(answers) if any(_has_own_axes(head) for head in heads) else answers
+
+
+def _has_own_axes(head: Head) -> bool:
+    return isinstance(head, SentenceEmbedding) and head.own_axes

@@ -59,11 +59,11 @@ def subjects_of(baseline: Repository, candidate: Repository, config: ValidateCon
     repositories = (baseline, candidate)
     settings = [read_settings(repository.model_path, asked) for repository in repositories]
     known = next((found for found in settings if found.path is not None), settings[0])
-    telling = next((found for found in settings if found.tells_of_embeddings), settings[0])
+    telling = next((each for each in settings if each.tells_of_embeddings and each.stored is None), settings[0])
 
     def subject(repository: Repository, own: ModelConfig) -> Subject:
         model = load_model(repository.model_path)
-        found = known if own.path is None else own
+        found = replace(known, stored=own.stored) if own.path is None else own
         if not own.tells_of_embeddings:
             found = replace(found, repository=telling.repository, text_limits=telling.text_limits)
         rows = embedding_rows(model.ir) or found.vocabulary_size

@@ -13,7 +13,7 @@ from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import LabelledRows, Texts
 from squeeze_onnx.data.tasks import VALIDATION, Task
 from squeeze_onnx.data.tokenization import TextEncoder, TokenSequence
-from squeeze_onnx.evaluate.answer_heads import ClassLogits
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, comparable, fidelity_of
 from squeeze_onnx.evaluate.asking import Asked, Way, ask
 from squeeze_onnx.evaluate.bootstrap import Interval, drop_interval, speedup_interval
 from squeeze_onnx.evaluate.embedding_entry import embedding_entry
@@ -137,8 +137,9 @@ def compare(
         [ask(questions.task, model, rows, way) for rows in questions.asked_in_turn]
         for model, way in zip(models, ways, strict=True)
     ]
+    heads = models[0].head, models[1].head
     answers = [np.concatenate([part.answers for part in parts]) for parts in asked]
-    if answers[0].shape[1:] != answers[1].shape[1:]:
+    if not comparable(heads, answers):
         raise OptionError(
             f"{sessions[0].label} answers with {answers[0].shape[1]} numbers and {sessions[1].label} with "
             f"{answers[1].shape[1]}; these cannot be compared"
@@ -173,7 +174,7 @@ def compare(
         drop_points=scores.drop_points,
         drops=scores.drops,
         sanity=sanity,
-        fidelity=(asked[0][0].fidelity or models[0].head.fidelity)(*answers),
+        fidelity=fidelity_of(heads, answers) if asked[0][0].fidelity is None else asked[0][0].fidelity(*answers),
         speedup=speedup_interval(latencies[0].runs_ms, latencies[1].runs_ms, seed=seed),
         latency_batch=singles[0].ids.shape[0],
         latency_tokens=singles[0].ids.shape[1],

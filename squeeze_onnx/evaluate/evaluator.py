@@ -1,6 +1,6 @@
 """One baseline, many candidates: labelled rows that the baseline answers once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -8,6 +8,8 @@ import numpy as np
 
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.readers import LabelledRows
+from squeeze_onnx.data.repository import repository_of
+from squeeze_onnx.data.stored_output import read_stored_output
 from squeeze_onnx.data.tasks import Task
 from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.answer_heads import ClassLogits
@@ -45,7 +47,8 @@ class Predictor:
     def open(self, model: Path, name: str) -> OpenModel:
         """Open ``model``, an .onnx file; a candidate lies where it will not be found later, so messages name no file."""
         label = None if name == BASELINE else f"the {name}"
-        return OpenModel.of(name, open_session(model, self.provider, label=label), self.settings, self.task)
+        settings = replace(self.settings, stored=read_stored_output(repository_of(model)))
+        return OpenModel.of(name, open_session(model, self.provider, label=label), settings, self.task)
 
     def ask(self, opened: OpenModel, rows: LabelledRows, track: Track = silent) -> np.ndarray:
         """Return what the metrics take of an open model for each row; raises as `squeeze_onnx.evaluate.asking.ask` does."""

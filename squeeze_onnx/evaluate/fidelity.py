@@ -1,26 +1,41 @@
 """How like the baseline a candidate answers, without labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
+from scipy.stats import rankdata
 
-from squeeze_onnx.data.similarity import cosine
+from squeeze_onnx.data.similarity import Similarity, cosine
+
+MOST_PAIRED = 1000
+"""Texts of which all pairs are compared; of more, as many that lie evenly among them."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
     """Likeness of two models' answers to the same texts.
 
-    ``cosine_similarity`` is the mean over the texts, ``max_abs_diff`` the largest difference of any number.
+    ``cosine_similarity`` is the mean over the texts, ``max_abs_diff`` the largest difference of any number. Embeddings that have
+    axes of their own have no cosine to those of the baseline, and the cosines of pairs of texts are compared: ``pair_difference``
+    is the mean absolute difference of these, ``max_abs_diff`` the largest, ``pair_correlation`` that of their ranks (Spearman).
     ``agreement`` (fraction of equal predictions) and ``mean_kl`` (Kullback–Leibler divergence of the candidate's
     classes from the baseline's, in nats, mean over the texts) exist for classes and labels only.
     """
 
-    cosine_similarity: float
+    cosine_similarity: float | None
     max_abs_diff: float
     agreement: float | None = None
     mean_kl: float | None = None
+    pair_difference: float | None = None
+    pair_correlation: float | None = None
+
+    def told(self) -> dict[str, str]:
+        """Return what says most of it, as people read it."""
+        if self.cosine_similarity is not None:
+            return {"cosine": f"{self.cosine_similarity:.4f}"}
+        return {"cosines of pairs": f"± {self.pair_difference:.4f}", "rank correlation": f"{self.pair_correlation:.4f}"}
 
 
 def class_fidelity(baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
@@ -64,3 +79,36 @@ def embedding_fidelity(baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
         cosine_similarity=float(np.mean(cosine(baseline, candidate))),
         max_abs_diff=float(np.max(np.abs(baseline - candidate))),
     )
+
+
+def pair_fidelity(baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
+    """Compare the cosines of all pairs of sentences by embeddings (sentences, features), which may have different features."""
+    chosen = _spread(len(baseline))
+    pairs = np.triu_indices(len(chosen), 1)
+    expected, found = (Similarity.COSINE.of_all(rows[chosen], rows[chosen])[pairs] for rows in (baseline, candidate))
+    if not len(expected):
+        return Fidelity(None, 0.0, pair_difference=0.0, pair_correlation=1.0)
+    differences = np.abs(expected - found)
+    return Fidelity(
+        cosine_similarity=None,
+        max_abs_diff=float(differences.max()),
+        pair_difference=float(differences.mean()),
+        pair_correlation=_correlation(rankdata(expected), rankdata(found)),
+    )
+
+
+def profiles(answers: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return for each model the cosines of every text to `MOST_PAIRED` of them: rows that can be held against each other."""
+    chosen = _spread(len(answers[0]))
+    return [Similarity.COSINE.of_all(rows, rows[chosen]) for rows in answers]
+
+
+def _spread(count: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(count, MOST_PAIRED)).round().astype(np.int64)
+
+
+def _correlation(expected: np.ndarray, found: np.ndarray) -> float:
+    """Return the correlation of two vectors; 1 where they are equal, 0 where one is constant and the other is not."""
+    left, right = expected - expected.mean(), found - found.mean()
+    scale = float(np.linalg.norm(left) * np.linalg.norm(right))
+    return float(left @ right) / scale if scale else float(np.array_equal(left, right))

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from squeeze_onnx.data.embedding import Activation
 from squeeze_onnx.data.glue import plain
 from squeeze_onnx.data.model_config import ModelConfig
+from squeeze_onnx.data.stored_output import STORED_FILE
 from squeeze_onnx.data.tasks import Kind, Task
 from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
@@ -56,11 +58,13 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     4. A lone two-dimensional output other than the pooler's: embeddings pooled in the graph.
 
     Only outputs of floats count; some exporters hand the token ids through. Where an output is asked for by name, only that one.
+    An output of embeddings to be stored, which a file beside the model names, comes before all others, whatever its type.
 
     Raises ModelError if there is none of these, OptionError if the task asks for another head or other labels, or the output that
     is asked for is none of these, RepositoryError for files that say how an embedding is made and cannot be followed.
     """
-    outputs = _outputs(session, config)
+    stored = _stored(session, config)
+    outputs = [] if stored is not None else _outputs(session, config)
     if task is not None and task.kind is Kind.SPANS:
         return _reading_head(session, outputs)
     logits = _logits(outputs, config)
@@ -71,7 +75,7 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
                 "leave it out"
             )
         return _sequence_head(session, logits, config, task)
-    head = _embedding_head(session, outputs, config)
+    head = stored or _embedding_head(session, outputs, config)
     if task is not None and isinstance(head, TokenVectors):
         raise OptionError(
             f"{_called(task)} is scored by one vector a text, and `pooling` none leaves one a token: leave it out"
@@ -82,6 +86,19 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
             f"({head.output}), which can be scored on {'pairs' if task.own else 'stsb'} only"
         )
     return head
+
+
+def _stored(session: Session, config: ModelConfig) -> SentenceEmbedding | None:
+    """Return what reads the output of embeddings to be stored; None where there is none, or another is asked for."""
+    stored = config.stored
+    if stored is None or config.asked.answer not in (None, stored.output) or config.asked.unpooled:
+        return None
+    if all(value.name != stored.output for value in session.outputs):
+        raise RepositoryError(
+            f"{session.label} has no output {stored.output}, which {STORED_FILE} beside it names: these files are not those of "
+            "the model"
+        )
+    return SentenceEmbedding(stored.output, replace(config.embedding(), modules=(), dimensions=None), stored)
 
 
 def _outputs(session: Session, config: ModelConfig) -> list[ValueSpec]:

@@ -11,7 +11,7 @@ from scipy.special import expit, softmax
 from squeeze_onnx.data.readers import Texts
 from squeeze_onnx.data.similarity import cosine
 from squeeze_onnx.data.tasks import Kind
-from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, LabelLogits, Logits, ScoreHead
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, LabelLogits, Logits, ScoreHead, in_one_space
 from squeeze_onnx.evaluate.evaluation import Encoders, Questions
 from squeeze_onnx.evaluate.metrics import METRICS, drop_points
 from squeeze_onnx.evaluate.open_model import OpenModel
@@ -129,7 +129,7 @@ def measure_robustness(
     else:
         absent["calibration_error"] = f"a model that answers with {head.kind.replace('_', ' ')} states no probability"
     return Robustness(
-        likeness(head, answers[0], answers[1]),
+        likeness(head, *in_one_space([model.head for model in models], answers)),
         errors,
         _perturbed_scores(models, answers, questions, ask, seed=seed, track=track),
         absent,

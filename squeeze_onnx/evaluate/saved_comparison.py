@@ -7,7 +7,7 @@ import numpy as np
 
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.saved_inputs import SavedInputs, read_saved_inputs
-from squeeze_onnx.evaluate.answer_heads import Head
+from squeeze_onnx.evaluate.answer_heads import Head, comparable, fidelity_of
 from squeeze_onnx.evaluate.bootstrap import speedup_interval
 from squeeze_onnx.evaluate.embedding_entry import embedding_entry
 from squeeze_onnx.evaluate.evaluation import Comparison, Evaluation, Subject
@@ -54,15 +54,17 @@ def compare_on(
     Raises ModelError if one of them does not run, or returns NaN, or nothing is known of its answers, OptionError if these are of
     different kinds.
     """
-    heads = [choose_head(session, subject.config, None) for session, subject in zip(sessions, subjects, strict=True)]
-    if heads[0].kind != heads[1].kind:
+    heads = tuple(
+        choose_head(session, subject.config, None) for session, subject in zip(sessions, subjects, strict=True)
+    )
+    if not (isinstance(heads[0], type(heads[1])) or isinstance(heads[1], type(heads[0]))):
         raise OptionError(
             f"{sessions[0].label} gives {heads[0].kind} and {sessions[1].label} {heads[1].kind}; these cannot be compared"
         )
     whole = len(saved) if saved.batch is None else max(len(saved) // saved.batch * saved.batch, 1)
     batches = saved.cut(np.arange(whole), config.batch_size)
-    answers = [_answers(session, head, batches, track) for session, head in zip(sessions, heads, strict=True)]
-    if answers[0].shape != answers[1].shape:
+    answers = tuple(_answers(session, head, batches, track) for session, head in zip(sessions, heads, strict=True))
+    if not comparable(heads, answers):
         raise OptionError(
             f"{sessions[0].label} answers with {answers[0].shape[1]} numbers and {sessions[1].label} with "
             f"{answers[1].shape[1]}; these cannot be compared"
@@ -82,7 +84,7 @@ def compare_on(
         drop_points={},
         drops={},
         sanity=None,
-        fidelity=heads[0].fidelity(*answers),
+        fidelity=fidelity_of(heads, answers),
         speedup=speedup_interval(latencies[0].runs_ms, latencies[1].runs_ms, seed=config.seed),
         latency_batch=single.sequences,
         latency_tokens=1 if single.mask is None else single.mask.shape[1],

@@ -58,7 +58,7 @@ class Validation(Shown):
     def summary(self) -> dict[str, str]:
         """Return the score of both, or how alike they answer, and whether the gate passes."""
         first, task = self.comparisons[0], self.questions.task
-        told = {"cosine": f"{first.fidelity.cosine_similarity:.4f}"}
+        told = first.fidelity.told()
         if task is not None:
             metric = task.primary_metric
             scores = (each.metrics[metric] for each in (first.baseline, first.candidate))

@@ -22,7 +22,7 @@ def embedded(emit: Emitter, value: ir.Value, mask: ir.Value, embedding: Embeddin
     """
     rows = pooled(emit, value, mask, embedding) if axes == 3 else value
     for module in embedding.modules:
-        rows = _applied(emit, rows, module)
+        rows = applied(emit, rows, module)
     if embedding.dimensions is not None:
         rows = emit("Slice", rows, emit.axes(0), emit.axes(embedding.dimensions), emit.axes(1))
     return rows
@@ -33,7 +33,7 @@ def pooled(emit: Emitter, value: ir.Value, mask: ir.Value, embedding: Embedding)
     counted = mask
     if embedding.unpooled:
         inside = emit("Greater", _places(emit, mask), emit.constant(embedding.unpooled))
-        counted = emit("Mul", mask, emit("CastLike", inside, mask))
+        counted = emit("Mul", mask, emit("Cast", inside, to=ir.DataType.FLOAT))
     found = [_pooled(emit, name, value, counted, mask) for name in embedding.pooling]
     return found[0] if len(found) == 1 else emit("Concat", *found, axis=1)
 
@@ -69,10 +69,11 @@ def _places(emit: Emitter, mask: ir.Value, reverse: int = 0) -> ir.Value:
 
 
 def _is_one(emit: Emitter, places: ir.Value) -> ir.Value:
-    return emit("CastLike", emit("Equal", places, emit.constant(1)), places)
+    return emit("Cast", emit("Equal", places, emit.constant(1)), to=ir.DataType.FLOAT)
 
 
-def _applied(emit: Emitter, rows: ir.Value, module: Module) -> ir.Value:
+def applied(emit: Emitter, rows: ir.Value, module: Module) -> ir.Value:
+    """Return what ``module`` makes of ``rows`` (sequences, features). Raises ModelError for one of another kind."""
     match module:
         case Dense():
             return _dense(emit, rows, module)

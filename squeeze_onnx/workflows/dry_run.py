@@ -8,6 +8,7 @@ from squeeze_onnx.compress.calibration_entry import calibration_entry
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.drafts import Draft, draft_plan
+from squeeze_onnx.compress.embedding_output.stage import bytes_of_output
 from squeeze_onnx.compress.forecast import frontier_for, predicted_output_error
 from squeeze_onnx.compress.lowering import finish, planned_precision
 from squeeze_onnx.compress.objectives import predicted_share
@@ -80,7 +81,8 @@ def _draft(context: Context, plan: Plan, survey: Survey, goal: SizeGoal | None) 
         return draft_plan(context, plan, survey, precision)
     cut = carry_out(context, replace(plan, refit=False), survey)
     finished = finish(context, cut.model, plan, clock=Stopwatch())
-    return Draft(finished.precision["bytes"]["after"], finished.precision["predicted_damage"])
+    size = finished.precision["bytes"]["after"] + bytes_of_output(context)
+    return Draft(size, finished.precision["predicted_damage"])
 
 
 def _products_share(context: Context, plan: Plan) -> float | None:

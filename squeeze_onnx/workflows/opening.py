@@ -6,6 +6,7 @@ from squeeze_onnx.compress.calibration_source import CalibrationConfig
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.efforts import effort_of, with_effort
+from squeeze_onnx.compress.embedding_output.stage import refuse_no_embedder, refuse_stored
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.preparing import prepare, refuse_unrunnable, stored_alike
 from squeeze_onnx.compress.size_goal import SizeGoal, meet_size
@@ -71,7 +72,10 @@ def opened(path: str | Path, config: OptimizeConfig, calibration: CalibrationCon
         refuse_unrunnable(model, config)
     track, looked_at = given.get("track", silent), calibration is not None
     context = Context(model, config, (), plan, given.get("checkpoint"), track=track, looked_at=looked_at)
-    return context.with_text(calibration)
+    refuse_stored(context)
+    context = context.with_text(calibration)
+    refuse_no_embedder(context)
+    return context
 
 
 def surveyed(context: Context, cache: Path | None) -> tuple[Context, Survey, SizeGoal | None]:

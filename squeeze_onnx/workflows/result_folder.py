@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.embedding_output.files import write_files
+from squeeze_onnx.compress.embedding_output.stage import shrink_output
 from squeeze_onnx.compress.forecast import predicted_output_error
 from squeeze_onnx.compress.looker import looker_of
 from squeeze_onnx.compress.lowering import finish, planned_precision
@@ -55,16 +57,21 @@ def write_folder(
     Returns what goes into ``report.json`` (see `write_report`), but for its ``frontier`` and what `check_written` adds.
     """
     finished = finish(context, result.model, result.plan, clock=clock, observer=observer, encoded=result.encoded)
+    with clock.stage("embedding output"):
+        outcome = shrink_output(context, finished.model)
     with clock.stage("save"):
         repository = repository_of(result.model.path)
         target = repository.place_in(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         files = save_model(finished.model.ir, target, external_data=context.config.external_data)
         copy_companions(repository, folder)
+        if outcome is not None:
+            write_files(folder, repository, outcome.shrunk)
         sizes = Sizes(context.given_size, measure_files(files, finished.model.ir))
         _refuse_too_large(context, sizes)
     report = optimization_report(context.config, result, finished, sizes, {**clock.seconds, **result.timing})
     report["vocabulary"] = None if context.words is None else context.words.to_json()
+    report["stored_embedding"] = None if outcome is None else outcome.report
     _write_json(folder / "plan.json", finished.plan.to_json())
     report["written"] = sorted({*files_in(folder), *_REPORTS})
     return report

@@ -15,6 +15,7 @@ from squeeze_onnx.compress.allocators import GlobalBudget
 from squeeze_onnx.compress.calibration_entry import calibration_entry
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.embedding_output.stage import refuse_no_embedder, refuse_stored
 from squeeze_onnx.compress.forecast import allocator_for
 from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
 from squeeze_onnx.compress.lowering import planned_precision
@@ -113,7 +114,7 @@ def optimize_within(
     planned_precision(None, config)
     resolve_provider(config.provider)
     looks = config.method == "auto" or METHODS[config.method].needs_calibration
-    if not (looks or config.refit or config.precision not in (None, "fp32")):
+    if not (looks or config.refit or config.shrinks_output or config.precision not in (None, "fp32")):
         calibration = None
     clock = Stopwatch()
     with session_threads(config.threads), with_kept_words(path, out, config, calibration, clock) as (dense, words):
@@ -125,7 +126,9 @@ def optimize_within(
             refuse_unrunnable(model, config)
             rows = choose_rows(model, gate, calibration, config)
             context = Context(model, config, track=track, looked_at=calibration is not None, words=words)
+            refuse_stored(context)
             context = context.with_text(calibration, rows.texts)
+            refuse_no_embedder(context)
         with staged_folder(out, force=given.get("force", False)) as folder:
             with clock.stage("baseline"):
                 selection, final = make_evaluators(model, rows, gate, config, track, given=path if words else None)

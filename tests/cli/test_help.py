@@ -6,7 +6,7 @@ import pytest
 
 from squeeze_onnx import __version__
 from squeeze_onnx.cli import COMMANDS
-from squeeze_onnx.cli.optimize_options import FIRST_SCREEN
+from squeeze_onnx.cli.optimize_sections import FIRST_SCREEN
 from tests.conftest import RunCli
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from squeeze_onnx.data.similarity import cosine
-from squeeze_onnx.evaluate.fidelity import class_fidelity, embedding_fidelity, score_fidelity
+from squeeze_onnx.evaluate.fidelity import class_fidelity, embedding_fidelity, pair_fidelity, score_fidelity
 
 LOGITS = npst.arrays(np.float64, (2, 12, 3), elements=st.floats(-20, 20))
 
@@ -60,3 +60,23 @@ def test_a_zero_vector_has_no_direction() -> None:
     np.testing.assert_array_equal(
         cosine(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[1.0, 1.0], [2.0, 0.0]])), [0, 1]
     )
+
+
+def test_embeddings_with_axes_of_their_own_are_compared_by_pairs() -> None:
+    rows = np.random.default_rng(0).standard_normal((30, 6))
+    turned = rows @ np.linalg.qr(np.random.default_rng(1).standard_normal((6, 6)))[0]
+    found = pair_fidelity(rows, 3 * np.pad(turned, ((0, 0), (0, 2))))
+    assert (found.cosine_similarity, found.agreement) == (None, None)
+    assert found.pair_difference == pytest.approx(0, abs=1e-12)
+    assert found.pair_correlation == pytest.approx(1)
+    assert found.told() == {"cosines of pairs": "± 0.0000", "rank correlation": "1.0000"}
+    other = pair_fidelity(rows, rows[:, :2])
+    assert other.pair_difference is not None and other.pair_correlation is not None
+    assert 0.05 < other.pair_difference < other.max_abs_diff
+    assert other.pair_correlation < 0.9
+
+
+@pytest.mark.parametrize("texts", [1, 2])
+def test_few_texts_have_few_pairs(texts: int) -> None:
+    found = pair_fidelity(np.eye(3)[:texts], np.eye(2)[:texts])
+    assert (found.pair_difference, found.pair_correlation) == (0.0, 1.0)

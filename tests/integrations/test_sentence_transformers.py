@@ -24,8 +24,17 @@ from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.workflows.optimize import optimize
 from squeeze_onnx.workflows.packaging.bundle import package
 from squeeze_onnx.workflows.packaging.verification import verify
-from tests.sentence_models import IDENTITY, PUBLISHED, DenseModule, Published, write_reranker, write_sentence_model
-from tests.tiny_encoder import SENTENCES
+from tests.sentence_models import (
+    IDENTITY,
+    PUBLISHED,
+    SETTINGS,
+    DenseModule,
+    Published,
+    write,
+    write_reranker,
+    write_sentence_model,
+)
+from tests.tiny_encoder import HIDDEN, SENTENCES, write_model_folder
 
 if importlib.util.find_spec("sentence_transformers") is None:
     pytest.skip("sentence-transformers is not installed", allow_module_level=True)
@@ -66,6 +75,11 @@ RERANKERS: Mapping[str, Mapping[str, object]] = {
 }
 
 
+SIZES = {"architectures": ["BertModel"], "model_type": "bert", "hidden_size": HIDDEN, "num_attention_heads": 4}
+STORED = ("gte-base", "mxbai-embed-large-v1", "no files")
+"""Embedders that get an output to be stored too."""
+
+
 class Models:
     """Squeezes and packages every model, and asks sentence-transformers about all of them at once."""
 
@@ -82,13 +96,20 @@ class Models:
             dense, squeezed = (root / name / form for form in ("dense", "squeezed"))
             optimize(dense, squeezed, OptimizeConfig(keep=0.5, method="whiten"), calibration=calibration)
             package(root / name / "squeezed", root / name / "bundle")
+        write(write_model_folder(root / "no files" / "dense", **SIZES) / "tokenizer_config.json", SETTINGS)
+        for name in STORED:
+            fewer = OptimizeConfig(keep=0.5, method="whiten", output_dimensions=4)
+            optimize(root / name / "dense", root / name / "stored", fewer, calibration=calibration)
         self.told = self._ask()
 
     def _ask(self) -> dict[str, np.ndarray]:
         forms = ("dense", "squeezed")
         request = {
             "texts": TEXTS,
-            "embedders": [str(self.root / name / form) for name in EMBEDDERS for form in forms],
+            "embedders": [
+                *(str(self.root / name / form) for name in EMBEDDERS for form in forms),
+                *(str(self.root / name / "stored") for name in STORED),
+            ],
             "rerankers": [str(self.root / name / form) for name in RERANKERS for form in forms],
         }
         path = self.root / "request.json"
@@ -118,8 +139,10 @@ def run(bundle: Path, *texts: str) -> np.ndarray:
     return np.array(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
 
 
-@pytest.mark.parametrize("form", ["dense", "squeezed"])
-@pytest.mark.parametrize("name", EMBEDDERS)
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [*((name, form) for name in EMBEDDERS for form in ("dense", "squeezed")), *((name, "stored") for name in STORED)],
+)
 def test_an_embedding_is_what_it_makes_of_the_text(models: Models, name: str, form: str) -> None:
     repository = find_repository(models.root / name / form)
     settings = read_settings(repository.model_path)

@@ -9,5 +9,6 @@ from squeeze_onnx.compress.settings.reading import Reading
 from squeeze_onnx.compress.settings.sites import Sites
 from squeeze_onnx.compress.settings.spectra import Spectra
 from squeeze_onnx.compress.settings.steps import Steps
+from squeeze_onnx.compress.settings.vectors import Vectors
 
-__all__ = ["Budget", "Distillation", "KeptWords", "Output", "Part", "Reading", "Sites", "Spectra", "Steps"]
+__all__ = ["Budget", "Distillation", "KeptWords", "Output", "Part", "Reading", "Sites", "Spectra", "Steps", "Vectors"]

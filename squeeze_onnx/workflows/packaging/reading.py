@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from squeeze_onnx.data.companions import POOLING_FILE, companions, licences
 from squeeze_onnx.data.embedding import Embedding
 from squeeze_onnx.data.repository import MODULES_FILE, Repository
+from squeeze_onnx.data.stored_output import STORED_FILE
 from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
@@ -21,7 +22,7 @@ from squeeze_onnx.evaluate.answer_heads import (
 )
 
 _OF_THE_ENCODER = ("config.json", "tokenizer_config.json", "sentence_*_config.json", "*processor_config.json")
-_OF_THE_WHOLE = (MODULES_FILE, "config_sentence_transformers.json")
+_OF_THE_WHOLE = (MODULES_FILE, "config_sentence_transformers.json", STORED_FILE)
 _WEIGHTS_FOR_OTHERS = (".bin",)
 
 
@@ -68,6 +69,7 @@ def _steps(embedding: Embedding, head: SentenceEmbedding) -> dict[str, Any]:
         "unpooled": embedding.unpooled if pooling else 0,
         "modules": [module.to_json() for module in embedding.modules],
         "dimensions": embedding.dimensions,
+        "stored": None if head.stored is None else head.stored.to_json(),
     }
 
 

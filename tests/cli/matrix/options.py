@@ -87,6 +87,9 @@ ALONE: dict[str, Arguments] = {
     "embeddings as somebody says": (
         *("--keep", "0.7", "--calibration", "{text}", "--pooling", "max", "--prompt", "the ", "--precision", "int8"),
     ),
+    "embeddings to be stored": (
+        *("--keep", "0.7", "--calibration", "{text}", "--output-dimensions", "16", "--output-type", "int8"),
+    ),
     "a size": ("--calibration", "{text}", "--max-size", "40kB", "--effort", "quick", "--answer", "last_hidden_state"),
     "the noise of the bulk": ("--method", "squeeze", "--keep", "0.6", "--noise", "bulk", "--precision", "int8"),
 }

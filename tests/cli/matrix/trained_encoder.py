@@ -157,7 +157,7 @@ def answers(model: Path | bytes, texts: list[str]) -> np.ndarray:
     for ids in token_ids(texts):
         feeds = {"input_ids": ids[None], "attention_mask": np.ones((1, len(ids)), np.int64)}
         feeds["token_type_ids"] = np.zeros((1, len(ids)), np.int64)
-        [output] = session.run(None, {name: array for name, array in feeds.items() if name in taken})
+        output, *_ = session.run(None, {name: array for name, array in feeds.items() if name in taken})
         found.append(output[0] if output.ndim == 2 else output[0].mean(axis=0))
     return np.array(found, np.float64)
 
