@@ -23,8 +23,12 @@ _SIZES = ("vocab_size",)
 
 def ids_named(folder: Path) -> set[int]:
     """Return the ids that the configurations in ``folder`` name."""
-    paths = (folder / name for name in CONFIGURATIONS)
-    return {number for path in paths if path.is_file() for number in _named(read_json_object(path))}
+    found: set[int] = set()
+    for path in (folder / name for name in CONFIGURATIONS):
+        if path.is_file():
+            values = read_json_object(path)
+            found |= {*_named(values), *map(int, _decoded(values))}
+    return found
 
 
 def renumber_files(
@@ -38,9 +42,9 @@ def renumber_files(
     for name in CONFIGURATIONS:
         if (folder / name).is_file():
             values = _renumbered(read_json_object(folder / name), numbers)
-            decoder = values.get("added_tokens_decoder")
-            if isinstance(decoder, dict):
-                values["added_tokens_decoder"] = {str(numbers[int(number)]): token for number, token in decoder.items()}
+            if decoded := _decoded(values):
+                new = {str(numbers[int(number)]): token for number, token in decoded.items() if int(number) in numbers}
+                values["added_tokens_decoder"] = new
             _write(folder / name, values)
     tokens = {token: numbers[number] for token, number in document.tokens.items() if number in numbers}
     for name in ("added_tokens.json", "vocab.json"):
@@ -55,6 +59,12 @@ def renumber_files(
     for name in stale:
         (folder / name).unlink()
     return stale
+
+
+def _decoded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the added tokens that tokenizer_config.json lists by their ids."""
+    decoder = values.get("added_tokens_decoder")
+    return {key: token for key, token in decoder.items() if key.isdecimal()} if isinstance(decoder, dict) else {}
 
 
 def _tokens_in(path: Path) -> Mapping[str, Any]:

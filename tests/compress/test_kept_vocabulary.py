@@ -97,6 +97,23 @@ def test_a_word_that_was_unknown_stays_so(tmp_path: Path) -> None:
     assert tokenizer_of(part).encode("abcd").tokens == tokenizer_of(whole).encode("abcd").tokens == ["[UNK]"]
 
 
+def test_a_vocabulary_without_tokenizer_json_gets_one(tmp_path: Path) -> None:
+    whole, part = write_folder(tmp_path / "whole", "WordPiece"), tmp_path / "part"
+    part.mkdir()
+    settings = read(whole, "tokenizer_config.json")
+    settings["added_tokens_decoder"]["123456"] = {"content": "of another model"}
+    (whole / "tokenizer_config.json").write_text(
+        json.dumps(settings | {"tokenizer_class": "BertTokenizer"}), encoding="utf-8"
+    )
+    before = tokenizer_of(whole)
+    (whole / "tokenizer.json").unlink()
+    keep(whole, part, texts_file(tmp_path / "texts.txt", ENGLISH))
+    assert all(tokenizer_of(part).encode(text).tokens == before.encode(text).tokens for text in ENGLISH)
+    assert list(read(part, "tokenizer_config.json")["added_tokens_decoder"]) == [
+        str(tokenizer_of(part).token_to_id("[MASK]"))
+    ]
+
+
 def test_a_language_keeps_its_script(tmp_path: Path) -> None:
     whole, part = write_folder(tmp_path / "whole", "Unigram"), tmp_path / "part"
     part.mkdir()

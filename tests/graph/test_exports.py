@@ -11,6 +11,7 @@ import pytest
 
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.rewriter import factor_site, replace_weight
+from squeeze_onnx.graph.rewrite.trimmed_table import find_token_tables, keep_rows
 from tests.architectures import EXPORTS, exported_models, padded_batch
 from tests.graph.execution import LEVELS, factor_fully, run, svd_factors
 
@@ -193,3 +194,25 @@ def test_what_was_factored_before_is_found_again(exports: Path, architecture: st
         factor_fully(model, site)
     twice = [{role: 2 * count for role, count in roles.items()} for roles in (outside, *layers)]
     assert layout(model) == (twice[0], tuple(twice[1:]))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "exporter"),
+    [
+        ("bert", "fused_level2"),
+        ("bert", "qdq"),
+        ("distilbert", "fused_level1"),
+        ("roberta", "optimum"),
+        ("modernbert", "optimum"),
+    ],
+)
+def test_tables_with_the_rows_of_some_tokens_answer_these_as_before(
+    exports: Path, architecture: str, exporter: str
+) -> None:
+    model, feeds = load(exports, architecture, exporter)
+    kept = np.union1d(feeds["input_ids"], range(4))  # RoBERTa counts positions from the padding, 1
+    expected = run(model, feeds)
+    keep_rows(find_token_tables(model), kept.tolist())
+    renumbered = np.searchsorted(kept, feeds["input_ids"]).astype(feeds["input_ids"].dtype)
+    for answer, before in zip(run(model, {**feeds, "input_ids": renumbered}), expected, strict=True):
+        np.testing.assert_array_equal(answer, before)

@@ -56,6 +56,9 @@ def test_the_report_is_about_the_model_that_was_given(work: Path, trimmed: dict[
     given, words = work / "whole", trimmed["vocabulary"]
     assert trimmed["model"]["path"] == str(given)
     assert trimmed["size"]["baseline_bytes"] == (given / "model.onnx").stat().st_size == words["bytes"]["before"]
+    assert f"{VOCABULARY} → {words['tokens']['after']} tokens" in (work / "part" / "report.html").read_text(
+        encoding="utf-8"
+    )
     assert trimmed["notes"] == []  # nothing was cut, so no method is weak
     assert words["kept"] == [str(work / "texts.txt")]
     assert words["tokens"]["after"] < words["tokens"]["before"] == words["table_rows"]["before"] == VOCABULARY
