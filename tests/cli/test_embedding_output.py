@@ -122,3 +122,9 @@ def test_what_cannot_be_had_is_refused_in_one_sentence(
 
 def test_the_schema_knows_it(call: Any, work: Path) -> None:
     Draft202012Validator(load_schema("report")).validate(optimized(call, work, work / "small", *EIGHTH))
+
+
+def test_too_few_texts_are_told_before_anything_is_surveyed(call: Any, work: Path, tmp_path: Path) -> None:
+    track = ("--calibration", work / "text", "--calibration-rows", "12", "--output-dimensions", "16")
+    done = call("optimize", work / "model", "-o", tmp_path / "out", *track, status=2)
+    assert "give at least 16, better ten times as many, with --calibration" in done.stderr

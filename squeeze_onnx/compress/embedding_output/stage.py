@@ -56,7 +56,8 @@ def refuse_no_embedder(context: Context) -> None:
         raise OptionError(
             f"`{setting}` looks at embeddings of text; give `calibration` a text file, glue:TASK (with `data`) or an .npz"
         )
-    head, width = _embedder(context, setting), None
+    head = _embedder(context, setting)
+    _refuse_few_texts(context)
     declared = _declared(context.dense, head)
     if declared is not None:
         width = Shrunk(head, declared, _NO_MAP, _NO_OUTPUT).width
@@ -89,7 +90,6 @@ def shrink_output(context: Context, model: OnnxModel) -> Outcome | None:
     fitted, judged = np.split(rows, [len(rows) - sum(batch.sequences for batch in looker.text)])
     features = rows.shape[1]
     _refuse_dimensions(context, features)
-    _refuse_few_texts(context, len(fitted))
     wanted = Wanted(
         config.output_dimensions,
         OutputType(config.output_type or OutputType.FLOAT),
@@ -192,9 +192,9 @@ def _refuse_dimensions(context: Context, features: int) -> None:
     refuse_part_of_a_byte(OutputType(context.config.output_type or OutputType.FLOAT), asked or features)
 
 
-def _refuse_few_texts(context: Context, texts: int) -> None:
-    """Raise DataError where the second moment of so many texts has fewer directions than are to stay."""
-    asked = context.config.output_dimensions
+def _refuse_few_texts(context: Context) -> None:
+    """Raise DataError where the second moment of the texts has fewer directions than are to stay."""
+    asked, texts = context.config.output_dimensions, sum(batch.sequences for batch in context.batches)
     if asked is not None and texts < asked:
         raise DataError(
             f"`output_dimensions` {asked} takes as many directions out of the embeddings of the calibration text, and there are "
