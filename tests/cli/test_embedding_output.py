@@ -13,6 +13,12 @@ from jsonschema import Draft202012Validator
 
 from squeeze_onnx.compress.calibration_source import CalibrationConfig
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.data.glue import find_task
+from squeeze_onnx.data.model_config import read_settings
+from squeeze_onnx.data.repository import find_repository
+from squeeze_onnx.data.tokenization import load_text_encoder
+from squeeze_onnx.data.tokenizer_files import tokenizer_place
+from squeeze_onnx.evaluate.evaluator import Predictor
 from squeeze_onnx.report.schemas import load_schema
 from squeeze_onnx.workflows.dry_run import foresee
 from tests.conftest import RunCli
@@ -64,7 +70,8 @@ def test_what_comes_after_reads_the_integers(call: Any, work: Path) -> None:
     assert (entry["bytes"], entry["dimensions"], entry["held_back"]) == ({"before": 128, "after": 16}, 16, True)
     assert set(entry["tried"]) == {"rotation", "rotation without the mean", "learned"}
     for data, metric in ((work / "pairs.csv", "spearman"), (work / "search", "ndcg@10")):
-        done = call("validate", work / "model", out, "--data", data, "--json", "-")
+        done = call("validate", work / "model", out, "--data", data, "--json", "-", "--html", work / "page.html")
+        assert "Rank correlation of pairs" in (work / "page.html").read_text(encoding="utf-8")
         report = json.loads(done.stdout)
         assert report["embedding"]["candidate"]["stored"]["type"] == "int8"
         assert report["metrics"][metric]["candidate"] == pytest.approx(report["metrics"][metric]["baseline"], abs=0.1)
@@ -128,3 +135,13 @@ def test_too_few_texts_are_told_before_anything_is_surveyed(call: Any, work: Pat
     track = ("--calibration", work / "text", "--calibration-rows", "12", "--output-dimensions", "16")
     done = call("optimize", work / "model", "-o", tmp_path / "out", *track, status=2)
     assert "give at least 16, better ten times as many, with --calibration" in done.stderr
+
+
+def test_a_gate_asks_the_output_that_is_to_be_stored(call: Any, work: Path) -> None:
+    optimized(call, work, work / "small", *EIGHTH)
+    dense, small = (find_repository(work / name).model_path for name in ("model", "small"))
+    settings = read_settings(dense)
+    encoder = load_text_encoder(tokenizer_place(find_repository(work / "model")), settings)
+    predictor = Predictor(find_task("stsb"), settings, encoder)
+    heads = [predictor.open(model, name).head for model, name in ((dense, "baseline"), (small, "candidate"))]
+    assert [head.output for head in heads] == ["last_hidden_state", "sentence_embedding"]
