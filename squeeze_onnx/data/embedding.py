@@ -32,7 +32,7 @@ class Pooling(StrEnum):
 
 
 class Activation(StrEnum):
-    """The functions after a `Dense` module, by the names of their classes in PyTorch."""
+    """The functions after a `DenseLayer` module, by the names of their classes in PyTorch."""
 
     IDENTITY = "Identity"
     TANH = "Tanh"
@@ -58,7 +58,7 @@ class Activation(StrEnum):
                 return rows
 
 
-class Module(Protocol):
+class EmbeddingModule(Protocol):
     """What may follow the pooling."""
 
     @property
@@ -81,7 +81,7 @@ class Module(Protocol):
 
 
 @dataclass(frozen=True)
-class Dense:
+class DenseLayer:
     """activation(x W + b), plus x or x R if there is a residual connection.
 
     ``weight`` and ``residual`` have shape (in, out), ``bias`` (out,); ``file`` is where they come from, relative to the
@@ -130,7 +130,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class LayerNorm:
-    """(x − mean)/√(variance + ε) times ``weight`` plus ``bias``, each (features,); ``file`` and ``sha256`` as in `Dense`."""
+    """(x − mean)/√(variance + ε) times ``weight`` plus ``bias``, each (features,); ``file`` and ``sha256`` as of `DenseLayer`."""
 
     file: str
     sha256: str
@@ -184,7 +184,7 @@ class Embedding:
     """
 
     pooling: tuple[Pooling, ...] = (Pooling.MEAN,)
-    modules: tuple[Module, ...] = ()
+    modules: tuple[EmbeddingModule, ...] = ()
     dimensions: int | None = None
     prompt: str = ""
     include_prompt: bool = True

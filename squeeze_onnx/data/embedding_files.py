@@ -13,11 +13,18 @@ from typing import Any
 import numpy as np
 
 from squeeze_onnx.data.companions import POOLING_FILE
-from squeeze_onnx.data.embedding import Activation, Dense, Embedding, LayerNorm, Module, Normalize, Pooling
+from squeeze_onnx.data.embedding import (
+    Activation,
+    DenseLayer,
+    Embedding,
+    EmbeddingModule,
+    LayerNorm,
+    Normalize,
+    Pooling,
+)
 from squeeze_onnx.data.json_files import read_json_object
 from squeeze_onnx.data.prompts import Prompt, read_prompt
-from squeeze_onnx.data.repository import CONFIG_FILE, MODULES_FILE, Repository
-from squeeze_onnx.data.repository import Module as Entry
+from squeeze_onnx.data.repository import CONFIG_FILE, MODULES_FILE, ModuleEntry, Repository
 from squeeze_onnx.data.safetensors import read_safetensors
 from squeeze_onnx.data.sentence_files import read_sentence_config, read_text_limits
 from squeeze_onnx.data.tokenizer_files import load_tokenizer, lower_cased, tokenizer_place
@@ -165,9 +172,9 @@ def _prompt_tokens(repository: Repository, prompt: Prompt) -> int:
     return len(encoding.ids) - int(bool(encoding.special_tokens_mask[-1]))
 
 
-def _modules(repository: Repository) -> tuple[Module, ...]:
+def _modules(repository: Repository) -> tuple[EmbeddingModule, ...]:
     """Return what follows the pooling."""
-    modules: list[Module] = []
+    modules: list[EmbeddingModule] = []
     pooled = not any(entry.kind == "Pooling" for entry in repository.modules)
     for entry in repository.modules[1:]:
         if entry.kind == "Pooling":
@@ -186,7 +193,7 @@ def _modules(repository: Repository) -> tuple[Module, ...]:
     return tuple(modules)
 
 
-def _check_widths(repository: Repository, modules: list[Module]) -> None:
+def _check_widths(repository: Repository, modules: list[EmbeddingModule]) -> None:
     width = None
     for module in modules:
         if None not in (width, module.in_features) and width != module.in_features:
@@ -196,14 +203,14 @@ def _check_widths(repository: Repository, modules: list[Module]) -> None:
         width = module.out_features or width
 
 
-def _read_dense(root: Path, entry: Entry) -> Module:
+def _read_dense(root: Path, entry: ModuleEntry) -> EmbeddingModule:
     path, values = _config(root, entry)
     tensors, digest = _weights(root / entry.folder)
     if values.get("bias", True) and "linear.bias" not in tensors:
         raise RepositoryError(
             f"{root / entry.folder / _WEIGHTS} has no linear.bias, which {path} asks for: get it again"
         )
-    return Dense(
+    return DenseLayer(
         file=(entry.folder / _WEIGHTS).as_posix(),
         sha256=digest,
         activation=read_activation(path, values.get("activation_function", "torch.nn.modules.activation.Tanh")),
@@ -214,7 +221,7 @@ def _read_dense(root: Path, entry: Entry) -> Module:
     )
 
 
-def _read_layer_norm(root: Path, entry: Entry) -> Module:
+def _read_layer_norm(root: Path, entry: ModuleEntry) -> EmbeddingModule:
     tensors, digest = _weights(root / entry.folder)
     return LayerNorm(
         (entry.folder / _WEIGHTS).as_posix(),
@@ -224,20 +231,20 @@ def _read_layer_norm(root: Path, entry: Entry) -> Module:
     )
 
 
-def _read_normalize(root: Path, entry: Entry) -> Module:
+def _read_normalize(root: Path, entry: ModuleEntry) -> EmbeddingModule:
     if entry.folder.parts and (root / entry.folder / CONFIG_FILE).is_file():
         _config(root, entry)
     return Normalize()
 
 
-_READERS: Mapping[str, Callable[[Path, Entry], Module]] = {
+_READERS: Mapping[str, Callable[[Path, ModuleEntry], EmbeddingModule]] = {
     "Dense": _read_dense,
     "LayerNorm": _read_layer_norm,
     "Normalize": _read_normalize,
 }
 
 
-def _config(root: Path, entry: Entry) -> tuple[Path, dict[str, Any]]:
+def _config(root: Path, entry: ModuleEntry) -> tuple[Path, dict[str, Any]]:
     path = root / entry.folder / CONFIG_FILE
     values = read_json_object(path, RepositoryError)
     for key in ("module_input_name", "module_output_name"):
@@ -259,7 +266,7 @@ def _weights(folder: Path) -> tuple[Mapping[str, np.ndarray], str]:
     raise RepositoryError(f"{path} is missing: get the whole repository")
 
 
-def _tensor(root: Path, entry: Entry, tensors: Mapping[str, np.ndarray], name: str, axes: int) -> np.ndarray:
+def _tensor(root: Path, entry: ModuleEntry, tensors: Mapping[str, np.ndarray], name: str, axes: int) -> np.ndarray:
     found = tensors.get(name)
     if found is None or found.ndim != axes:
         path = root / PurePosixPath(entry.folder) / _WEIGHTS

@@ -26,7 +26,7 @@ _ANCESTORS = 3
 
 
 @dataclass(frozen=True)
-class Module:
+class ModuleEntry:
     """An entry of modules.json: the last part of its type's name, and its folder, relative to the repository."""
 
     kind: str
@@ -44,7 +44,7 @@ class Repository:
     root: Path
     model: PurePosixPath
     encoder: PurePosixPath = _HERE
-    modules: tuple[Module, ...] = ()
+    modules: tuple[ModuleEntry, ...] = ()
 
     @property
     def model_path(self) -> Path:
@@ -130,7 +130,7 @@ def _encoder_folder(root: Path) -> PurePosixPath | None:
     return modules[0].folder if modules else None
 
 
-def _modules(root: Path) -> tuple[Module, ...]:
+def _modules(root: Path) -> tuple[ModuleEntry, ...]:
     path = root / MODULES_FILE
     if not path.is_file():
         return ()
@@ -140,10 +140,10 @@ def _modules(root: Path) -> tuple[Module, ...]:
     return tuple(_module(path, entry) for entry in entries)
 
 
-def _module(path: Path, entry: Any) -> Module:
+def _module(path: Path, entry: Any) -> ModuleEntry:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("type", "path")):
         raise RepositoryError(f"{path}: a module has a type and a path; got {entry!r}")
     folder = PurePosixPath(entry["path"])
     if folder.is_absolute() or ".." in folder.parts or "\\" in entry["path"]:
         raise RepositoryError(f"{path}: the path {entry['path']!r} of a module leads out of the folder: correct it")
-    return Module(entry["type"].rpartition(".")[2], folder)
+    return ModuleEntry(entry["type"].rpartition(".")[2], folder)

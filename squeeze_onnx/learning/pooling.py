@@ -6,7 +6,15 @@ the token that has it; so what is differentiated is a product and a sum.
 
 import onnx_ir as ir
 
-from squeeze_onnx.data.embedding import Activation, Dense, Embedding, LayerNorm, Module, Normalize, Pooling
+from squeeze_onnx.data.embedding import (
+    Activation,
+    DenseLayer,
+    Embedding,
+    EmbeddingModule,
+    LayerNorm,
+    Normalize,
+    Pooling,
+)
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.support.errors import ModelError
 
@@ -72,10 +80,10 @@ def _is_one(emit: Emitter, places: ir.Value) -> ir.Value:
     return emit("Cast", emit("Equal", places, emit.constant(1)), to=ir.DataType.FLOAT)
 
 
-def applied(emit: Emitter, rows: ir.Value, module: Module) -> ir.Value:
+def applied(emit: Emitter, rows: ir.Value, module: EmbeddingModule) -> ir.Value:
     """Return what ``module`` makes of ``rows`` (sequences, features). Raises ModelError for one of another kind."""
     match module:
-        case Dense():
+        case DenseLayer():
             return _dense(emit, rows, module)
         case LayerNorm():
             centred = emit("Sub", rows, _mean(emit, rows, module.in_features))
@@ -91,7 +99,7 @@ def applied(emit: Emitter, rows: ir.Value, module: Module) -> ir.Value:
             )
 
 
-def _dense(emit: Emitter, rows: ir.Value, module: Dense) -> ir.Value:
+def _dense(emit: Emitter, rows: ir.Value, module: DenseLayer) -> ir.Value:
     product = emit("MatMul", rows, emit.constant(module.weight))
     if module.bias is not None:
         product = emit("Add", product, emit.constant(module.bias))

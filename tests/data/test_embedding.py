@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from squeeze_onnx.data.embedding import Activation, Dense, Embedding, LayerNorm, Normalize, Pooling, pool
+from squeeze_onnx.data.embedding import Activation, DenseLayer, Embedding, LayerNorm, Normalize, Pooling, pool
 
 TOKENS = np.array([[[1.0, -4.0], [2.0, 0.0], [6.0, 1.0], [9.0, 9.0]], [[5.0, 5.0], [3.0, 3.0], [7.0, 7.0], [1.0, 2.0]]])
 RIGHT = np.array([[1, 1, 1, 0], [1, 0, 0, 0]])
@@ -56,9 +56,9 @@ def test_several_ways_are_joined_in_order() -> None:
     np.testing.assert_array_equal(found, [[6, 1, 1, -4], [5, 5, 5, 5]])
 
 
-def dense(activation: Activation, **more: np.ndarray | None) -> Dense:
+def dense(activation: Activation, **more: np.ndarray | None) -> DenseLayer:
     weight = np.array([[1.0, 0.0, 2.0], [0.0, -1.0, 1.0]])
-    return Dense("2_Dense/model.safetensors", "0" * 64, activation, "residual" in more, weight, **more)
+    return DenseLayer("2_Dense/model.safetensors", "0" * 64, activation, "residual" in more, weight, **more)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_dense_module_adds_its_bias_before_the_function_and_its_input_after_it
 
 
 def test_a_dense_module_of_one_width_adds_its_input_as_it_is() -> None:
-    square = Dense("f", "0", Activation.TANH, True, np.zeros((2, 2)))
+    square = DenseLayer("f", "0", Activation.TANH, True, np.zeros((2, 2)))
     np.testing.assert_allclose(square.apply(np.array([[1.0, 2.0]])), [[1.0, 2.0]])
 
 
@@ -127,7 +127,7 @@ class TestPooledInTheGraph:
 
 def test_modules_are_told_apart_by_their_files() -> None:
     first = dense(Activation.TANH)
-    other = Dense(first.file, "1" * 64, first.activation, False, first.weight)
+    other = DenseLayer(first.file, "1" * 64, first.activation, False, first.weight)
     assert first == dense(Activation.TANH)
     assert first != other
     assert repr(first) != repr(other)

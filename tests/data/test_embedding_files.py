@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from squeeze_onnx.data.embedding import Activation, Dense, Embedding, LayerNorm, Normalize, Pooling
+from squeeze_onnx.data.embedding import Activation, DenseLayer, Embedding, LayerNorm, Normalize, Pooling
 from squeeze_onnx.data.embedding_files import EmbeddingOptions, read_embedding
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.support.errors import OptionError, RepositoryError
@@ -90,8 +90,8 @@ class TestModules:
     def test_dense_modules_have_their_weights_activation_and_place(self, tmp_path: Path) -> None:
         told = Published(dense=(DenseModule(8), DenseModule(5, IDENTITY, bias=False)))
         first, second, last = embedding_of(write_sentence_model(tmp_path, told)).modules
-        assert isinstance(first, Dense)
-        assert isinstance(second, Dense)
+        assert isinstance(first, DenseLayer)
+        assert isinstance(second, DenseLayer)
         tensors = load_file(tmp_path / "2_Dense" / "model.safetensors")
         np.testing.assert_array_equal(first.weight, tensors["linear.weight"].T)
         np.testing.assert_array_equal(first.bias, tensors["linear.bias"])
@@ -103,7 +103,7 @@ class TestModules:
         [module] = embedding_of(
             write_sentence_model(tmp_path, Published(dense=(DenseModule(8, None),), normalized=False))
         ).modules
-        assert isinstance(module, Dense)
+        assert isinstance(module, DenseLayer)
         assert module.activation is Activation.TANH
 
     def test_layer_norm_and_dropout_are_known(self, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ class TestModules:
         residual = np.ones((8, HIDDEN), np.float32)
         save_file(tensors | {"residual.weight": residual}, tmp_path / "2_Dense" / "model.safetensors")
         module = embedding_of(tmp_path).modules[0]
-        assert isinstance(module, Dense)
+        assert isinstance(module, DenseLayer)
         assert module.adds_input
         np.testing.assert_array_equal(module.residual, residual.T)
 

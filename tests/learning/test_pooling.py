@@ -6,7 +6,15 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.data.embedding import Activation, Dense, Embedding, LayerNorm, Module, Normalize, Pooling
+from squeeze_onnx.data.embedding import (
+    Activation,
+    DenseLayer,
+    Embedding,
+    EmbeddingModule,
+    LayerNorm,
+    Normalize,
+    Pooling,
+)
 from squeeze_onnx.evaluate.answer_heads import SentenceEmbedding, TokenEmbeddings
 from squeeze_onnx.learning.distillation_losses import answer_loss
 from squeeze_onnx.learning.draws import DrawnEmbedding, drawn_loss
@@ -24,10 +32,10 @@ MASKS = {
 }
 
 
-def dense(width: int, activation: Activation = Activation.TANH, *, inputs: int, residual: bool = False) -> Dense:
+def dense(width: int, activation: Activation = Activation.TANH, *, inputs: int, residual: bool = False) -> DenseLayer:
     weight, bias = (random_weight(*shape, seed=width).astype(np.float64) for shape in ((inputs, width), (width,)))
     extra = random_weight(inputs, width, seed=9).astype(np.float64) if residual else None
-    return Dense("f", str(width), activation, residual, weight, bias, extra)
+    return DenseLayer("f", str(width), activation, residual, weight, bias, extra)
 
 
 def by_nodes(embedding: Embedding, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -52,7 +60,7 @@ def test_pooling_by_nodes_is_that_of_arrays(pooling: tuple[Pooling, ...], mask: 
     np.testing.assert_allclose(found, embedding.of_tokens(tokens, mask), rtol=1e-5, atol=1e-6)
 
 
-MODULES: dict[str, Sequence[Module]] = {
+MODULES: dict[str, Sequence[EmbeddingModule]] = {
     **{str(activation): [dense(3, activation, inputs=4)] for activation in Activation},
     "residual": [dense(3, inputs=4, residual=True)],
     "LayerNorm": [LayerNorm("f", "0", np.arange(4.0), np.ones(4))],
