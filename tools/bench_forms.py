@@ -8,10 +8,10 @@ summed errors that are predicted, in a row of models/NAME/results/forms.json: wi
 from, as users have them, and with nothing but ranks.
 
 The forms of `tools.other_forms` are held against two factors weight by weight: the share of all layers' outputs, by energy, that
-each loses at equal bytes. Their rows hold that by the share of bytes, or by the bytes a number of a weight has.
+each loses at equal bytes. Their rows hold that by the share of bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -26,11 +26,11 @@ from squeeze_onnx.compress.spectra import SiteSpectra
 from squeeze_onnx.compress.survey import Survey, take_survey
 from squeeze_onnx.compress.weights import read_weight
 from tools.measuring import TASKS, Clock, Recorder, Shared, data_options, row_options
-from tools.other_forms import FLOAT, FORMS, ROUNDED, Grouped
-from tools.rows import Tolerance
+from tools.other_forms import FLOAT, FORMS, Grouped
+from tools.row_files import rows_of
+from tools.rows import Row, Tolerance
 
 SHARES = (0.5, 0.33, 0.25)
-BYTES_A_NUMBER = (0.63, 0.75, 1.0)
 
 KEEPS = (0.5, 0.33, 0.25, 0.15)
 ALLOWED = Tolerance(relative=0.05, why="5 %: moments differ in the last digits from machine to machine")
@@ -113,15 +113,26 @@ def main(glue: Path, models: Path, name: str, recorder: Recorder) -> None:
                 seconds=clock.lap(),
                 shared=shared,
             )
-    for forms, amounts, unit in ((FORMS, SHARES, FLOAT), (ROUNDED, BYTES_A_NUMBER, 1)):
-        for label, grouped in forms.items():
-            if recorder.wants(label):
-                shares = {f"{100 * amount:g}": lost(survey, grouped, unit * amount) for amount in amounts}
-                command = ("tools.bench_forms", "--model", name)
-                drifts = {f"lost.{amount}": ALLOWED for amount in shares}
-                recorder.keep(
-                    f"{name}/forms", label, command, {"lost": shares}, drifts, seconds=clock.lap(), shared=shared
-                )
+    for label, grouped in FORMS.items():
+        if recorder.wants(label):
+            shares = {f"{100 * share:g}": lost(survey, grouped, FLOAT * share) for share in SHARES}
+            drifts = {f"lost.{share}": ALLOWED for share in shares}
+            command = ("tools.bench_forms", "--model", name)
+            recorder.keep(f"{name}/forms", label, command, {"lost": shares}, drifts, seconds=clock.lap(), shared=shared)
+
+
+def weighed_rows() -> list[Row]:
+    """Return the rows of the forms that are held against factors weight by weight."""
+    rows = rows_of("minilm-l6", "forms")
+    return [rows[label] for label in FORMS if label in rows]
+
+
+def markdown() -> Iterator[str]:
+    """Yield the lines of their tables."""
+    yield f"| form | {' | '.join(f'{100 * share:g} % of the bytes' for share in SHARES)} |"
+    yield f"|---|{'---:|' * len(SHARES)}"
+    for row in weighed_rows():
+        yield f"| {row.label} | {' | '.join(f'{value:.4f}' for value in row.values['lost'].values())} |"
 
 
 if __name__ == "__main__":

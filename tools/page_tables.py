@@ -8,6 +8,7 @@ from tools import (
     bench_ablation,
     bench_distillation,
     bench_edge,
+    bench_forms,
     bench_precision,
     bench_small,
     bench_soco,
@@ -75,6 +76,7 @@ TABLES = (
     Table(MACHINES, "two workers", bench_workers.markdown, partial(of_kind, "workers")),
     Table(MACHINES, "many machines", project_cost.many_machines, partial(of_kind, "site_costs", "many-machines")),
     Table(MACHINES, "site costs", project_cost.site_costs, partial(of_kind, "site_costs", "many-machines")),
+    Table("docs/comparison.md", "forms", bench_forms.markdown, bench_forms.weighed_rows),
     Table("docs/theory.md", "edges", bench_theory.markdown, partial(of_kind, "theory", "minilm-l6")),
     Table("docs/guides/edge.md", "edge", bench_edge.markdown, partial(of_kind, "edge", "minilm-l6")),
     Table(
