@@ -54,7 +54,7 @@ def test_run_py_gives_each_label_its_own_chance(call_cli: RunCli, tmp_path: Path
 def test_run_py_is_short_and_needs_three_packages(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
     assert call_cli("package", model, "-o", tmp_path / "b", "--quiet").stdout == ""
     code = (tmp_path / "b" / "run.py").read_text(encoding="utf-8")
-    assert len(code.splitlines()) <= 66
+    assert len(code.splitlines()) <= 70
     found = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
