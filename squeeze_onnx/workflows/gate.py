@@ -29,6 +29,7 @@ from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.field_names import made_by_name
 from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.typed_fields import check_fields
+from squeeze_onnx.workflows.kept_words import refuse_tokenizer
 
 FEWEST_ROWS = 100
 """Rows it takes for one of them to be a point of accuracy or less."""
@@ -148,10 +149,8 @@ def make_evaluators(
 
     Raises as `Evaluator.of` does, and ModelError if nothing could drop.
     """
-    if given is not None and gate.tokenizer is not None:
-        raise OptionError(
-            "`keep_vocabulary` rewrites the tokenizer beside the model: put `tokenizer` there, and leave it out"
-        )
+    if given is not None:
+        refuse_tokenizer(gate.tokenizer)
     predictor = _predictor(model, rows, gate, config)
     whole = model if given is None else load_model(find_repository(given).model_path)
     asked = predictor if given is None else _predictor(whole, rows, gate, config)

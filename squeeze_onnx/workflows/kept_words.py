@@ -33,10 +33,7 @@ def with_kept_words(
         return
     if calibration is not None and (isinstance(calibration, GivenFeeds) or is_archive(calibration)):
         raise OptionError("`keep_vocabulary` gives tokens other numbers than saved inputs have: calibrate on texts")
-    if calibration is not None and calibration.tokenizer is not None:
-        raise OptionError(
-            "`keep_vocabulary` rewrites the tokenizer beside the model: put `tokenizer` there, and leave it out"
-        )
+    refuse_tokenizer(None if calibration is None else calibration.tokenizer)
     repository = find_repository(path)
     refuse_overwriting_input(load_model(repository.model_path), out)
     with TemporaryDirectory(prefix="squeeze-onnx-") as name:
@@ -45,6 +42,14 @@ def with_kept_words(
             kept = keep_vocabulary(path, config, calibration, folder)
         with called(given_name(Path(path)) or str(path), folder, address=str(repository.root)):
             yield repository.place_in(folder), kept
+
+
+def refuse_tokenizer(tokenizer: Path | None) -> None:
+    """Raise OptionError for a ``tokenizer`` that lies elsewhere: the one beside the model is rewritten."""
+    if tokenizer is not None:
+        raise OptionError(
+            "`keep_vocabulary` rewrites the tokenizer beside the model: put `tokenizer` there, and leave it out"
+        )
 
 
 def words_notes(words: KeptVocabulary | None) -> list[str]:

@@ -38,7 +38,7 @@ def add_output(model: ir.Model, head: SentenceEmbedding, mapped: EmbeddingMap, g
     stored.name = name
     stored.type = ir.TensorType(_KINDS.get(grid.type, ir.DataType.UINT8))
     batch = answer.shape[0] if answer.shape else None
-    width = -(-mapped.dimensions // BITS) if grid.type is OutputType.BINARY else mapped.dimensions
+    width = grid.type.bytes_of(mapped.dimensions) if grid.type is OutputType.BINARY else mapped.dimensions
     stored.shape = ir.Shape([batch, width])
     model.graph.outputs.append(stored)
     return name

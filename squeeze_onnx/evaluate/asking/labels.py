@@ -1,20 +1,23 @@
 """Labels of a text, any number of them: which are said, and which of those are right."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.tasks import Task
 from squeeze_onnx.evaluate.asking.base import Asked, Way
+from squeeze_onnx.evaluate.asking.texts import ask_texts
 from squeeze_onnx.evaluate.open_model import OpenModel
 
 
 def ask_labels(task: Task | None, model: OpenModel, rows: LabelledRows, way: Way) -> Asked:
     """Return for every row and label whether it is right, said and wanted: (rows, labels · 3)."""
-    sequences = way.encoder.encode(model.head.sequences(rows.texts))
-    answers = model.answers(sequences, padding=way.encoder.padding, batch_size=way.batch_size, track=way.track)
-    said = model.head.predictions(answers)
+    assert task is not None, "texts without labels are not asked about"
+    asked = ask_texts(task, model, rows, way)
+    said = asked.predictions
     wanted = np.zeros_like(said)
     for row, numbers in enumerate(rows.labels):
         wanted[row, list(numbers)] = True
     counts = np.stack([said & wanted, said, wanted], axis=2).reshape(len(said), -1)
-    return Asked(sequences, answers, counts.astype(np.float64))
+    return replace(asked, predictions=counts.astype(np.float64))

@@ -150,10 +150,10 @@ def _reads_saved_inputs(
 ) -> tuple[dict[str, Any], tuple[Answer, ...]]:
     """Put into ``folder`` an example of the inputs; return what the manifest says of them, and what the models answer to it."""
     assert config.data is not None, "asked by whoever chose"
-    saved_example.write_example(config.data, model.path, folder)
+    inputs = saved_example.write_example(config.data, model.path, folder)
     (folder / "run.py").write_bytes(saved_example.script())
     answers = ask_saved(folder, models, saved_example.EXAMPLE)
-    return {"inputs": saved_example.described(model.path)}, answers
+    return {"inputs": inputs}, answers
 
 
 def _compressed(folder: Path, models: Sequence[str]) -> dict[str, FileEntry]:

@@ -12,22 +12,18 @@ from squeeze_onnx.runtime.sessions import open_session
 EXAMPLE = "example.npz"
 
 
-def write_example(data: Path, model: Path, folder: Path) -> None:
+def write_example(data: Path, model: Path, folder: Path) -> dict[str, Any]:
     """Put the first row of the inputs saved at ``data`` into ``folder``, or as many as ``model`` takes at once.
 
-    Raises DataError for inputs that are not those of the model.
+    Returns what manifest.json says under ``inputs``. Raises DataError for inputs that are not those of the model.
     """
-    saved = read_saved_inputs(data, open_session(model).inputs, "`data`")
+    inputs = open_session(model).inputs
+    saved = read_saved_inputs(data, inputs, "`data`")
     np.savez(folder / EXAMPLE, allow_pickle=False, **saved.cut(np.arange(1), 1)[0].feeds)
+    declared = {value.name: {"type": value.type, "shape": list(value.shape)} for value in inputs}
+    return {"example": EXAMPLE, "declared": declared}
 
 
 def script() -> bytes:
     """Return the bundle's run.py."""
     return (files("squeeze_onnx.workflows.packaging") / "templates" / "run_inputs.py.txt").read_bytes()
-
-
-def described(model: Path) -> dict[str, Any]:
-    """Return what manifest.json says under ``inputs``."""
-    session = open_session(model)
-    declared = {value.name: {"type": value.type, "shape": list(value.shape)} for value in session.inputs}
-    return {"example": EXAMPLE, "declared": declared}
