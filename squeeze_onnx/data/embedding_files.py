@@ -30,7 +30,7 @@ from squeeze_onnx.data.sentence_files import read_sentence_config, read_text_lim
 from squeeze_onnx.data.tokenizer_files import load_tokenizer, lower_cased, tokenizer_place
 from squeeze_onnx.support.errors import OptionError, RepositoryError
 
-_FLAGS = {
+POOLING_FLAGS = {
     "pooling_mode_cls_token": Pooling.CLS,
     "pooling_mode_max_tokens": Pooling.MAX,
     "pooling_mode_mean_tokens": Pooling.MEAN,
@@ -154,7 +154,7 @@ def _read_pooling(path: Path) -> _PoolingConfig:
         given = values["pooling_mode"]
         names = [given] if isinstance(given, str) else given
     else:
-        names = [str(name) for flag, name in _FLAGS.items() if values.get(flag)] or [str(Pooling.MEAN)]
+        names = [str(name) for flag, name in POOLING_FLAGS.items() if values.get(flag)] or [str(Pooling.MEAN)]
     if not isinstance(names, list) or not names or any(name not in list(Pooling) for name in names):
         raise RepositoryError(
             f"{path}: pooling_mode is {values.get('pooling_mode')!r}, not one of {', '.join(Pooling)}"

@@ -8,7 +8,6 @@ import pytest
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.runtime.sessions import Feeds
-from squeeze_onnx.runtime.timing_process import TimingProcess
 from squeeze_onnx.support.errors import DataError, ModelError, OptionError
 from tests.saved_input_models import PICTURES, WEIGHT, write_classifier, write_tagger
 
@@ -19,20 +18,6 @@ QUICK = {"rounds": 2, "repeats": 1, "warm_up": 0, "memory": False, "threads": 1}
 def pictures(tmp_path: Path) -> Path:
     np.savez(tmp_path / "pictures.npz", pixel_values=PICTURES)
     return tmp_path / "pictures.npz"
-
-
-@pytest.fixture
-def bound(monkeypatch: pytest.MonkeyPatch) -> list[Feeds]:
-    """What the models were fed with."""
-    seen: list[Feeds] = []
-    bind = TimingProcess.bind
-
-    def watched(process: TimingProcess, feeds: Feeds) -> None:
-        seen.append(feeds)
-        bind(process, feeds)
-
-    monkeypatch.setattr(TimingProcess, "bind", watched)
-    return seen
 
 
 def test_pictures_are_timed_by_one_and_by_eight_and_fill_up_a_larger_batch(

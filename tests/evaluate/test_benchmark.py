@@ -104,18 +104,10 @@ def test_opponents_come_after_the_models_and_are_smaller_if_int8(model: Path) ->
 
 
 def test_all_models_read_the_same_tokens_which_all_of_them_know(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, tmp_path: Path, bound: list[Feeds]
 ) -> None:
-    seen: list[Feeds] = []
-    bind = TimingProcess.bind
-
-    def look(process: TimingProcess, feeds: Feeds) -> None:
-        seen.append(feeds)
-        bind(process, feeds)
-
-    monkeypatch.setattr(TimingProcess, "bind", look)
     bench([model, write_model_folder(tmp_path / "twin")], QUICK)
-    for first, second in (seen[:2], seen[2:]):
+    for first, second in (bound[:2], bound[2:]):
         assert first.keys() == second.keys() == {"input_ids", "attention_mask"}
         np.testing.assert_array_equal(first["input_ids"], second["input_ids"])
         assert 0 <= first["input_ids"].min() <= first["input_ids"].max() < VOCABULARY

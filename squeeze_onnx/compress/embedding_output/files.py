@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from squeeze_onnx.data.companions import POOLING_FILE
-from squeeze_onnx.data.embedding import Normalize, Pooling
+from squeeze_onnx.data.embedding import Normalize
+from squeeze_onnx.data.embedding_files import POOLING_FLAGS
 from squeeze_onnx.data.repository import CONFIG_FILE, MODULES_FILE, Repository
 from squeeze_onnx.data.safetensors import write_safetensors
 from squeeze_onnx.data.stored_output import STORED_FILE, StoredOutput
@@ -21,14 +22,6 @@ from squeeze_onnx.spectral.embedding_maps import EmbeddingMap
 
 _TYPE = "sentence_transformers.models."
 _IDENTITY = "torch.nn.modules.linear.Identity"
-_FLAGS = {
-    Pooling.CLS: "pooling_mode_cls_token",
-    Pooling.MAX: "pooling_mode_max_tokens",
-    Pooling.MEAN: "pooling_mode_mean_tokens",
-    Pooling.MEAN_SQRT_LENGTH: "pooling_mode_mean_sqrt_len_tokens",
-    Pooling.WEIGHTED_MEAN: "pooling_mode_weightedmean_tokens",
-    Pooling.LAST: "pooling_mode_lasttoken",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +83,7 @@ def _first_modules(folder: Path, repository: Repository, shrunk: Shrunk) -> list
     pooling = folder / POOLING_FILE
     if not pooling.is_file():
         pooling.parent.mkdir(exist_ok=True)
-        flags = {flag: name in shrunk.head.embedding.pooling for name, flag in _FLAGS.items()}
+        flags = {flag: name in shrunk.head.embedding.pooling for flag, name in POOLING_FLAGS.items()}
         _write(pooling, {"word_embedding_dimension": shrunk.features, **flags})
     encoder = repository.encoder.as_posix()
     places = {"Transformer": "" if encoder == "." else encoder, "Pooling": POOLING_FILE.parent.as_posix()}
