@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from squeeze_onnx.compress.settings import Distillation as Distillation
     from squeeze_onnx.compress.settings import KeptWords as KeptWords
     from squeeze_onnx.compress.settings import Output as Output
+    from squeeze_onnx.compress.settings import Reading as Reading
     from squeeze_onnx.compress.settings import Sites as Sites
+    from squeeze_onnx.compress.settings import Spectra as Spectra
     from squeeze_onnx.compress.settings import Steps as Steps
+    from squeeze_onnx.compress.settings import Vectors as Vectors
     from squeeze_onnx.compress.squeeze_result import SqueezeResult as SqueezeResult
     from squeeze_onnx.data.calibration import CalibrationBatch as CalibrationBatch
     from squeeze_onnx.evaluate.bench_config import BenchConfig as BenchConfig
@@ -80,14 +83,17 @@ _HOME = {
     "PackageConfig": "workflows.packaging.bundle",
     "Plan": "compress.plan",
     "PlannedSite": "compress.planned_site",
+    "Reading": "compress.settings",
     "Report": "report.result",
     "Sites": "compress.settings",
+    "Spectra": "compress.settings",
     "SqueezeError": "support.errors",
     "SqueezeResult": "compress.squeeze_result",
     "Steps": "compress.settings",
     "Track": "support.progress",
     "ValidateConfig": "evaluate.validate_config",
     "Validation": "evaluate.validation",
+    "Vectors": "compress.settings",
     "analyze": "workflows.interface.squeezing",
     "bench": "workflows.interface.judging",
     "load_calibration": "workflows.interface.files",

@@ -22,6 +22,7 @@ from squeeze_onnx.spectral.decompositions import DecompositionSettings
 from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.field_names import made_by_name
+from squeeze_onnx.support.parts import PartOf
 
 DEFAULT_ROLES = frozenset(
     {
@@ -42,14 +43,25 @@ DEFAULT_ROLES = frozenset(
 class AnalyzeConfig(Sites, Spectra):
     """How spectra are judged, and of which weights."""
 
+    sites = PartOf(Sites)
+    spectra = PartOf(Spectra)
+
 
 @made_by_name
 @dataclass(frozen=True)
 class OptimizeConfig(KeptWords, Output, Vectors, Reading, Distillation, Steps, Budget, AnalyzeConfig):
-    """How a model is squeezed: settings by name, or `OptimizeConfig.of(Budget(keep=0.5), Distillation(distill="auto"))`.
+    """How a model is squeezed: settings by name (``keep=0.5``), in parts (``budget=Budget(keep=0.5)``), or both.
 
     Those that contradict each other across parts are refused here.
     """
+
+    budget = PartOf(Budget)
+    steps = PartOf(Steps)
+    distillation = PartOf(Distillation)
+    reading = PartOf(Reading)
+    vectors = PartOf(Vectors)
+    output = PartOf(Output)
+    kept_words = PartOf(KeptWords)
 
     @property
     def decomposing(self) -> DecompositionSettings:

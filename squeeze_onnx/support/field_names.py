@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.parts import spread
 from squeeze_onnx.support.suggestions import did_you_mean
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def unknown_name(written: object, known: Iterable[str], what: str = "key") -> st
 
 
 def made_by_name(kind: type[T]) -> type[T]:
-    """Let the dataclass ``kind`` be made with the names of options too, and refuse what it does not have with an OptionError."""
+    """Let the dataclass ``kind`` be made with the names of options too, and of its parts; what it has not is an OptionError."""
     make = kind.__init__
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     signature = inspect.signature(make)
@@ -53,7 +54,7 @@ def made_by_name(kind: type[T]) -> type[T]:
     @wraps(make)
     def made(self: T, *values: Any, **named: Any) -> None:
         settings = {}
-        for written, value in named.items():
+        for written, value in spread(kind, named):
             field = field_of(written, names)
             if field is None:
                 raise OptionError(f"{kind.__name__}: {unknown_name(written, names, 'setting')}")

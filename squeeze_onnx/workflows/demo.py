@@ -14,7 +14,6 @@ from typing import Any, Self
 
 from squeeze_onnx.compress.calibration_source import CalibrationConfig
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.compress.settings import Budget, Distillation, Output
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
@@ -179,8 +178,8 @@ def demo_config(keep: float | None, max_size: str = SIZE) -> OptimizeConfig:
 
     Raises OptionError for what is out of range.
     """
-    budget = Budget(max_size=max_size) if keep is None else Budget(keep=keep)
-    return OptimizeConfig.of(budget, Distillation(distill=150), Output(precision="int8-int4"))
+    size = max_size if keep is None else None
+    return OptimizeConfig(keep=keep, max_size=size, distill=150, precision="int8-int4")
 
 
 def _lay_out(ingredients: Ingredients, cache: Path, target: DemoInputs) -> None:

@@ -22,12 +22,6 @@ class Part:
     def check(self) -> None:
         """Raise OptionError for a value that is out of range, or that contradicts another."""
 
-    @classmethod
-    def of(cls, *parts: "Part", **settings: Any) -> Self:
-        """Put together what ``parts`` say, and ``settings`` by name, which hold where both do."""
-        told = {field.name: getattr(part, field.name) for part in parts for field in fields(part)}
-        return cls(**{**told, **settings})
-
     def to_json(self) -> dict[str, Any]:
         """Plain values, tuples as lists."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

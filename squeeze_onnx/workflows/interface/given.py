@@ -30,6 +30,7 @@ from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.support.errors import DataError, ModelError, OptionError
 from squeeze_onnx.support.field_names import field_of
 from squeeze_onnx.support.given_names import called
+from squeeze_onnx.support.parts import spread
 from squeeze_onnx.support.progress import Track
 from squeeze_onnx.workflows.gate import GateConfig
 
@@ -56,14 +57,15 @@ def config_of(
 
     Raises OptionError for anything else, and for what ``kind`` refuses.
     """
+    settings = dict(spread(kind, settings or {}))
     if isinstance(given, kind):
         given = {field: getattr(given, field) for field in field_names(kind)} if settings else given
     if isinstance(given, kind):
         return given
     if given is not None and not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
         raise OptionError(f"{name} is {_a(kind.__name__)} or a dict of its settings; got {_told(given)}")
-    _refuse_foreign(kind, settings or {})
-    return kind(**{**(given or {}), **(settings or {})})
+    _refuse_foreign(kind, settings)
+    return kind(**{**dict(spread(kind, given or {})), **settings})
 
 
 def _refuse_foreign(kind: type, settings: Mapping[str, Any]) -> None:
