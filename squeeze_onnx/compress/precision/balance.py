@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import lstsq
 
 from squeeze_onnx.compress.precision.rounding import ColumnRounding
 from squeeze_onnx.spectral.decompositions import Factors
@@ -51,12 +52,15 @@ def quantizable(factors: Factors, moments: Moments, rounding: PairRounding = Pai
 
 
 def refit_right(left: np.ndarray, target: Factors, moments: Moments) -> np.ndarray:
-    """Return the R̂ (r, out) of least ‖X(L̂ R̂ − L R)‖ behind the given L̂ = ``left`` (in, r): ordinary least squares."""
+    """Return the R̂ (r, out) of least ‖X(L̂ R̂ − L R)‖ behind the given L̂ = ``left`` (in, r): ordinary least squares.
+
+    What is fitted is linear in X L, so that R̂ = T R with the T (r, r) of least ‖X(L̂ T − L)‖.
+    """
     seen = moments.weigh(left)
     widths = np.linalg.norm(seen, axis=0)
     widths[widths == 0] = 1
-    solution, *_ = np.linalg.lstsq(seen / widths, moments.weigh(target.left) @ target.right, rcond=None)
-    refitted: np.ndarray = solution / widths[:, None]
+    solution, *_ = lstsq(seen / widths, moments.weigh(target.left), lapack_driver="gelsy", check_finite=False)
+    refitted: np.ndarray = (solution / widths[:, None]) @ target.right
     return refitted
 
 
