@@ -46,9 +46,14 @@ class EmbeddingMap:
         return np.asarray(-self.mean @ self.axes)
 
     @property
+    def rotates(self) -> bool:
+        """Whether there is a product at all."""
+        return not np.array_equal(self.axes, np.eye(len(self.axes)))
+
+    @property
     def changes(self) -> bool:
         """Whether it does anything but normalize."""
-        return not np.array_equal(self.axes, np.eye(len(self.axes))) or bool(self.bias.any())
+        return self.rotates or bool(self.bias.any())
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
         """Map (texts, features) to (texts, dimensions)."""

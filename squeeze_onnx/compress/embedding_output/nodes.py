@@ -57,7 +57,7 @@ def _mask(model: ir.Model, emit: Emitter, tokens: ir.Value) -> ir.Value:
 def _mapped(emit: Emitter, rows: ir.Value, mapped: EmbeddingMap) -> ir.Value:
     if mapped.normalized:
         rows = applied(emit, rows, Normalize())
-    if not np.array_equal(mapped.axes, np.eye(len(mapped.axes))):
+    if mapped.rotates:
         rows = emit("MatMul", rows, emit.constant(mapped.axes))
     if mapped.bias.any():
         rows = emit("Add", rows, emit.constant(mapped.bias))
