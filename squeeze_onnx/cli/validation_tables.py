@@ -10,6 +10,8 @@ from rich.text import Text
 from squeeze_onnx.cli.console import plain_table
 from squeeze_onnx.cli.reading_lines import embedding_lines
 from squeeze_onnx.cli.robustness_tables import robustness_tables
+from squeeze_onnx.data.columns import Columns
+from squeeze_onnx.data.headers import how_known
 from squeeze_onnx.evaluate.metrics import cannot_tell, change_of, unit_of, worsening_of
 from squeeze_onnx.support.readable import readable_bytes
 
@@ -50,9 +52,9 @@ def remarks(report: Report) -> Iterator[str]:
     """Say what own data was read as, and what there is to doubt of the baseline's score."""
     data = report["data"]
     if data["columns"] is not None:
-        named = ",".join(f"{key}={name}" for key, name in data["columns"].items() if name is not None)
-        how = "columns found by their names; --columns names others" if data["columns_guessed"] else "columns as named"
-        yield f"{data['file']} was read as {data['read_as']}: {named} ({how})"
+        columns = Columns(**data["columns"])
+        how = how_known(columns, guessed=data["columns_guessed"])
+        yield f"{data['file']} was read as {data['read_as']}: {columns} ({how})"
     elif data["file"] not in (None, data["source"]):
         yield f"{data['file']} was read as {data['read_as']}"
     if data["not_scored"] is not None:

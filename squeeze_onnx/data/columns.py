@@ -10,7 +10,7 @@ _PAIRS = (
     *(("text", "text2"), ("text1", "text2"), ("text_a", "text_b"), ("text", "text_pair"), ("sentence1", "sentence2")),
     *(("sentence_a", "sentence_b"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence")),
     *(("question", "context"), ("question", "answer"), ("query", "passage"), ("query", "document"), ("query", "text")),
-    *(("anchor", "positive"), ("source", "target")),
+    *(("anchor", "positive"), ("query", "positive"), ("question", "positive"), ("source", "target")),
 )
 """Names that two texts of a row go by, most telling first."""
 
@@ -90,3 +90,12 @@ class Columns:
 
     def __str__(self) -> str:
         return ",".join(f"{key}={name}" for key, name in self.to_json().items() if name is not None)
+
+
+def tells_text(names: Sequence[str]) -> bool:
+    """Say whether a column of text has one of its common names among ``names``."""
+    try:
+        Columns.guess(names, "")
+    except DataError:
+        return False
+    return True

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from squeeze_onnx.data.columns import Columns
+from squeeze_onnx.data.columns import Columns, tells_text
 from squeeze_onnx.data.records import Record
 from squeeze_onnx.support.errors import DataError
 
@@ -13,14 +13,20 @@ _ROWS_A_CLASS = 5
 """A column of single words is one of labels if there are as many rows for each of them, and no more than so many."""
 
 
+_UNNAMED = ("column 1", "column 2")
+
+
+def how_known(columns: Columns, *, guessed: bool) -> str:
+    """Say why these ``columns`` are read, and how to name others."""
+    if columns.text in _UNNAMED:
+        return "no line names the columns; a first line such as text,label would"
+    return "columns found by their names; `columns` names others" if guessed else "columns as named"
+
+
 def is_header(names: Sequence[str]) -> bool:
     """Say whether ``names``, the first line, are names of columns: one that texts go by, or words without blanks or numbers."""
-    try:
-        Columns.guess(names, "")
-    except DataError:
-        words = all(re.fullmatch(r"[A-Za-z_][\w.-]*", name.strip()) for name in names)
-        return words and len(set(names)) == len(names)
-    return True
+    words = all(re.fullmatch(r"[A-Za-z_][\w.-]*", name.strip()) for name in names)
+    return tells_text(names) or (words and len(set(names)) == len(names))
 
 
 def without_header(path: Path, first: Sequence[str], rest: Iterator[Record]) -> tuple[Columns, Iterator[Record]]:
@@ -33,7 +39,7 @@ def without_header(path: Path, first: Sequence[str], rest: Iterator[Record]) -> 
             f"{path} has {len(first)} columns and no header that says which holds text: write the names of its columns into "
             "the first line, such as text,label"
         )
-    names = ("column 1", "column 2")[: len(first)]
+    names = _UNNAMED[: len(first)]
     rows = [Record(f"{path} line 1", dict(zip(names, first, strict=True)))]
     rows += [Record(record.place, dict(zip(names, record.values.values(), strict=True))) for record in rest]
     return _columns(names, rows), iter(rows)

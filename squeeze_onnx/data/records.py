@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from squeeze_onnx.data.packed_text import read_packed
 from squeeze_onnx.support.errors import DataError, MissingPackageError
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -38,12 +39,10 @@ def read_tsv(path: Path, columns: Sequence[str]) -> Iterator[Record]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file; raises DataError if it cannot be read, is empty or is not UTF-8."""
+    """Return the lines of a UTF-8 text file, which `read_packed` unpacks; raises DataError for what is empty or not UTF-8."""
+    raw = read_packed(path)
     try:
-        raw = path.read_bytes()
         text = raw.decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise DataError(f"{path} line {line} is not UTF-8; save the file as UTF-8") from error

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.data.columns import Columns
+from squeeze_onnx.data.columns import Columns, tells_text
 from squeeze_onnx.data.conll import looks_like_conll
-from squeeze_onnx.data.headers import is_header, without_header
+from squeeze_onnx.data.headers import how_known, is_header, without_header
+from squeeze_onnx.data.packed_text import telling_ending
 from squeeze_onnx.data.records import Record, read_lines
 from squeeze_onnx.data.table_formats import ENDINGS, FORMATS
 from squeeze_onnx.support.errors import DataError
@@ -28,23 +29,19 @@ _LOOKED_AT = 20
 class TableFormat:
     """What a file of rows was read as: its ``kind`` and its ``columns``, None for a sentence a line.
 
-    ``guessed`` says that nobody named them, ``header`` whether the file does so.
+    ``guessed`` says that nobody named them.
     """
 
     path: Path
     kind: str
     columns: Columns | None = None
     guessed: bool = False
-    header: bool = True
 
     def described(self) -> str:
         """Say what the file was read as."""
         if self.columns is None:
             return f"{self.path} was read as {self.kind}"
-        how = "columns found by their names; `columns` names others" if self.guessed else "columns as named"
-        if not self.header:
-            how = "no line names the columns; a first line such as text,label would"
-        return f"{self.path} was read as {self.kind}: {self.columns} ({how})"
+        return f"{self.path} was read as {self.kind}: {self.columns} ({how_known(self.columns, guessed=self.guessed)})"
 
     def without_label(self) -> "TableFormat":
         """Return it as read for its texts alone."""
@@ -97,7 +94,7 @@ def open_table(path: Path, columns: Columns | None = None) -> tuple[TableFormat,
         raise DataError(f"{path} has no rows")
     if columns is None and kind in ("CSV", "TSV") and not is_header(names):
         chosen, rows = without_header(path, names, records)
-        return TableFormat(path, kind, chosen, guessed=True, header=False), rows
+        return TableFormat(path, kind, chosen, guessed=True), rows
     chosen = columns or Columns.guess(names, str(path))
     return TableFormat(path, kind, chosen, guessed=columns is None), records
 
@@ -148,17 +145,23 @@ def _sentences(path: Path) -> Iterator[Record]:
 
 def _kind_of(path: Path) -> str:
     """Tell the format by the ending of the name, or else by the first lines."""
-    named = ENDINGS.get(path.suffix.lower())
+    named = ENDINGS.get(telling_ending(path))
+    if named == "TSV" and looks_like_conll(_first_lines(path)):
+        return "CoNLL"
     if named is not None and named != "JSON":
         return named
     if _begins_with(path, b"PAR1"):
         return "Parquet"
-    lines = [line for line in read_lines(path)[:_LOOKED_AT] if line.strip()]
+    lines = _first_lines(path)
     if all(_is_object(line) for line in lines) and (named is None or len(lines) > 1):
         return "JSON Lines"
     if named is not None or (lines[0].lstrip().startswith(("[", "{")) and _is_json(path)):
         return "JSON"
     return _kind_of_lines(lines)
+
+
+def _first_lines(path: Path) -> Sequence[str]:
+    return [line for line in read_lines(path)[:_LOOKED_AT] if line.strip()]
 
 
 def _kind_of_lines(lines: Sequence[str]) -> str:
@@ -180,22 +183,14 @@ def _begins_with(path: Path, magic: bytes) -> bool:
 
 def _looks_like_csv(lines: Sequence[str]) -> bool:
     """Whether ``lines`` begin with a header in which a column of text has one of its common names."""
-    delimiter = max(",;", key=lines[0].count)
+    delimiter = max(",;|", key=lines[0].count)
     try:
         header, *rows = list(csv.reader(lines, delimiter=delimiter))
     except csv.Error:
         return False
-    named = len(header) > 1 and all(re.fullmatch(r"[\w.-]+", name) for name in header) and _names_text(header)
+    named = len(header) > 1 and all(re.fullmatch(r"[\w.-]+", name) for name in header) and tells_text(header)
     # The last of the lines may be the beginning of a field over several.
     return named and {len(row) for row in rows[:-1] or rows} <= {len(header)}
-
-
-def _names_text(names: Sequence[str]) -> bool:
-    try:
-        Columns.guess(names, "")
-    except DataError:
-        return False
-    return True
 
 
 def _is_object(line: str) -> bool:

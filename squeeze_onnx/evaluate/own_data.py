@@ -9,6 +9,7 @@ import numpy as np
 from squeeze_onnx.data.columns import Columns
 from squeeze_onnx.data.model_config import ModelConfig
 from squeeze_onnx.data.own_rows import labelled_rows, looks_like_answers, looks_like_tags, own_task
+from squeeze_onnx.data.packed_text import PACKED
 from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.retrieval import JUDGEMENTS, SEARCHED, is_retrieval_folder, read_retrieval, retrieval_task
 from squeeze_onnx.data.table_formats import ENDINGS
@@ -100,7 +101,8 @@ def own_file(path: Path, split: Split = HELD_BACK) -> Path | None:
     """Return the file of a split in a folder of own data, ``path`` itself if it is a file; None if there is none."""
     if not path.is_dir():
         return path
-    found = (path / f"{stem}{ending}" for stem in split.stems for ending in ENDINGS)
+    endings = [ending + packed for packed in ("", *PACKED) for ending in ENDINGS]
+    found = (path / f"{stem}{ending}" for stem in split.stems for ending in endings)
     return next((file for file in found if file.is_file()), None)
 
 

@@ -1,6 +1,10 @@
 """Own tables of text in every format, and which columns hold what."""
 
+import bz2
+import gzip
 import json
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow
@@ -30,6 +34,13 @@ CONTENTS = {
     "numbered.json": json.dumps({name: {"0": OBJECTS[0][name], "1": OBJECTS[1][name]} for name in OBJECTS[0]}),
     "trailing.csv": 'sentence1,sentence2,label\n\na cat sat,"the mat, it is red",1\na dog,"she said ""yes""",0\n\n\n',
     "tabs.csv": 'sentence1\tsentence2\tlabel\na cat sat\tthe mat, it is red\t1\na dog\t"she said ""yes"""\t0\n',
+    "quoted.tsv": 'sentence1\tsentence2\tlabel\na cat sat\tthe mat, it is red\t1\na dog\t"she said ""yes"""\t0\n',
+    "all-quoted.tsv": '"sentence1"\t"sentence2"\t"label"\n"a cat sat"\t"the mat, it is red"\t1\n'
+    '"a dog"\t"she said ""yes"""\t0\n',
+    "bars.csv": 'sentence1|sentence2|label\na cat sat|the mat, it is red|1\na dog|"she said ""yes"""|0\n',
+    "told.csv": 'sep=;\nsentence1;sentence2;label\na cat sat;the mat, it is red;1\na dog;"she said ""yes""";0\n',
+    "split.json": json.dumps({"columns": [*OBJECTS[0]], "index": [0, 1], "data": [[*row.values()] for row in OBJECTS]}),
+    "by-number.json": json.dumps({str(number): row for number, row in enumerate(OBJECTS)}),
     "pairs.jsonl": "\n".join(json.dumps(pair) for pair in PAIRS),
     "pairs.tsv": 'a cat sat\tthe mat, it is red\na dog\tshe said "yes"\n',
     "pairs.txt": 'a cat sat\tthe mat, it is red\r\na dog\tshe said "yes"\r\n',
@@ -48,6 +59,33 @@ def test_pairs_stay_pairs_in_every_format(tmp_path: Path, name: str) -> None:
     ) in table.format.described()
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_packed_files_are_unpacked(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "rows.tsv.gz"  # what it is packed by stands in the file
+    path.write_bytes(pack(CONTENTS["rows.tsv"].encode()))
+    table = read_table(path)
+    assert (table.format.kind, table.texts) == ("TSV", PAIRS)
+    path.write_bytes(pack(CONTENTS["rows.tsv"].encode())[:-9])
+    with pytest.raises(DataError, match=r"rows\.tsv\.gz cannot be unpacked: "):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"PK\x03\x04\x14\0", "a ZIP archive or a spreadsheet"), (b"film\na\0b\n", "no text: line 2 has a zero byte")],
+)
+def test_what_is_no_text_is_named(tmp_path: Path, content: bytes, kind: str) -> None:
+    (tmp_path / "rows.txt").write_bytes(content)
+    with pytest.raises(DataError, match=rf"rows\.txt is {kind}: save its rows as JSON Lines, CSV, TSV, Parquet"):
+        read_table(tmp_path / "rows.txt")
+
+
+@pytest.mark.parametrize("text", ['"yes" she said', '"yes"', 'a "b" c', '"a', 'she said "yes"'])
+def test_quotation_marks_between_tabs_are_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rows.tsv").write_text(f"text\tlabel\na cat\t1\n{text}\t0\n", encoding="utf-8")
+    assert read_table(tmp_path / "rows.tsv").texts == (("a cat",), (text,))
+
+
 @pytest.mark.parametrize("name", ["rows.parquet", "rows"])
 def test_parquet_is_read(tmp_path: Path, name: str) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(OBJECTS), tmp_path / name)
@@ -61,7 +99,7 @@ def test_words_of_a_text_are_put_together(tmp_path: Path) -> None:
     assert (table.texts, table.labels) == ((("a cat",),), (["O", "B-X"],))
 
 
-@pytest.mark.parametrize("name", ["rows.conll", "rows.txt", "rows"])
+@pytest.mark.parametrize("name", ["rows.conll", "rows.txt", "rows", "rows.tsv"])
 def test_tagged_words_are_sentences(tmp_path: Path, name: str) -> None:
     """Further columns, such as parts of speech, stand between a word and its tag; documents begin with a line of their own."""
     lines = ["-DOCSTART- -X- O O", "", "Ann NNP B-NP B-PER", "Lee NNP I-NP I-PER", "", "", "runs VBZ B-VP O", ""]
@@ -161,6 +199,8 @@ def test_columns_are_guessed_by_common_names(names: tuple[str, ...], columns: Co
         ("rows.tsv", "text\tlabel\n \t1\n", r"rows\.tsv line 2: text is blank"),
         ("rows.txt", "a\n\nb\n", r"rows\.txt line 2 is empty; a sentence a line is expected"),
         ("rows.csv", "text,label\n", r"rows\.csv has no rows"),
+        ("rows.csv", "sep=;\n", r"rows\.csv has no rows"),
+        ("rows.csv", 'sep=;\ntext;label\na;"1', r"rows\.csv line 3 is not CSV"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: str, sentence: str) -> None:
