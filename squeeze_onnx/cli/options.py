@@ -91,7 +91,7 @@ text_options: Callable[[F], F] = apply(
         "max_tokens",
         type=int,
         metavar="N",
-        help="Tokens a sequence is cut to [default: max_seq_length of sentence-transformers' files, or else 128].",
+        help="Tokens a sequence is cut to [default: as the files of sentence-transformers say, or else 128].",
     ),
     click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one."),
 )

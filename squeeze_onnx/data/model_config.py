@@ -17,7 +17,7 @@ from squeeze_onnx.data.embedding_files import (
 from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.data.json_files import read_json_object
 from squeeze_onnx.data.prompts import read_prompt
-from squeeze_onnx.data.repository import CONFIG_FILE, Repository, repository_of
+from squeeze_onnx.data.repository import CONFIG_FILE, SETTINGS_FILE, Repository, repository_of
 from squeeze_onnx.data.sentence_files import NO_LIMITS, TextLimits, read_sentence_config, read_text_limits
 from squeeze_onnx.data.stored_output import StoredOutput, read_stored_output
 from squeeze_onnx.support.errors import ModelError
@@ -26,6 +26,9 @@ _POSITIONS_BEHIND_PADDING = frozenset(
     {"camembert", "ibert", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"}
 )
 """Model types whose first token stands at position ``pad_token_id + 1``, as fairseq has it."""
+
+
+_UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,23 @@ def read_settings(model: Path, asked: EmbeddingOptions = NOTHING_ASKED) -> Model
     return replace(
         config,
         score_activation=config.score_activation or _default_activation(repository),
-        text_limits=read_text_limits(repository),
+        text_limits=_text_limits(repository, config),
         repository=repository,
         asked=asked,
         stored=read_stored_output(repository),
     )
+
+
+def _text_limits(repository: Repository, config: ModelConfig) -> TextLimits:
+    """Return what sentence-transformers cuts texts to: what the tokenizer says where its own file does not (version 5.7)."""
+    limits = read_text_limits(repository)
+    if limits.max_tokens is not None or not repository.modules:
+        return limits
+    path = repository.find(SETTINGS_FILE)
+    told = None if path is None else read_json_object(path).get("model_max_length")
+    # A tokenizer without a limit says 1e30.
+    bounds = [bound for bound in (told, config.max_tokens) if isinstance(bound, int) and 0 < bound < _UNLIMITED]
+    return replace(limits, max_tokens=min(bounds, default=None))
 
 
 def read_model_config(folder: Path) -> ModelConfig:

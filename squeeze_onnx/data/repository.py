@@ -17,7 +17,8 @@ from squeeze_onnx.support.errors import ModelError, RepositoryError
 
 MODULES_FILE = "modules.json"
 CONFIG_FILE = "config.json"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+SETTINGS_FILE = "tokenizer_config.json"
+TOKENIZER_FILES = ("tokenizer.json", SETTINGS_FILE, "vocab.txt")
 """One of these in a folder is a tokenizer, or a part of one."""
 
 _HERE = PurePosixPath()

@@ -9,11 +9,10 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from squeeze_onnx.data.json_files import read_json_object
-from squeeze_onnx.data.repository import CONFIG_FILE, Repository
+from squeeze_onnx.data.repository import CONFIG_FILE, SETTINGS_FILE, Repository
 from squeeze_onnx.support.errors import TokenizerError
 
 TOKENIZER_FILE = "tokenizer.json"
-SETTINGS_FILE = "tokenizer_config.json"
 VOCABULARY_FILE = "vocab.txt"
 
 _WAY_OUT = "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) of transformers writes a tokenizer.json"

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from squeeze_onnx.data.model_config import ModelConfig, read_model_config
+from squeeze_onnx.data.model_config import ModelConfig, read_model_config, read_settings
 from squeeze_onnx.support.errors import ModelError
+from tests.sentence_models import write
 
 
 def write_config(folder: Path, values: Any) -> Path:
@@ -45,6 +46,30 @@ def test_positions_that_start_behind_the_padding_leave_fewer_tokens(tmp_path: Pa
     values = {"model_type": model_type, "max_position_embeddings": 514, "pad_token_id": 1}
     config = read_model_config(write_config(tmp_path, values))
     assert (config.max_tokens, config.first_position) == (512, 2)
+
+
+@pytest.mark.parametrize(
+    ("limits", "told", "expected"),
+    [
+        ({"max_seq_length": 32}, 200, 32),
+        ({"transformer_task": "feature-extraction"}, 200, 200),
+        (None, 10**30, 256),
+        ({"max_seq_length": None}, None, 256),
+    ],
+)
+def test_sentence_transformers_cuts_as_the_tokenizer_says_where_its_own_file_is_silent(
+    tmp_path: Path, limits: dict[str, Any] | None, told: int | None, expected: int
+) -> None:
+    """Version 5.7 of the package writes no max_seq_length any more."""
+    write_config(tmp_path, {"model_type": "bert", "max_position_embeddings": 256})
+    write(tmp_path / "tokenizer_config.json", {"model_max_length": told})
+    if limits is not None:
+        write(tmp_path / "sentence_bert_config.json", limits)
+    assert read_settings(tmp_path / "model.onnx").text_limits.max_tokens == (limits or {}).get("max_seq_length")
+    write(
+        tmp_path / "modules.json", [{"type": "sentence_transformers.base.modules.transformer.Transformer", "path": ""}]
+    )
+    assert read_settings(tmp_path / "model.onnx").text_limits.max_tokens == expected
 
 
 def test_gpt_2_calls_its_positions_otherwise(tmp_path: Path) -> None:
