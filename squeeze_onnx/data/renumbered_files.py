@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from squeeze_onnx.data.json_files import read_json, read_json_object
-from squeeze_onnx.data.tokenizer_files import SETTINGS_FILE
+from squeeze_onnx.data.repository import SETTINGS_FILE
 from squeeze_onnx.data.trimmed_tokenizer import TokenizerDocument
 from squeeze_onnx.support.errors import TokenizerError
 
