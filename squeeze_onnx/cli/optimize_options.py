@@ -85,6 +85,12 @@ optimize_options: Callable[[F], F] = apply(
         help="Before all else, drop the tokens that no text of this file has, or that are not of the script of a language (de); "
         "tokenizer.json follows. Once or several; texts are as for --calibration.",
     ),
+    click.option(
+        "--keep-cache",
+        type=float,
+        metavar="F",
+        help="At most this fraction of a decoder's cache of keys and values stays: their heads become thinner.",
+    ),
     click.option("--preset", metavar="NAME", help="A regime of the SQUEEZE paper: paper-ffn or paper-size."),
     click.option("--plan", "plan_path", type=PATH, metavar="PLAN.json", help="Re-apply a plan, edited or not."),
     click.option(

@@ -14,6 +14,7 @@ SECTIONS = {
         "--batch-size",
         "--sequence-length",
         "--floor",
+        "--keep-cache",
         "--preset",
         "--plan",
     ),

@@ -7,6 +7,7 @@ from typing import Any
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.locate import MODEL_FILE
 from squeeze_onnx.support.given_names import in_words
+from squeeze_onnx.support.readable import readable_bytes
 
 _POOLING = {
     "cls": "the first token",
@@ -52,6 +53,19 @@ def embedding_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:
         yield (
             f"Prompts: none is read, for the files make none the default; --prompt takes one of {', '.join(entry['prompts'])}"
         )
+
+
+def cache_line(entry: Mapping[str, Any]) -> str:
+    """Say what the cache of a decoder takes for a token, before and after."""
+    taken, sizes = entry["bytes_per_token"], entry["head_sizes"]
+    if taken["before"] == taken["after"]:
+        return f"Cache of keys and values: {readable_bytes(taken['before'])} a token, as before"
+    before, after = (" and ".join(map(str, sizes[when])) for when in ("before", "after"))
+    said = f", so told in {' and '.join(entry['files'])}" if entry["files"] else ""
+    return (
+        f"Cache of keys and values: {readable_bytes(taken['before'])} → {readable_bytes(taken['after'])} a token, heads of "
+        f"{before} → {after}{said}"
+    )
 
 
 def stored_line(entry: Mapping[str, Any]) -> str:

@@ -86,6 +86,13 @@ class OptimizeConfig(KeptWords, Output, Vectors, Reading, Distillation, Steps, B
                 f"`max_size` spends one budget of bytes on all weights, as `method` {', '.join(budgeting)} do; "
                 f"{self.method} does not: leave it out"
             )
+        weighing = [name for name, method in METHODS.items() if method.probes]
+        each_alone = self.preset is not None or self.rank_rule is not None or self.method not in ("auto", *weighing)
+        if self.keep_cache is not None and (each_alone or not self.thin_heads):
+            raise OptionError(
+                f"`keep_cache` takes dimensions out of heads, as `method` {' and '.join(weighing)} do with `thin_heads`, by what "
+                "that does to the answer: leave out what forbids it, or `keep_cache`"
+            )
         _ = self.decomposing, self.rank_selector  # raise OptionError
         alone = [name for name, method in METHODS.items() if method.cuts_each_alone]
         if self.rank_rule is not None and self.method not in ("auto", *alone):

@@ -1,8 +1,10 @@
 """Which allocator a budget calls for, and what it predicts of this budget and of others."""
 
+from dataclasses import replace
 from typing import Any
 
 from squeeze_onnx.compress.allocators import Allocator, Alternative, Candidate, GlobalBudget, Independent
+from squeeze_onnx.compress.allocators.tied_widths import parted
 from squeeze_onnx.compress.config import DEFAULT_KEEP
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.limits import with_limits
@@ -12,6 +14,7 @@ from squeeze_onnx.compress.selectors import TracyWidomEdge
 from squeeze_onnx.compress.slicing import slicings_of
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.spectral.rmt.noise import NOISE_ESTIMATORS
+from squeeze_onnx.support.errors import OptionError
 
 FORECAST_BUDGETS = tuple(step / 10 for step in range(1, 10))
 """What other budgets would do is predicted at keep 0.1, 0.2 … 0.9."""
@@ -29,11 +32,18 @@ def allocator_for(context: Context, survey: Survey) -> Allocator:
     alternatives: tuple[Alternative, ...] = slicings_of(survey.spectra, survey.blocks)
     if config.joint_qkv:
         alternatives += survey.sharings
-    spend = METHODS[survey.method].spend
-    if config.byte_limit is None:
-        return spend(config.keep or DEFAULT_KEEP, alternatives, survey.objective)
-    whole = GlobalBudget(1.0, (), survey.objective).whole(candidates_of(context, survey))
-    return spend(min(config.byte_limit / whole, 1.0), alternatives, survey.objective)
+    keep = config.keep or DEFAULT_KEEP
+    if config.byte_limit is not None:
+        whole = GlobalBudget(1.0, (), survey.objective).whole(candidates_of(context, survey))
+        keep = min(config.byte_limit / whole, 1.0)
+    allocator = METHODS[survey.method].spend(keep, alternatives, survey.objective)
+    if config.keep_cache is None:
+        return allocator
+    _, tied = parted(alternatives)
+    if not tied or not isinstance(allocator, GlobalBudget):
+        why = survey.whole_heads or "this model has no cache of keys and values whose heads can be made thinner"
+        raise OptionError(f"`keep_cache` {config.keep_cache} cannot be had: {why}")
+    return replace(allocator, tied_share=config.keep_cache)
 
 
 def candidates_of(context: Context, survey: Survey) -> list[Candidate]:

@@ -22,7 +22,14 @@ from squeeze_onnx.compress.sensitivity import (
     values_of_starts,
 )
 from squeeze_onnx.compress.sharing import measure_sharings
-from squeeze_onnx.compress.slicing import KINDS, Measurement, SiteStatistics, measure_blocks
+from squeeze_onnx.compress.slicing import (
+    KINDS,
+    Measurement,
+    SiteStatistics,
+    blocks_among,
+    measure_blocks,
+    without_uneven,
+)
 from squeeze_onnx.compress.soco.learn import SOCO_HIDDEN_WEIGHT, SocoConfig, SpectrumLearning, learn_spectra
 from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra, SiteView, measure_spectra, measure_view, noise_distances
@@ -47,7 +54,8 @@ class Survey:
     by name, so that they fit any copy of the model, and are empty for a method without data: what each site meets, and the
     blocks that may lose columns, by their names. So do ``sharings``, the sites that may share a left factor; like sensitivities
     only a new plan needs them. ``fisher`` is empty for a method without gradients; ``learned`` are the components of each site
-    if the method learns, in ``stages``. ``objective`` is what budgets are of. ``timing`` is in seconds per stage.
+    if the method learns, in ``stages``. ``objective`` is what budgets are of. ``timing`` is in seconds per stage. ``whole_heads``
+    says why the heads that a cache holds stay as wide as they are, where they have to.
     """
 
     method: str
@@ -61,6 +69,7 @@ class Survey:
     fisher: Mapping[str, Fisher] = field(default_factory=dict)
     learned: Mapping[str, LearnedSpectrum] = field(default_factory=dict)
     stages: tuple[StageRecord, ...] = ()
+    whole_heads: str | None = None
 
     @property
     def sites(self) -> tuple[MatMulSite, ...]:
@@ -106,9 +115,10 @@ def take_survey(context: Context) -> Survey:
     with clock.stage("blocks"):
         kinds = _kinds_to_slice(name, context)
         rounded = rounds_weights(context.config.precision)
-        blocks = measure_blocks(
-            _sites_to_slice(context), SiteStatistics.of(moments, fisher), kinds, track, rounded=rounded
-        )
+        found, whole = blocks_among(_sites_to_slice(context), kinds, rounded=rounded), None
+        if plan is None and "heads" in kinds:
+            found, whole = without_uneven(found, context.dense, context.batches)
+        blocks = measure_blocks(found, SiteStatistics.of(moments, fisher), track)
     sharings: tuple[Sharing, ...] = ()
     if probes:
         prober = Prober(context.dense.ir, context.starts, started, context.config.provider, context.known_head)
@@ -140,6 +150,7 @@ def take_survey(context: Context) -> Survey:
         fisher,
         learning.spectra,
         learning.stages,
+        whole,
     )
 
 

@@ -45,13 +45,14 @@ from squeeze_onnx.support.staging import staged_file
 from squeeze_onnx.support.stopwatch import Stopwatch
 from squeeze_onnx.support.version import __version__
 
-FORMAT = "squeeze-onnx/survey/9"
+FORMAT = "squeeze-onnx/survey/10"
 
 OF_THE_BUDGET = frozenset(
     (
         *("method", "keep", "floor", "above_break_even", "joint_qkv", "refit", "distill", "distill_layers"),
         *("external_data", "fuse", "objective", "batch_size", "sequence_length", "threads", "precision", "rank_rule"),
         *("target_cpu", "force_write", "max_size", "effort", "keep_vocabulary", "output_dimensions", "output_type"),
+        "keep_cache",
     )
 )
 """Options that a survey does not depend on; of the method it is the one that ``auto`` stands for."""

@@ -118,14 +118,14 @@ def scales_of(rows: Rows) -> dict[str, float]:
 def shares_moved(moved: Rows, reference: Rows, scales: Mapping[str, float] | None = None) -> dict[str, float]:
     """Return for each output the squared distance of ``moved`` from ``reference`` over its scale, by default that of `scales_of`.
 
-    Outputs of scale 0 are left out. What is not finite in ``reference`` is not compared; elsewhere the distance of what is not
-    finite is infinite.
+    Outputs of scale 0 are left out, and those of another width: a cache of heads that became thinner. What is not finite in
+    ``reference`` is not compared; elsewhere the distance of what is not finite is infinite.
     """
     scales = scales or scales_of(reference)
     return {
         name: _squared_distance(moved[name], rows) / scales[name]
         for name, rows in reference.items()
-        if scales[name] > 0
+        if scales[name] > 0 and moved[name].shape == rows.shape
     }
 
 

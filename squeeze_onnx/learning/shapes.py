@@ -12,6 +12,7 @@ import onnx_ir as ir
 from squeeze_onnx.graph.match.names import free_name, names_in
 from squeeze_onnx.runtime.graph_session import open_graph
 from squeeze_onnx.runtime.sessions import SessionSettings
+from squeeze_onnx.support.empty_arrays import all_as_declared
 from squeeze_onnx.support.errors import ModelError
 
 Shapes = dict[str, tuple[int, ...]]
@@ -67,7 +68,9 @@ def _run(model: ir.Model, feeds: Mapping[str, np.ndarray], typed: Collection[str
     for name, value in graph.initializers.items():
         if value.const_value is not None:
             shapes[name] = tuple(value.const_value.shape.numpy())
-    shapes |= {str(value.name): feeds[str(value.name)].shape for value in graph.inputs}
+    declared = {str(value.name): None if value.shape is None else value.shape.dims for value in graph.inputs}
+    feeds = all_as_declared(feeds, declared)
+    shapes |= {name: feeds[name].shape for name in declared}
     values = {str(output.name): output for node in graph for output in node.outputs if output.name}
     everything = {**graph.initializers, **{str(value.name): value for value in graph.inputs}, **values}
     taken = names_in(probe)

@@ -25,7 +25,7 @@ def bind_run(session: Session, feeds: Feeds, *, graph_id: int | None = None) -> 
     binding = session.ort.io_binding()
     inputs = {
         name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), session.provider, 0)
-        for name, array in feeds.items()
+        for name, array in session.fitting(feeds).items()
     }
     for name, value in inputs.items():
         binding.bind_ortvalue_input(name, value)

@@ -26,6 +26,6 @@ class BoundSession:
         """Run once on ``inputs`` and ``feeds``. Raises ModelError with onnxruntime's reason in one line."""
         with self._session.errors_told_in_one_line():
             # Bound anew each time: a provider with memory of its own copies what is bound when it is bound.
-            for name, array in {**self._inputs, **feeds}.items():
+            for name, array in {**self._inputs, **self._session.fitting(feeds)}.items():
                 self._binding.bind_cpu_input(name, array)
             self._session.ort.run_with_iobinding(self._binding)

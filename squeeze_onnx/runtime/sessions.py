@@ -13,6 +13,7 @@ import numpy as np
 
 from squeeze_onnx.runtime.providers import PROVIDERS, import_onnxruntime, resolve_provider
 from squeeze_onnx.runtime.reasons import reason_of, way_out
+from squeeze_onnx.support.empty_arrays import all_as_declared
 from squeeze_onnx.support.errors import ModelError, OptionError, ProviderError
 
 OptimizationLevel = Literal["disabled", "basic", "extended", "all"]
@@ -57,8 +58,12 @@ class Session:
     def run(self, output_names: Sequence[str] | None, feeds: Feeds) -> list[np.ndarray]:
         """Run once; ``None`` asks for every output. Raises ModelError with onnxruntime's reason in one line."""
         with self.errors_told_in_one_line(feeds):
-            results: list[np.ndarray] = self.ort.run(output_names, dict(feeds))
+            results: list[np.ndarray] = self.ort.run(output_names, self.fitting(feeds))
         return results
+
+    def fitting(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        """Return ``feeds`` with empty ones, the cache of no earlier tokens, as wide as this model has its heads."""
+        return all_as_declared(feeds, {value.name: value.shape for value in self.inputs})
 
     def errors_told_in_one_line(self, feeds: Feeds = NO_FEEDS) -> AbstractContextManager[None]:
         """Turn what onnxruntime raises in the block, in a run on ``feeds``, into a ModelError."""

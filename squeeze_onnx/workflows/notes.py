@@ -6,6 +6,7 @@ from typing import Any
 from squeeze_onnx.compress.enough_text import short_of_text
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.survey import Survey
+from squeeze_onnx.workflows.decoder_cache import notes_on_cache
 
 _FAR = 0.1
 """How much more of a file than of the eligible parameters has to stay to be worth a word."""
@@ -13,7 +14,7 @@ _FAR = 0.1
 
 def notes_of(report: Mapping[str, Any], survey: Survey) -> list[str]:
     """Return sentences about the model of ``report``, the content of report.json so far, that ``survey`` was taken of."""
-    return [*_on_the_method(report), *_on_the_text(survey), *_on_the_file(report)]
+    return [*_on_the_method(report), *_on_the_text(survey), *_on_the_file(report), *notes_on_cache(report, survey)]
 
 
 def _on_the_method(report: Mapping[str, Any]) -> Iterator[str]:

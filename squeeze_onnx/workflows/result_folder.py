@@ -35,6 +35,7 @@ from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.ownership import files_in
 from squeeze_onnx.support.readable import readable_bytes
 from squeeze_onnx.support.stopwatch import Stopwatch
+from squeeze_onnx.workflows.decoder_cache import cache_entry, follow_in_files
 from squeeze_onnx.workflows.notes import notes_of
 
 _REPORTS = ("report.json", "report.html")
@@ -67,11 +68,14 @@ def write_folder(
         copy_companions(repository, folder)
         if outcome is not None:
             write_files(folder, repository, outcome.shrunk)
+        cache = cache_entry(context.dense.ir, finished.model.ir)
+        rewritten = follow_in_files(cache, repository, folder)
         sizes = Sizes(context.given_size, measure_files(files, finished.model.ir))
         _refuse_too_large(context, sizes)
     report = optimization_report(context.config, result, finished, sizes, {**clock.seconds, **result.timing})
     report["vocabulary"] = None if context.words is None else context.words.to_json()
     report["stored_embedding"] = None if outcome is None else outcome.report
+    report["cache"] = None if cache is None else {**cache, "files": list(rewritten)}
     _write_json(folder / "plan.json", finished.plan.to_json())
     report["written"] = sorted({*files_in(folder), *_REPORTS})
     return report

@@ -1,9 +1,9 @@
 """The small world in which the commands of the documentation run: the names that its pages use, each a tiny real thing.
 
 ``bert-sst2/`` is a classifier and ``minilm/`` an encoder, both with a tokenizer, ``minilm-int8/`` what `quantize_dynamic` makes
-of the encoder; ``glue/`` has splits of SST-2 and STS-B that they answer perfectly, ``reviews.csv`` the rows of SST-2, ``search/``
-pairs of STS-B as queries and documents; ``sentences.txt`` has a sentence a line. The weights are of low rank but for a little
-noise, so that squeezing them costs little, as it does with trained ones.
+of the encoder, ``decoder/`` keeps its keys and values; ``glue/`` has splits of SST-2 and STS-B that they answer perfectly,
+``reviews.csv`` the rows of SST-2, ``search/`` pairs of STS-B as queries and documents; ``sentences.txt`` has a sentence a line.
+The weights are of low rank but for a little noise, so that squeezing them costs little, as it does with trained ones.
 """
 
 import json
@@ -17,6 +17,7 @@ from squeeze_onnx.runtime.quantizers import quantize_int8
 from squeeze_onnx.runtime.sessions import open_session
 from tests.graded_pairs import GradedPair, graded_pairs, write_split
 from tests.text_models import SPECIAL
+from tests.tiny_decoder import decoder, write_decoder
 from tests.tiny_encoder import ELIGIBLE_SITES, WORDS, encoder_model, weights_of, with_weights, write_model_folder
 
 LAYERS = 1
@@ -34,6 +35,7 @@ def lay_out(folder: Path) -> Path:
         folder / "bert-sst2", nearly_low_rank(encoder_model(classifier=True, layers=LAYERS)), **labels
     )
     encoder = write_model_folder(folder / "minilm", nearly_low_rank(encoder_model(layers=LAYERS)))
+    write_decoder(folder / "decoder", decoder(rotary=False, repeat="gather"))
     quantize_int8(encoder / "model.onnx", write_model_folder(folder / "minilm-int8") / "model.onnx")
     write_sst2(classifier, folder / "glue" / "SST-2")
     tables = [(folder / "glue" / "SST-2" / f"{name}.tsv").read_text(encoding="utf-8").splitlines() for name in ROWS]

@@ -1,17 +1,21 @@
 """Global budget: one price for the whole model, by parameter or by time, and dense where factors do not pay."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from squeeze_onnx.compress.allocators.base import Allocator, Alternative, Candidate, Choice
 from squeeze_onnx.compress.allocators.covers import Cover, Curve, covers_of
-from squeeze_onnx.compress.allocators.lagrangian import spend
+from squeeze_onnx.compress.allocators.lagrangian import Allocation, spend
 from squeeze_onnx.compress.allocators.objective import PARAMETERS, Objective, ParameterCount
+from squeeze_onnx.compress.allocators.tied_widths import parted, ways_to_tie
 from squeeze_onnx.compress.selectors import RankChoice
 from squeeze_onnx.support.errors import OptionError
+
+Covers = tuple[tuple[Cover, ...], ...]
+"""For each set of sites that some choice connects, all ways to decide for every one of them once."""
 
 
 class BudgetError(OptionError):
@@ -41,7 +45,8 @@ class GlobalBudget(Allocator):
 
     Site i at rank r loses ``sensitivity``·Σ_{k>r} s_k²/Σ s_k²: its squared error relative to its own output, times how much that
     matters to the model's output. Sites of one of ``alternatives`` may lose columns or share a left factor instead, where that
-    is cheaper than lower ranks at all of them; of alternatives that overlap, the cheapest cover of their sites counts. See
+    is cheaper than lower ranks at all of them; of alternatives that overlap, the cheapest cover of their sites counts. Where
+    several have to have heads of one width, each width is tried for all of them, up to ``tied_share`` of the dimensions. See
     `lagrangian` for how the budget is spent. No site falls under its ``floor`` of parameters, or off the grid of its
     ``rank_step``.
     """
@@ -49,16 +54,17 @@ class GlobalBudget(Allocator):
     keep: float
     alternatives: tuple[Alternative, ...] = ()
     objective: Objective = PARAMETERS
+    tied_share: float | None = None
 
     def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, Choice]:
         """Return the choices of least total error that ``keep`` of the objective can pay for, what is fixed of it included.
 
         Raises OptionError if the floors and rank multiples cost more than that.
         """
-        covers, whole = self._covers(candidates), self.whole(candidates)
+        ways, whole = self._ways(candidates), self.whole(candidates)
         fixed = self.objective.fixed
         budget = self.keep * whole - fixed
-        best = spend(covers, budget)
+        best = _best(ways, budget)
         if best.cost > budget:
             raise BudgetError(
                 (fixed + best.cost) / whole,
@@ -70,20 +76,32 @@ class GlobalBudget(Allocator):
 
     def forecast(self, candidates: Sequence[Candidate], keeps: Sequence[float]) -> tuple[Forecast, ...]:
         """Return what each of the budgets ``keeps`` would lose, those left out that nothing fits in."""
-        covers, whole = self._covers(candidates), self.whole(candidates)
+        ways, whole = self._ways(candidates), self.whole(candidates)
         fixed = self.objective.fixed
-        allocations = [(keep, spend(covers, keep * whole - fixed)) for keep in keeps]
+        allocations = [(keep, _best(ways, keep * whole - fixed)) for keep in keeps]
         return tuple(
             Forecast(keep, (fixed + best.cost) / whole, best.error)
             for keep, best in allocations
             if fixed + best.cost <= keep * whole
         )
 
-    def _covers(self, candidates: Sequence[Candidate]) -> tuple[tuple[Cover, ...], ...]:
-        """Return all ways to decide for every candidate once."""
+    def _ways(self, candidates: Sequence[Candidate]) -> tuple[Covers, ...]:
+        """Return all ways to decide for every candidate once, apart for each width that heads which are tied may have."""
         by_name = {candidate.name: candidate for candidate in candidates}
-        together = (self._by_size(each, [by_name[site] for site in each.sites]) for each in self.alternatives)
-        return covers_of([*map(self._by_rank, candidates), *(curve for curve in together if curve.costs.size)])
+        alternatives, tied = parted(self.alternatives)
+        alone = [*map(self._by_rank, candidates)]
+
+        def curves_of(alternatives: Iterable[Alternative]) -> list[Curve]:
+            return [self._by_size(each, [by_name[site] for site in each.sites]) for each in alternatives]
+
+        together = [curve for curve in curves_of(alternatives) if curve.costs.size]
+        ways: list[Covers] = []
+        for forced in map(curves_of, ways_to_tie(tied, self.tied_share)):
+            decided = {site for curve in forced for site in curve.sites}
+            free = [curve for curve in (*alone, *together) if decided.isdisjoint(curve.sites)]
+            if all(curve.costs.size for curve in forced):  # none falls under a floor
+                ways.append(covers_of([*free, *forced]))
+        return tuple(ways)
 
     def whole(self, candidates: Sequence[Candidate]) -> float:
         """Return what the dense model costs."""
@@ -144,6 +162,12 @@ class GlobalBudget(Allocator):
 
     def _reason(self, share: float) -> str:
         return f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of {self.objective.name}"
+
+
+def _best(ways: Sequence[Covers], budget: float) -> Allocation:
+    """Return the allocation of least error that ``budget`` can pay for; the cheapest if it can pay for none."""
+    found = [spend(covers, budget) for covers in ways]
+    return min(found, key=lambda allocation: (max(allocation.cost, budget), allocation.error))
 
 
 def _frontier(

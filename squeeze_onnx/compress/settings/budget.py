@@ -42,6 +42,8 @@ class Budget(Part):
     sequence_length: tokens of each of them.
     max_size: bytes that model.onnx may have, or 10MB, instead of ``keep``: the best model that fits, in whatever ``precision``
         does least damage then unless one is given.
+    keep_cache: fraction that stays at most of what a decoder's cache of keys and values takes for a token; None for as much as
+        the budget has it.
     effort: quick, balanced or best: how much text and learning a goal is worth (`squeeze_onnx.compress.efforts`); None for
         balanced with ``max_size``, and for nothing that is not said without.
     """
@@ -55,6 +57,7 @@ class Budget(Part):
     batch_size: int = 1
     sequence_length: int = 128
     max_size: int | str | None = None
+    keep_cache: float | None = None
     effort: Effort | None = None
 
     def check(self) -> None:
@@ -62,6 +65,8 @@ class Budget(Part):
         one_of("above_break_even", self.above_break_even, get_args(AboveBreakEven))
         if self.keep is not None and not 0 < self.keep <= 1:
             raise OptionError(f"`keep` is a float above 0 and up to 1; got {self.keep}")
+        if self.keep_cache is not None and not 0 < self.keep_cache < 1:
+            raise OptionError(f"`keep_cache` is a float between 0 and 1; got {self.keep_cache}")
         for role, share in self.floor.items():
             one_of("floor", role, [ALL_ROLES, *map(str, Role)])
             if not 0 <= share <= 1:

@@ -5,7 +5,15 @@ key, and of value and output, in the heads of an attention.
 """
 
 from squeeze_onnx.compress.slicing.base import Block, Measurement, SiteStatistics, SlicingKind
-from squeeze_onnx.compress.slicing.stage import KINDS, check_slices, measure_blocks, slice_sites, slicings_of
+from squeeze_onnx.compress.slicing.cached import without_uneven
+from squeeze_onnx.compress.slicing.stage import (
+    KINDS,
+    blocks_among,
+    check_slices,
+    measure_blocks,
+    slice_sites,
+    slicings_of,
+)
 
 __all__ = [
     "KINDS",
@@ -13,8 +21,10 @@ __all__ = [
     "Measurement",
     "SiteStatistics",
     "SlicingKind",
+    "blocks_among",
     "check_slices",
     "measure_blocks",
     "slice_sites",
     "slicings_of",
+    "without_uneven",
 ]

@@ -41,7 +41,8 @@ class Scores:
 
     shared: how many heads of the query meet each head of the key, which has bases of its own. sensitivity: the error of the
     model's output per relative squared error of the scores, as that of a site is. halved: what added to the weight of the key,
-    (in, out), has the effect of half the dimensions gone.
+    (in, out), has the effect of half the dimensions gone. tied: whether the width has to be that of all other heads that are, as
+    a cache has one.
     """
 
     before: tuple[tuple[str, int], ...]
@@ -49,6 +50,7 @@ class Scores:
     halved: np.ndarray
     shared: int = 1
     sensitivity: float = 1.0
+    tied: bool = False
 
     @property
     def width(self) -> int:
@@ -64,8 +66,9 @@ class Scores:
     def slicing(self, candidates: Mapping[str, Candidate]) -> Slicing:
         """Return the block as an allocator sees it."""
         widths = possible_widths(self.width)
-        output_error = self.sensitivity * self.bases.lost[widths]
-        return Slicing(self.before, (), len(self.bases.key) * widths, output_error, {self.before[0][0]: self.shared})
+        output_error, groups = self.sensitivity * self.bases.lost[widths], len(self.bases.key)
+        each = {self.before[0][0]: self.shared}
+        return Slicing(self.before, (), groups * widths, output_error, each, groups if self.tied else 0)
 
 
 def measure_scores(block: QueryKey, seen: SiteStatistics) -> Scores:
@@ -80,9 +83,8 @@ def measure_scores(block: QueryKey, seen: SiteStatistics) -> Scores:
     )
     weight = read_weight(key.site)
     before = tuple((each.site.name, each.site.in_features) for each in block.before)
-    return Scores(
-        before, bases, _apply(weight, _projections(bases, query.width // 2).swapaxes(-1, -2)) - weight, shared
-    )
+    halved = _apply(weight, _projections(bases, query.width // 2).swapaxes(-1, -2)) - weight
+    return Scores(before, bases, halved, shared, tied=bool(block.caches))
 
 
 def thin_scores(
@@ -115,7 +117,7 @@ class Contexts:
     """Value and output of one attention: their shapes, the second moment between them, and the bases in which dimensions can go.
 
     bases: one for each head of the value. group_of: the head of the value that each head of the attention reads. errors: the
-    squared error of the attention's output, as a mean over tokens, if 0 … all dimensions of a head stay.
+    squared error of the attention's output, as a mean over tokens, if 0 … all dimensions of a head stay. tied as in `Scores`.
     """
 
     before: tuple[str, int]
@@ -124,6 +126,7 @@ class Contexts:
     bases: np.ndarray
     errors: np.ndarray
     group_of: tuple[int, ...]
+    tied: bool = False
 
     def probed(self, prober: Prober) -> Self:
         """Return it as it is: what contexts do to the model is what the site does that reads them."""
@@ -135,7 +138,9 @@ class Contexts:
         output_error = relative_output_error(self.errors, candidates[self.after[0]])[widths]
         output_error[0] = 0.0  # as they are, whatever rounding says
         shared = {self.after[0]: len(self.group_of) // len(self.bases)}
-        return Slicing((self.before,), (self.after,), len(self.bases) * widths, output_error, shared)
+        groups = len(self.bases)
+        tied = groups if self.tied else 0
+        return Slicing((self.before,), (self.after,), groups * widths, output_error, shared, tied)
 
 
 def measure_contexts(block: ValueOutput, seen: SiteStatistics) -> Contexts:
@@ -157,6 +162,7 @@ def measure_contexts(block: ValueOutput, seen: SiteStatistics) -> Contexts:
         bases,
         context_errors(rows, weight, bases[list(block.group_of)]),
         block.group_of,
+        tied=bool(block.caches),
     )
 
 

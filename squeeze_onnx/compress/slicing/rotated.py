@@ -27,7 +27,7 @@ class RotatedScores:
     """Rotated query and key of one attention: their shapes, and the pairs of dimensions that count most.
 
     order: the pairs of each head of the key, (groups, pairs), those that count most first. lost: the energy of the scores that is
-    lost if 0 … all pairs stay, relative to all of it. shared, halved and sensitivity as in `heads.Scores`.
+    lost if 0 … all pairs stay, relative to all of it. shared, halved, sensitivity and tied as in `heads.Scores`.
     """
 
     before: tuple[tuple[str, int], ...]
@@ -36,6 +36,7 @@ class RotatedScores:
     halved: np.ndarray
     shared: int = 1
     sensitivity: float = 1.0
+    tied: bool = False
 
     def probed(self, prober: Prober) -> Self:
         """Return it with the sensitivity measured: heads of half the pairs, alone, in an otherwise whole model."""
@@ -49,7 +50,8 @@ class RotatedScores:
         widths = possible_widths(2 * pairs)
         widths = widths[widths % 2 == 0]
         output_error = self.sensitivity * self.lost[widths // 2]
-        return Slicing(self.before, (), groups * widths, output_error, {self.before[0][0]: self.shared})
+        each = {self.before[0][0]: self.shared}
+        return Slicing(self.before, (), groups * widths, output_error, each, groups if self.tied else 0)
 
 
 def measure_rotated(block: RotatedQueryKey, seen: SiteStatistics) -> RotatedScores:
@@ -68,7 +70,7 @@ def measure_rotated(block: RotatedQueryKey, seen: SiteStatistics) -> RotatedScor
     weight = read_weight(key.site)
     halved = _masked(weight, block.pairs, order[:, : len(block.pairs) // 2]) - weight
     before = tuple((each.site.name, each.site.in_features) for each in block.before)
-    return RotatedScores(before, order, lost, halved, shared)
+    return RotatedScores(before, order, lost, halved, shared, tied=bool(block.caches))
 
 
 def thin_rotated(

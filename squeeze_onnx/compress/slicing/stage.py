@@ -22,24 +22,22 @@ KINDS: dict[str, tuple[SlicingKind[Any, Any], ...]] = {"neurons": (NEURONS,), "h
 """What can be sliced, as options name it; no site belongs to two blocks."""
 
 
-def measure_blocks(
-    sites: Sequence[MatMulSite],
-    seen: SiteStatistics,
-    kinds: Collection[str],
-    track: Track = silent,
-    *,
-    rounded: bool = False,
-) -> dict[str, Measurement]:
-    """Measure every block of ``kinds`` (names in `KINDS`) among ``sites``, by name.
+Found = tuple[SlicingKind[Any, Any], Block]
+"""A block, and of which kind it is."""
+
+
+def blocks_among(sites: Sequence[MatMulSite], kinds: Collection[str], *, rounded: bool = False) -> list[Found]:
+    """Return the blocks of ``kinds`` (names in `KINDS`) among ``sites`` whose columns may go.
 
     Blocks with a quantized weight are left out unless what is new is ``rounded`` too: as floats it would be larger.
     """
-    blocks = [
-        (kind, block)
-        for kind, block in _find(sites, kinds)
-        if rounded or not any(site.weight.decoding for site in block.sites)
-    ]
-    return {block.name: kind.measure(block, seen) for kind, block in track(blocks, "Blocks")}
+    found = _find(sites, kinds)
+    return [each for each in found if rounded or not any(site.weight.decoding for site in each[1].sites)]
+
+
+def measure_blocks(found: Sequence[Found], seen: SiteStatistics, track: Track = silent) -> dict[str, Measurement]:
+    """Measure the blocks ``found``, by name."""
+    return {block.name: kind.measure(block, seen) for kind, block in track(found, "Blocks")}
 
 
 def slicings_of(spectra: Sequence[SiteSpectra], blocks: Mapping[str, Measurement]) -> tuple[Slicing, ...]:
@@ -81,7 +79,7 @@ def check_slices(sites: Sequence[MatMulSite], kept_shapes: Mapping[str, tuple[in
         pass
 
 
-def _find(sites: Sequence[MatMulSite], kinds: Collection[str]) -> list[tuple[SlicingKind[Any, Any], Block]]:
+def _find(sites: Sequence[MatMulSite], kinds: Collection[str]) -> list[Found]:
     return [(kind, block) for name in kinds for kind in KINDS[name] for block in kind.find(sites)]
 
 

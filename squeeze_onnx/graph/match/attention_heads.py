@@ -27,11 +27,13 @@ from squeeze_onnx.graph.match.attention_parts import (
     NotABlockError,
     PackedSplit,
     Products,
+    caches_among,
     join_after,
     split_before,
     touched,
 )
 from squeeze_onnx.graph.match.behaviour import UncomputableError
+from squeeze_onnx.graph.match.caches import Cache
 from squeeze_onnx.graph.match.consumers import Bias
 from squeeze_onnx.graph.match.dataflow import downstream
 from squeeze_onnx.graph.match.head_behaviour import score_scale, shared_value_heads
@@ -84,13 +86,15 @@ class HeadBlock:
     """Sites that meet in the width of the heads, and what else has this width.
 
     before: what has it in its columns. after: what has it in its rows, and where. values: what may have the width in its shape.
-    Columns are counted where there are the fewest heads, ``groups``, those of keys or values.
+    caches: what holds the keys or the values of earlier tokens, and has their width. Columns are counted where there are the
+    fewest heads, ``groups``, those of keys or values.
     """
 
     before: tuple[Projected, ...]
     after: tuple[MatMulSite, ...]
     joins: tuple[Join, ...]
     values: tuple[ir.Value, ...]
+    caches: tuple[Cache, ...]
 
     @property
     def name(self) -> str:
@@ -142,6 +146,14 @@ class HeadBlock:
         width = columns // self.groups
         yield from ((split.reshape, width) for each in self.before for split in each.splits)
         yield from ((join.node, self.heads * width) for join in self.joins if op_of(join.node) == "Reshape")
+
+    def declare(self, columns: int) -> None:
+        """Let the caches be declared as they are if so many columns stay, and nothing be said of other shapes."""
+        declared = {value for cache in self.caches for value in cache.declared}
+        for value in self.values:
+            value.shape = value.shape if value in declared else None
+        for cache in self.caches:
+            cache.resize(columns // self.groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +208,8 @@ def _query_key(core: AttentionCore, products: Products) -> QueryKey:
     for width in (query.width, max(query.width // 2, 1)):  # it works at another one too
         score_scale(query, key, scores, width)
     plain = met is core.node or all(op_of(node) in _SHIFTS for node in _until_softmax(scores))
-    return QueryKey((_projected(query), _projected(key)), (), (), values, scores, plain)
+    before = (_projected(query), _projected(key))
+    return QueryKey(before, (), (), values, caches_among(values), scores, plain)
 
 
 def _until_softmax(scores: ir.Value) -> Iterator[ir.Node]:
@@ -214,7 +227,7 @@ def _value_output(core: AttentionCore, products: Products) -> ValueOutput:
     if value.site is join.site or any(operand in values for operand in others):
         raise NotABlockError
     group_of = shared_value_heads(value, join, others)
-    return ValueOutput((_projected(value),), (join.site,), (join,), values, group_of)
+    return ValueOutput((_projected(value),), (join.site,), (join,), values, caches_among(values), group_of)
 
 
 def _projected(split: PackedSplit) -> Projected:
@@ -273,7 +286,8 @@ def _together(same: Sequence[Block]) -> Block | None:
         if len(each.biases) not in (0, len(each.splits)) or not _all_the_same(each.biases):
             return None
     values = tuple(value for block in same for value in block.values)
-    return first.together(same, before=before, joins=joins, values=values)
+    caches = tuple(cache for block in same for cache in block.caches)
+    return first.together(same, before=before, joins=joins, values=values, caches=caches)
 
 
 def _all_the_same(biases: Sequence[Bias]) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from squeeze_onnx.graph.match.behaviour import batch_and_tokens
+from squeeze_onnx.graph.match.caches import Cache, cache_at, holds_heads, is_shown, tells_width
 from squeeze_onnx.graph.match.constants import constant_vector
 from squeeze_onnx.graph.match.consumers import Bias, find_bias_at
 from squeeze_onnx.graph.match.dataflow import downstream, upstream
@@ -127,19 +128,36 @@ def join_after(context: ir.Value, products: Products) -> Join:
 
 
 def touched(sources: Iterable[ir.Value], end: ir.Value) -> Iterator[ir.Value]:
-    """Yield all that is computed from ``sources`` up to ``end``; NotABlockError if more of the model than this comes of it."""
+    """Yield all that is computed from ``sources`` up to ``end``; NotABlockError if more of the model than this comes of it.
+
+    What a cache returns may be seen, and how many texts and tokens it holds.
+    """
     pending = list(sources)
     seen: set[ir.Value] = set()
     while pending:
         value = pending.pop()
         if value in seen:
             continue
-        if value.is_graph_output():
+        if is_shown(value):
             raise NotABlockError
         seen.add(value)
         yield value
         if value is not end:
-            pending.extend(output for node, _ in value.uses() for output in node.outputs)
+            readers = [node for node, _ in value.uses() if not holds_heads(value) or tells_width(node)]
+            pending.extend(output for node in readers for output in node.outputs)
+
+
+def caches_among(values: Iterable[ir.Value]) -> tuple[Cache, ...]:
+    """Return the caches that ``values``, all that has the width of some heads, are put into.
+
+    NotABlockError if something else knows the width of what comes in.
+    """
+    found = tuple(cache for value in values if (cache := cache_at(value.producer())) is not None)
+    for cache in found:
+        others = [node for node, _ in cache.past.uses() if node is not cache.node]
+        if cache.width is None or any(map(tells_width, others)) or cache.past.is_graph_output():
+            raise NotABlockError
+    return found
 
 
 def last_entries(shape: ir.Value | None) -> list[int]:

@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from squeeze_onnx.graph.match.caches import cache_at, past_of
 from squeeze_onnx.graph.match.operators import op_of
 
 _FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError)
@@ -28,7 +29,7 @@ class UncomputableError(Exception):
 def compute(
     outputs: Sequence[ir.Value], given: Mapping[ir.Value, np.ndarray], *, shape_beyond: tuple[int, ...] = ()
 ) -> list[np.ndarray]:
-    """Compute ``outputs`` from the ``given`` values and from constants.
+    """Compute ``outputs`` from the ``given`` values and from constants; a cache that is not given is empty.
 
     ``shape_beyond`` is the shape to tell of values that lie beyond the given ones and whose shape alone is read.
 
@@ -37,7 +38,7 @@ def compute(
     entries = _collect(outputs, set(given), through_shapes=False)
     shaped = {value for node in entries.nodes if op_of(node) == "Shape" for value in node.inputs if value is not None}
     beyond = {
-        value: np.zeros(shape_beyond, np.float32)
+        value: np.zeros(_shape_told(value, shape_beyond), np.float32)
         for value in shaped - given.keys()
         if value.producer() not in entries.nodes
     }
@@ -47,7 +48,7 @@ def compute(
     if first is None or not isinstance(first.graph, ir.Graph):
         raise UncomputableError(f"{outputs[0].name} is computed by no node of a graph")
     proto = onnx.helper.make_graph(
-        [ir.serde.serialize_node(node) for node in _in_order(outputs, part.nodes)],
+        [_serialized(node, given) for node in _in_order(outputs, part.nodes)],
         "part",
         [onnx.helper.make_empty_tensor_value_info(name) for name in arrays],
         [onnx.helper.make_empty_tensor_value_info(str(value.name)) for value in outputs],
@@ -70,8 +71,9 @@ def small_shape(value: ir.Value) -> tuple[int, ...]:
 
 def batch_and_tokens(graph: ir.Graph) -> tuple[int, int]:
     """Return the two sizes that ``graph`` runs with, small ones where it leaves them open."""
-    for shape in map(small_shape, graph.inputs):
-        if len(shape) > 1:
+    for value in graph.inputs:
+        shape = small_shape(value)
+        if len(shape) > 1 and past_of(value) is None:
             return shape[0], shape[1]
     return _OPEN_SIZES
 
@@ -96,12 +98,29 @@ def _collect(outputs: Sequence[ir.Value], given: set[ir.Value], *, through_shape
         if node is not None:
             part.nodes.add(node)
             if through_shapes or op_of(node) != "Shape":
-                pending.extend(operand for operand in node.inputs if operand is not None)
+                cache = cache_at(node)
+                read = node.inputs if cache is None or cache.past in given else (cache.new,)
+                pending.extend(operand for operand in read if operand is not None)
         elif value.const_value is None or value.is_graph_input():
             raise UncomputableError(f"{value.name} is not given")
         else:
             part.constants.add(value)
     return part
+
+
+def _serialized(node: ir.Node, given: Mapping[ir.Value, np.ndarray]) -> onnx.NodeProto:
+    cache = cache_at(node)
+    if cache is None or cache.past in given:
+        return ir.serde.serialize_node(node)
+    return onnx.helper.make_node("Identity", [str(cache.new.name)], [str(cache.present.name)])
+
+
+def _shape_told(value: ir.Value, beyond: tuple[int, ...]) -> tuple[int, ...]:
+    """Return ``beyond``, or that of an empty cache, whose tokens are the third of four axes."""
+    if past_of(value) is None:
+        return beyond
+    batch, heads, _, width = small_shape(value)
+    return (beyond[0] if beyond else batch, heads, 0, width)
 
 
 def _in_order(outputs: Sequence[ir.Value], nodes: set[ir.Node]) -> Iterator[ir.Node]:

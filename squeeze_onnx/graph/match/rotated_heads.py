@@ -16,7 +16,14 @@ import onnx_ir as ir
 
 from squeeze_onnx.graph.match.attention import AttentionCore
 from squeeze_onnx.graph.match.attention_heads import HeadBlock, Projected, blocks_of
-from squeeze_onnx.graph.match.attention_parts import NotABlockError, PackedSplit, Products, split_before, touched
+from squeeze_onnx.graph.match.attention_parts import (
+    NotABlockError,
+    PackedSplit,
+    Products,
+    caches_among,
+    split_before,
+    touched,
+)
 from squeeze_onnx.graph.match.head_behaviour import products_scale
 from squeeze_onnx.graph.match.head_sources import head_source
 from squeeze_onnx.graph.match.rotations import Rotation, rotation_of
@@ -72,7 +79,7 @@ def _rotated_query_key(core: AttentionCore, products: Products) -> RotatedQueryK
     for width in (query.width, query.width // 2):  # it works at another one too
         _scale(query, key, rotations, scores, width)
     before = (Projected(query.site, (query,)), Projected(key.site, (key,)))
-    return RotatedQueryKey(before, (), (), values, ((rotations[0], rotations[1]),), scores)
+    return RotatedQueryKey(before, (), (), values, caches_among(values), ((rotations[0], rotations[1]),), scores)
 
 
 def _scale(query: PackedSplit, key: PackedSplit, rotations: Sequence[Rotation], scores: ir.Value, width: int) -> float:

@@ -1,5 +1,6 @@
 """What lies around the rotation of heads: shapes that are read on the way, and heads that are repeated after it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx_ir as ir
 
 from squeeze_onnx.graph.match.attention_parts import NATURAL
 from squeeze_onnx.graph.match.behaviour import UncomputableError, compute
+from squeeze_onnx.graph.match.caches import cache_at
 from squeeze_onnx.graph.match.head_sources import HeadSource, Size, SourceTrace, decoded, is_entry_move
 from squeeze_onnx.graph.match.operators import op_of
 from squeeze_onnx.graph.match.rotations import BY_HEAD, Rotation, between, ends_of, texts_for
@@ -26,13 +28,15 @@ class Repeated:
 
 
 def repeated_heads(rotation: Rotation, operand: ir.Value, source: HeadSource) -> Repeated | None:
-    """Return how rotated heads become more of them in ``operand``; None if they do not."""
+    """Return how rotated heads become more of them in ``operand``; None if they do not, or behind a cache."""
     batch, tokens = source.sizes
     groups, width = source.columns.shape
     entries = np.arange(batch * tokens * groups * width).reshape(batch, tokens, groups, width).transpose(rotation.axes)
     trace = SourceTrace({rotation.rotated: entries}, (batch, tokens, groups * width))
     ends = list(ends_of(operand, source.value))
     path = [value.producer() for value in reversed(ends[: ends.index(rotation.rotated)])]
+    if any(cache_at(node) is not None for node in path):
+        return None
     for node in path:
         trace.follow(node)
     columns, axes, merged = decoded(trace.numbers[operand], (batch, tokens, groups * width))
@@ -48,9 +52,7 @@ def shapes_read(source: HeadSource, end: ir.Value) -> dict[ir.Value, tuple[Size,
     Empty where nothing of that can be computed, and for graphs of a fixed size, in which sizes do not say what they are.
     """
     asked = [
-        value
-        for value in (source.value, *(output for node in between(source.value, end) for output in node.outputs))
-        if any(op_of(node) == "Shape" for node, _ in value.uses())
+        value for value in _new_tokens(source.value, end) if any(op_of(node) == "Shape" for node, _ in value.uses())
     ]
     if not asked or source.sizes != _OPEN or source.axes not in (NATURAL, BY_HEAD):
         return {}
@@ -70,6 +72,17 @@ def shapes_read(source: HeadSource, end: ir.Value) -> dict[ir.Value, tuple[Size,
         if None not in sizes:
             told[value] = tuple(size for size in sizes if size is not None)
     return told
+
+
+def _new_tokens(source: ir.Value, end: ir.Value) -> Iterator[ir.Value]:
+    """Yield ``source`` and what lies between it and ``end``, but for what counts the tokens of a cache too."""
+    yield source
+    cached: set[ir.Value | None] = set()
+    for node in between(source, end):
+        if cache_at(node) is not None or cached.intersection(node.inputs):
+            cached.update(node.outputs)
+        else:
+            yield from node.outputs
 
 
 def _size(first: int, second: int, tried: tuple[tuple[int, int], tuple[int, int]]) -> Size | None:

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from squeeze_onnx.graph.match.attention_parts import NATURAL, NotABlockError
 from squeeze_onnx.graph.match.behaviour import UncomputableError, compute, small_shape
+from squeeze_onnx.graph.match.caches import cache_at, past_of
 from squeeze_onnx.graph.match.head_behaviour import tolerance
 from squeeze_onnx.graph.match.head_sources import HeadSource, is_entry_move
 from squeeze_onnx.graph.match.operators import SCALINGS, op_of
@@ -103,6 +104,10 @@ def ends_of(operand: ir.Value, source: ir.Value) -> Iterator[ir.Value]:
         yield value
         node = value.producer()
         operands = [] if node is None else [each for each in node.inputs if each in derived]
+        cache = cache_at(node)
+        if cache is not None:
+            value = cache.new
+            continue
         if node is None or not (is_entry_move(node) or (op_of(node) in SCALINGS and len(operands) == 1)):
             return
         value = operands[0] if op_of(node) in SCALINGS else node.inputs[0]
@@ -139,12 +144,12 @@ def _matrices(source: HeadSource, rotated: ir.Value) -> np.ndarray:
 
 
 def texts_for(value: ir.Value, tokens: int, batch: int = 1) -> dict[ir.Value, np.ndarray]:
-    """Return texts of so many ``tokens``, with their positions where the model asks for them."""
+    """Return texts of so many ``tokens``, with their positions where the model asks for them; caches are left out, as empty."""
     node = value.producer()
     assert node is not None and isinstance(node.graph, ir.Graph), "sites lie in the main graph"
     given: dict[ir.Value, np.ndarray] = {}
     for each in node.graph.inputs:
-        if each.dtype is None:
+        if each.dtype is None or past_of(each) is not None:
             continue
         shape = small_shape(each)
         if len(shape) == 2:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from squeeze_onnx.graph.match.attention_parts import COPIED, INFERRED, NATURAL
+from squeeze_onnx.graph.match.caches import is_shown
 from squeeze_onnx.graph.match.constants import constant_tensor
 from squeeze_onnx.graph.match.consumers import find_bias_at
 from squeeze_onnx.graph.match.head_joins import HeadJoin
@@ -79,12 +80,11 @@ class HeadWriter:
             readers = [node for node in asking if value in rotation.interior or _escapes(node.outputs[0], end)]
             self._tell(readers, sizes, rotation.rows)
 
-    def write_repeated(self, rotation: Rotation, repeated: Repeated) -> None:
-        """Repeat rotated heads by a Gather."""
+    def write_repeated(self, heads: ir.Value, axes: tuple[int, ...], repeated: Repeated) -> None:
+        """Repeat ``heads`` with these ``axes`` by a Gather."""
         before = repeated.value.producer()
         assert before is not None, "heads are moved by a node"
-        axes = rotation.axes
-        value = self._node("Gather", [rotation.rotated, self._shape(*repeated.group_of)], before, axis=axes.index(2))
+        value = self._node("Gather", [heads, self._shape(*repeated.group_of)], before, axis=axes.index(2))
         if axes != repeated.axes:
             value = self._node("Transpose", [value], before, perm=[axes.index(axis) for axis in repeated.axes])
         self._take_over(repeated.value, self._scaled(value, repeated.scalings, before))
@@ -171,7 +171,7 @@ def _escapes(value: ir.Value, end: ir.Value) -> bool:
     pending, seen = [value], {value}
     while pending:
         each = pending.pop()
-        if each.is_graph_output():
+        if is_shown(each):
             return True
         readers = [] if each is end else [output for node, _ in each.uses() for output in node.outputs]
         pending.extend(output for output in readers if output not in seen)

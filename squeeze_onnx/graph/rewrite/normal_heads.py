@@ -21,12 +21,14 @@ from squeeze_onnx.graph.match.attention import AttentionCore, attention_cores
 from squeeze_onnx.graph.match.attention_heads import products_of, query_key_of, value_output_of
 from squeeze_onnx.graph.match.attention_parts import NotABlockError, Products
 from squeeze_onnx.graph.match.behaviour import UncomputableError
+from squeeze_onnx.graph.match.caches import cache_at, is_shown
 from squeeze_onnx.graph.match.dataflow import upstream
 from squeeze_onnx.graph.match.head_joins import HeadJoin, head_join
 from squeeze_onnx.graph.match.head_sources import HeadSource, head_source, is_entry_move
 from squeeze_onnx.graph.match.operators import ATTENTION, SCALINGS, mixes, op_of
+from squeeze_onnx.graph.match.repeated_caches import repeated_cache
 from squeeze_onnx.graph.match.rotation_layouts import repeated_heads, shapes_read
-from squeeze_onnx.graph.match.rotations import rotation_of
+from squeeze_onnx.graph.match.rotations import BY_HEAD, rotation_of
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.rewrite.head_writer import HeadWriter
 
@@ -48,8 +50,11 @@ class _Change:
 
 def normalize_heads(model: ir.Model) -> None:
     """Bring every attention of ``model``, whose graph changes in place, into the normal form as far as it can be."""
-    sites = find_sites(model).sites
-    products = products_of(sites)
+    writer = HeadWriter(model)
+    for core in attention_cores(model.graph, mixes):
+        for operand in core.operands[1:]:
+            _repeat_behind_cache(operand, writer)
+    products = products_of(find_sites(model).sites)
     changes = [
         change for core in attention_cores(model.graph, mixes) if (change := _change(core, products)) is not None
     ]
@@ -59,7 +64,6 @@ def normalize_heads(model: ir.Model) -> None:
             by_packed.setdefault(source.product, []).append(source)
     replaced = {value for change in changes for value in change.values}
     kept = {product for product, sources in by_packed.items() if not _is_replaceable(sources, replaced)}
-    writer = HeadWriter(model)
     done: set[ir.Value] = set()
     for change in changes:
         for part, source in change.sources.items():
@@ -72,6 +76,14 @@ def normalize_heads(model: ir.Model) -> None:
     for core in attention_cores(model.graph, mixes):
         _tidy_rotated(core, products, writer)
     writer.clean()
+
+
+def _repeat_behind_cache(operand: ir.Value, writer: HeadWriter) -> None:
+    """Let heads out of a cache be repeated by a Gather, which asks for no width."""
+    found = repeated_cache(operand)
+    if found is not None:
+        cache, repeated = found
+        writer.write_repeated(cache.present, BY_HEAD, repeated)
 
 
 def _tidy_rotated(core: AttentionCore, products: Products, writer: HeadWriter) -> None:
@@ -92,7 +104,7 @@ def _tidy_rotated(core: AttentionCore, products: Products, writer: HeadWriter) -
             writer.write_shapes(shapes, rotation, core.scores.outputs[0])
             repeated = repeated_heads(rotation, operand, source)
             if repeated is not None:
-                writer.write_repeated(rotation, repeated)
+                writer.write_repeated(rotation.rotated, rotation.axes, repeated)
 
 
 def _change(core: AttentionCore, products: Products) -> _Change | None:
@@ -128,6 +140,10 @@ def _is_plain(source: HeadSource, operand: ir.Value) -> bool:
             continue
         seen.add(value)
         node = value.producer()
+        cache = cache_at(node)
+        if cache is not None:
+            pending.append(cache.new)
+            continue
         if node is None or not (is_entry_move(node) or op_of(node) in SCALINGS | {"Cast"}):
             return False
         inputs = [each for each in node.inputs if each is not None and _comes_from(each, source.value)]
@@ -150,7 +166,7 @@ def _is_replaceable(sources: Iterable[HeadSource], replaced: set[ir.Value]) -> b
     if first.is_whole and not others:
         return True
     told = {value for source in (first, *others) for value in source.shapes}
-    return not any(value.is_graph_output() for value in _needed(first.biased, replaced, told))
+    return not any(is_shown(value) for value in _needed(first.biased, replaced, told))
 
 
 def _needed(start: ir.Value, replaced: set[ir.Value], told: set[ir.Value]) -> Iterator[ir.Value]:

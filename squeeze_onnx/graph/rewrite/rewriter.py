@@ -199,8 +199,7 @@ class Rewriter:
             self._put_tensor(site, tensor)
         for reshape, size in block.reshapes(columns):
             self._set_last_size(block.sites[0], reshape, size)
-        for value in block.values:
-            value.shape = None
+        block.declare(columns)
 
     def turn(self, block: RotatedQueryKey, kept: np.ndarray) -> None:
         """Let query and key of ``block``, narrowed already, turn in the pairs ``kept``, (groups, n), of their old dimensions."""

@@ -98,6 +98,7 @@ ALONE: dict[str, Arguments] = {
 ELSEWHERE = {
     "--output": "in every row",
     "--dry-run": "tests/cli/test_goals.py: nothing is written",
+    "--keep-cache": "tests/cli/test_decoder_cache.py: of decoders that keep one",
     "--offline": "tests/cli/test_hub.py: of where a model comes from",
     "--help-all": "writes nothing",
     "--force-write": "tests/cli/test_last_look.py: nothing becomes of a model that is not broken",

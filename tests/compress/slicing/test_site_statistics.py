@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from squeeze_onnx.compress.slicing import Measurement, SiteStatistics, measure_blocks
+from squeeze_onnx.compress.slicing import Measurement, SiteStatistics, blocks_among, measure_blocks
 from squeeze_onnx.compress.slicing.heads import Contexts
 from squeeze_onnx.compress.slicing.neurons import Neurons
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
@@ -26,7 +26,7 @@ def blocks(sites: tuple[MatMulSite, ...], gram: np.ndarray | None) -> dict[str, 
     batch = CalibrationBatch({"input_ids": ids, "attention_mask": np.ones_like(ids)}, None)
     moments = collect_moments(ir.from_proto(encoder_model()), sites, [batch])
     fisher = {} if gram is None else dict.fromkeys((FFN_OUT, OUTPUT), OutputFisher(gram, 1))
-    return measure_blocks(sites, SiteStatistics.of(moments, fisher), ("neurons", "heads"))
+    return measure_blocks(blocks_among(sites, ("neurons", "heads")), SiteStatistics.of(moments, fisher))
 
 
 def found(measured: dict[str, Measurement]) -> tuple[np.ndarray, np.ndarray]:
