@@ -34,6 +34,7 @@ def analyze(model: Path, json_path: Path | None, html_path: Path | None, schedul
     MODEL is an .onnx file, a folder with model.onnx, or hf://org/name[@revision]. Nothing is changed.
     """
     from squeeze_onnx.cli.next_lines import after_analysis
+    from squeeze_onnx.cli.reading_lines import cache_size_line
     from squeeze_onnx.cli.tables import analysis_table, copies_line, noise_table, skipped_table
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_reports
     from squeeze_onnx.compress.config import AnalyzeConfig
@@ -53,6 +54,8 @@ def analyze(model: Path, json_path: Path | None, html_path: Path | None, schedul
     console.print(noise_table(report))
     if (copies := copies_line(report)) is not None:
         console.print(copies)
+    if report["cache"] is not None:
+        console.print(cache_size_line(report["cache"]))
     if verbose:
         console.print(skipped_table(report))
     elif report["skipped"]:

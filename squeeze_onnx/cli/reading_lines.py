@@ -55,6 +55,12 @@ def embedding_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:
         )
 
 
+def cache_size_line(entry: Mapping[str, Any]) -> str:
+    """Say what the cache of a decoder takes for a token, from the ``cache`` of an analysis."""
+    sizes = " and ".join(map(str, entry["head_sizes"]))
+    return f"Cache of keys and values: {readable_bytes(entry['bytes_per_token'])} a token, heads of {sizes}"
+
+
 def cache_line(entry: Mapping[str, Any]) -> str:
     """Say what the cache of a decoder takes for a token, before and after."""
     taken, sizes = entry["bytes_per_token"], entry["head_sizes"]

@@ -26,6 +26,7 @@ from squeeze_onnx.support.progress import Track, silent
 from squeeze_onnx.support.reservation import reserved
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.support.stopwatch import Stopwatch
+from squeeze_onnx.workflows.decoder_cache import cache_entry
 from squeeze_onnx.workflows.explicit_command import goal_entry
 from squeeze_onnx.workflows.given import Given
 from squeeze_onnx.workflows.kept_words import with_kept_words, words_notes
@@ -61,6 +62,7 @@ def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track 
         timing=clock.seconds,
     )
     report["size"] |= {"duplicate_bytes": copies.bytes, "duplicates": copies.tensors}
+    report["cache"] = cache_entry(model.ir)
     return report
 
 

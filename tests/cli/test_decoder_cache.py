@@ -49,6 +49,12 @@ def test_inputs_outputs_and_files_follow(thin: Path) -> None:
     assert read_json(thin / "genai_config.json")["model"]["decoder"]["head_size"] == WIDTH // 2
 
 
+def test_analysis_says_what_the_cache_takes(call_cli: RunCli, work: Path, tmp_path: Path) -> None:
+    done = call_cli("analyze", work / "model", "--json", tmp_path / "found.json")
+    assert read_json(tmp_path / "found.json")["cache"] == {"bytes_per_token": BYTES, "head_sizes": [WIDTH]}
+    assert f"Cache of keys and values: {BYTES} B a token, heads of {WIDTH}" in done.stdout
+
+
 def test_it_decodes_step_by_step_what_it_says_at_once(work: Path, thin: Path) -> None:
     at_once = Decoding(thin / "model.onnx").logits(IDS, 9)
     np.testing.assert_allclose(Decoding(thin / "model.onnx").logits(IDS, 5, 3, 1), at_once, atol=1e-5)
