@@ -101,6 +101,13 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_what_carries_out_optimize_waits_for_no_statistics() -> None:
+    """`scipy.stats` takes longer to import than all the rest of a run on a small model."""
+    code = "import squeeze_onnx.cli.optimize_request, sys; print('scipy.stats' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 MOST_PARAMETERS = 6
 
 REASON = "# Over six parameters: "

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
-from scipy.stats import rankdata
 
 from squeeze_onnx.data.similarity import Similarity, cosine
 
@@ -93,7 +92,7 @@ def pair_fidelity(baseline: np.ndarray, candidate: np.ndarray) -> Fidelity:
         cosine_similarity=None,
         max_abs_diff=float(differences.max()),
         pair_difference=float(differences.mean()),
-        pair_correlation=_correlation(rankdata(expected), rankdata(found)),
+        pair_correlation=_rank_correlation(expected, found),
     )
 
 
@@ -107,8 +106,11 @@ def _spread(count: int) -> np.ndarray:
     return np.linspace(0, count - 1, min(count, MOST_PAIRED)).round().astype(np.int64)
 
 
-def _correlation(expected: np.ndarray, found: np.ndarray) -> float:
-    """Return the correlation of two vectors; 1 where they are equal, 0 where one is constant and the other is not."""
+def _rank_correlation(expected: np.ndarray, found: np.ndarray) -> float:
+    """Return Spearman's correlation; 1 where both are in the same order, 0 where one is constant and the other is not."""
+    from scipy.stats import rankdata  # noqa: PLC0415 - takes longer to import than everything else together
+
+    expected, found = rankdata(expected), rankdata(found)
     left, right = expected - expected.mean(), found - found.mean()
     scale = float(np.linalg.norm(left) * np.linalg.norm(right))
     return float(left @ right) / scale if scale else float(np.array_equal(left, right))
