@@ -12,6 +12,7 @@ from tools import (
     bench_precision,
     bench_small,
     bench_soco,
+    bench_stages,
     bench_theory,
     bench_workers,
     decomposition_tables,
@@ -67,6 +68,7 @@ TABLES = (
         partial(of_kind, "decomposition", "decompositions"),
     ),
     Table(RESULTS, "memory", memory_markdown, partial(of_kind, "memory", "memory")),
+    Table("docs/architecture.md", "stages", bench_stages.markdown, partial(of_kind, "stages")),
     Table(
         "docs/methods/steps.md",
         "distillation cost",
