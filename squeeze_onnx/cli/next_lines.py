@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from squeeze_onnx.data.embedding_files import UNPOOLED
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.tokenizer_files import has_tokenizer, tokenizer_place
 from squeeze_onnx.support.given_names import given_name
 
-READING = ("tokenizer", "max_tokens", "pooling", "prompt")
+READING = ("tokenizer", "max_tokens", "pooling", "prompt", "answer")
 """Options that say how texts become tokens and tokens an embedding: what was said once holds for the next command."""
 
 _OPTION = {"max_tokens": "--max-length"}
@@ -27,9 +28,21 @@ def after_optimization(model: Path, out: Path, options: Mapping[str, Any], *aske
     return command("validate", as_given(model), str(out), *asked, *_reading(options))
 
 
-def after_validation(candidate: Path, options: Mapping[str, Any]) -> str:
-    """Return how to package a model that passed."""
-    return command("package", as_given(candidate), "-o", beside(candidate, "bundle"), *_reading(options))
+def after_validation(candidate: Path, options: Mapping[str, Any]) -> str | None:
+    """Return how to package a model that passed; None for one whose bundle could not answer a text."""
+    data = options.get("data")
+    saved = data is not None and str(data).endswith(".npz")
+    if options.get("pooling") == UNPOOLED or not (saved or options.get("tokenizer") or _reads_text(candidate)):
+        return None
+    read = ["--data", str(data)] if saved else _reading(options)
+    return command("package", as_given(candidate), "-o", beside(candidate, "bundle"), *read)
+
+
+def after_verification(bundle: Path, where: Path, *, reads_text: bool) -> str:
+    """Return how to ask the bundle that lies unpacked in the folder ``where``, or how to unpack it."""
+    if not where.is_dir():
+        return command("verify", str(bundle), "--unpack", beside(bundle, "unpacked"))
+    return f"Next: {shlex.join(['python', str(where / 'run.py'), *(['a text'] if reads_text else [])])}"
 
 
 def after_bench(models: Sequence[Path]) -> str | None:

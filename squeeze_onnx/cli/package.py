@@ -7,14 +7,14 @@ import click
 
 from squeeze_onnx.cli.console import output_console, verbosity_of, verbosity_options
 from squeeze_onnx.cli.models import MODEL, from_hub
-from squeeze_onnx.cli.options import PATH, embedding_options
+from squeeze_onnx.cli.options import ANSWER, PATH, embedding_options, text_options
 from squeeze_onnx.cli.sections import SectionedCommand
 from squeeze_onnx.support.readable import readable_bytes
 
 SECTIONS = {
     "What is written": ("--output", "--force", "--target", "--form", "--compress"),
     "What the manifest says": ("--licence", "--measured"),
-    "What is read": ("--tokenizer", "--data", "--pooling", "--prompt", "--offline"),
+    "What is read": ("--tokenizer", "--max-length", "--data", "--pooling", "--prompt", "--answer", "--offline"),
 }
 
 
@@ -42,7 +42,7 @@ SECTIONS = {
     metavar="FILE",
     help="JSON of optimize, validate or bench on this model, for the manifest; may be given several times.",
 )
-@click.option("--tokenizer", type=PATH, metavar="PATH", help="A tokenizer.json, or a folder with one.")
+@text_options
 @click.option(
     "--data",
     type=PATH,
@@ -50,6 +50,7 @@ SECTIONS = {
     help="An .npz of inputs of a model that reads no text; its first row is the example.",
 )
 @embedding_options
+@ANSWER
 @click.option(
     "--force", is_flag=True, help="Replace BUNDLE if it exists; a folder, if it holds no file of somebody else."
 )
@@ -62,6 +63,7 @@ def package(model: Path, out: Path, force: bool, **options: Any) -> None:
     text with onnxruntime, tokenizers and numpy alone, or runs an .npz of inputs. Equal input gives equal bytes.
     """
     from squeeze_onnx.cli.bundle_tables import files_table
+    from squeeze_onnx.cli.next_lines import command
     from squeeze_onnx.workflows.packaging.bundle import PackageConfig
     from squeeze_onnx.workflows.packaging.bundle import package as run
 
@@ -75,4 +77,4 @@ def package(model: Path, out: Path, force: bool, **options: Any) -> None:
     console.print(f"{out}: {len(bundle.manifest.files) + 1} files, {readable_bytes(bundle.bytes)}{unpacked}")
     if bundle.manifest.document["licence"] is None:
         console.print("Licence of the source model unknown: --licence says it to those who get the bundle", style="dim")
-    console.print(f"Next: squeeze-onnx verify {out} --sha256 {bundle.sha256}", style="dim")
+    console.print(command("verify", str(out), "--sha256", bundle.sha256), style="dim")

@@ -7,6 +7,7 @@ import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_of, verbosity_options
 from squeeze_onnx.cli.models import OFFLINE
+from squeeze_onnx.cli.next_lines import command
 from squeeze_onnx.cli.options import JUNIT, PATH, SCHEDULER
 from squeeze_onnx.support.readable import readable_bytes
 
@@ -74,8 +75,8 @@ def run(
         print_validation(validation, console, verbose=verbose)
     if bundle is not None:
         console.print(f"{bundle['path']}: {readable_bytes(bundle['bytes'])}, --sha256 {bundle['sha256']}")
-        console.print(f"Next: squeeze-onnx verify {bundle['path']}", style="dim")
+        console.print(command("verify", bundle["path"]), style="dim")
     else:
-        console.print(f"Next: look at {report['output']}/report.html", style="dim")
+        console.print(f"Report: {report['output']}/report.html", style="dim")
     if not report["passed"]:
         context.exit(1)

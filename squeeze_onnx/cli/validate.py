@@ -106,8 +106,9 @@ def validate(
     print_validation(report, console, verbose=verbose)
     if not report["passed"]:
         console.print(
-            "Next: optimize with a larger --keep or more text (--calibration), or with --max-drop, which finds the budget",
+            "A larger --keep or more text (--calibration) may pass; `optimize --max-drop` finds the budget that does.",
             style="dim",
         )
         click.get_current_context().exit(1)
-    console.print(after_validation(candidate, options), style="dim")
+    if (following := after_validation(candidate, options)) is not None:
+        console.print(following, style="dim")

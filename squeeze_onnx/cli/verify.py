@@ -23,6 +23,7 @@ def verify(bundle: Path, sha256: str | None, into: Path | None, force: bool, qui
     Exit status 2 says that it is cut off, was tampered with or does not run. No code in BUNDLE is run.
     """
     from squeeze_onnx.cli.bundle_tables import files_table
+    from squeeze_onnx.cli.next_lines import after_verification
     from squeeze_onnx.workflows.packaging.verification import verify as run
 
     checked = run(bundle, sha256=sha256, into=into, force=force)
@@ -36,8 +37,5 @@ def verify(bundle: Path, sha256: str | None, into: Path | None, force: bool, qui
     )
     if sha256 is None:
         console.print(f"SHA-256 of manifest.json: {checked.sha256}; --sha256 compares it", style="dim")
-    where = into or bundle
-    if where.is_dir():
-        console.print(f"Next: python {where / 'run.py'} 'a text'", style="dim")
-    else:
-        console.print(f"Next: squeeze-onnx verify {bundle} --unpack DIR", style="dim")
+    reads_text = "text" in checked.manifest.document
+    console.print(after_verification(bundle, into or bundle, reads_text=reads_text), style="dim")

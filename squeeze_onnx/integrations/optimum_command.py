@@ -103,9 +103,7 @@ def _tell(out: Path) -> None:
     print(f"{out}: {', '.join(f'{name} {value}' for name, value in report.summary().items())}")
     for note in (*report["precision"]["notes"], *report["notes"]):
         print(f"Note: {_in_options(note)}")
-    print(
-        f"Next: look at {out / 'report.html'}, and score it with squeeze-onnx validate MODEL {out} --task NAME --data DIR"
-    )
+    print(f"Report: {out / 'report.html'}; `squeeze-onnx validate` holds a model against the one it was made of")
 
 
 def _exported(arguments: Any, folder: Path) -> Path:

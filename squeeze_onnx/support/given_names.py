@@ -45,7 +45,7 @@ def given_name(path: Path) -> str | None:
 
 def in_words(sentence: str) -> str:
     """Return ``sentence`` with names in place of paths below their folders."""
-    for named in _names.get():
+    for named in reversed(_names.get()):  # what was named last is the nearest to what people know
         if named.address is None:
             sentence = sentence.replace(f"{named.folder}/model.onnx", named.name)
         sentence = sentence.replace(str(named.folder), named.address or named.name)

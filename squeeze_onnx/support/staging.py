@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from squeeze_onnx.support.errors import OutputError
+from squeeze_onnx.support.given_names import called
 from squeeze_onnx.support.ownership import somebody_elses
 from squeeze_onnx.support.reservation import hidden_sibling, remove, reserved, write_errors_explained
 
@@ -20,14 +21,15 @@ from squeeze_onnx.support.reservation import hidden_sibling, remove, reserved, w
 def staged_folder(out: str | Path, *, force: bool = False) -> Iterator[Path]:
     """Yield an empty folder to fill, which becomes ``out`` if the block succeeds and is removed if it does not.
 
-    ``out`` is `reserved` meanwhile. With ``force``, an existing folder is replaced as a whole, once the new one is complete; all
-    that lies in it must be empty folders and files that this program wrote.
+    ``out`` is `reserved` meanwhile, and errors say ``out`` where a path in the folder would stand. With ``force``, an existing
+    folder is replaced as a whole, once the new one is complete; all that lies in it must be empty folders and files that this
+    program wrote.
 
     Raises OutputError if ``out`` exists (without ``force``), is not a folder, holds files of somebody else or cannot be replaced,
     if another run is writing it, and for a full or read-only disk, in the block too.
     """
     out = Path(out)
-    with reserved(out) as target, _partial_of(target) as partial:
+    with reserved(out) as target, _partial_of(target) as partial, called(str(out), partial, address=str(out)):
         _check_replaceable(out, target, force=force)
         partial.mkdir()
         yield partial

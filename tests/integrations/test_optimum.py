@@ -71,7 +71,7 @@ def test_a_checkpoint_is_exported_and_squeezed_in_one_go(facts: dict[str, Any], 
     assert all(
         f"Note: {note.partition('`')[0]}" in facts["stderr"] for note in report["notes"]
     )  # settings are options there
-    assert "Next: " in facts["stderr"]
+    assert f"Report: {work / 'small' / 'report.html'}; `squeeze-onnx validate`" in facts["stderr"]
 
 
 def test_an_export_is_squeezed_as_it_is(facts: dict[str, Any], work: Path) -> None:

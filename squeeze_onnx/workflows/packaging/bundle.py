@@ -14,12 +14,16 @@ from squeeze_onnx.data.embedding_files import EmbeddingOptions
 from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.vocabulary import encoder_of
+from squeeze_onnx.evaluate.span_head import span_head
+from squeeze_onnx.graph.io.locate import MODEL_FILE
 from squeeze_onnx.graph.io.model import OnnxModel, load_model, refuse_overwriting_input
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.runtime.ort_format import operators_config, required_operators, write_ort
+from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.field_names import made_by_name
+from squeeze_onnx.support.given_names import called
 from squeeze_onnx.support.reservation import reserved
 from squeeze_onnx.support.staging import staged_file, staged_folder
 from squeeze_onnx.support.typed_fields import check_fields
@@ -54,6 +58,8 @@ class PackageConfig:
     data: an .npz of inputs of a model that reads other than text; its first row becomes the example of the bundle.
     pooling: how token embeddings become one where no file beside the model says it.
     prompt: what stands before every text.
+    answer: the output that is the answer, where a model has several; None to find it by names and shapes.
+    max_tokens: what sequences are cut to; None for what the files of sentence-transformers say, or else the positions, up to 512.
     """
 
     target: Target = "edge"
@@ -65,6 +71,8 @@ class PackageConfig:
     data: Path | None = None
     pooling: str | None = None
     prompt: str | None = None
+    answer: str | None = None
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -75,12 +83,12 @@ class PackageConfig:
         ):
             if value not in get_args(known):
                 raise OptionError(f"`{option}` is one of {', '.join(get_args(known))}; got {value!r}")
-        asked = {"tokenizer": self.tokenizer, "pooling": self.pooling, "prompt": self.prompt}
+        asked = {name: getattr(self, name) for name in ("tokenizer", "pooling", "prompt", "answer", "max_tokens")}
         for option in (name for name, value in asked.items() if value is not None and self.data is not None):
             raise OptionError(
                 f"`{option}` is for text, and {self.data} holds inputs of another kind: leave one of them out"
             )
-        if EmbeddingOptions(self.pooling, self.prompt).unpooled:
+        if EmbeddingOptions(self.pooling, self.prompt, self.answer).unpooled:
             raise OptionError(
                 "`pooling` none leaves a vector a token, and a bundle answers with one a text: leave it out"
             )
@@ -98,7 +106,11 @@ def package(path: str | Path, out: str | Path, config: PackageConfig | None = No
     repository = find_repository(path)
     model = load_model(repository.model_path)
     refuse_overwriting_input(model, out)
-    with _staged(out, force=force) as folder:
+    with (
+        _staged(out, force=force) as folder,
+        called(str(model.path), folder / MODEL_FILE),
+        called(str(repository.root), folder, address=str(repository.root)),
+    ):
         if config.compress != "none" and model.data_files:
             raise OptionError(
                 f"`compress` is for models in one file, which are read into memory whole, and the weights of {model.path} lie "
@@ -127,9 +139,15 @@ def _reads_text(
     model: OnnxModel, folder: Path, models: Sequence[str], config: PackageConfig
 ) -> tuple[dict[str, Any], tuple[Answer, ...]]:
     """Put into ``folder`` what reads a text; return what the manifest says of it, and what the models answer to one."""
-    asked = EmbeddingOptions(config.pooling, config.prompt)
+    asked = EmbeddingOptions(config.pooling, config.prompt, config.answer)
     settings = read_settings(model.path, asked)
-    encoder = encoder_of(model, settings, config.tokenizer, max_tokens=longest_sequence(settings))
+    if span_head(open_session(model.path).outputs) is not None:
+        raise OptionError(
+            f"{model.path} answers by the start and the end of a span, which no run.py of a text looks for: give `data` an .npz "
+            "of inputs, and run.py answers such"
+        )
+    longest = longest_sequence(settings) if config.max_tokens is None else config.max_tokens
+    encoder = encoder_of(model, settings, config.tokenizer, max_tokens=longest)
     write_tokenizer(encoder, folder / "tokenizer.json")
     template = files("squeeze_onnx.workflows.packaging") / "templates" / "run.py.txt"
     (folder / "run.py").write_bytes(template.read_bytes())
@@ -138,7 +156,11 @@ def _reads_text(
     assert head is not None, "a text is read by one"
     text = {
         **described(head, encoder, _labels(settings.labels, answers[0])),
-        "asked": {"pooling": asked.pooling, "prompt": asked.prompt},
+        "asked": {
+            "pooling": asked.pooling,
+            "prompt": asked.prompt,
+            **({} if asked.answer is None else {"answer": asked.answer}),
+        },
         "first_position": settings.first_position,
         "example": example(),
     }
@@ -175,7 +197,8 @@ def _staged(out: Path, *, force: bool) -> Iterator[Path]:
         staged_file(out, force=force) as partial,
         TemporaryDirectory(dir=partial.parent, prefix=f".{out.name}.partial-") as folder_name,
     ):
-        yield Path(folder_name)
+        with called(str(out), Path(folder_name), address=str(out)):
+            yield Path(folder_name)
         write_archive(Path(folder_name), partial)
 
 

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from squeeze_onnx.support.errors import BundleError
+from squeeze_onnx.support.given_names import called
 from squeeze_onnx.support.shown import Shown
 from squeeze_onnx.support.staging import staged_folder
 from squeeze_onnx.workflows.packaging.archive import is_archive, unpack
@@ -82,7 +83,10 @@ def _as_folder(path: Path, into: Path | None, *, force: bool) -> Iterator[Path]:
             raise BundleError(f"{path} is no .zip archive: there is nothing to unpack into {into}")
         yield path
     elif into is None:
-        with TemporaryDirectory(prefix="squeeze-onnx-") as folder:
+        with (
+            TemporaryDirectory(prefix="squeeze-onnx-") as folder,
+            called(str(path), Path(folder), address=str(path)),
+        ):
             unpack(path, Path(folder))
             yield Path(folder)
     else:

@@ -48,6 +48,15 @@ def test_the_manifest_describes_the_model(bundle: Bundle) -> None:
     assert (document["licence"], document["measured"]) == (None, {})
 
 
+def test_it_reads_as_was_said(model: Path, tmp_path: Path) -> None:
+    """A limit of tokens and the output that is the answer, as `validate` takes them."""
+    said = package(model, tmp_path / "said", PackageConfig(max_tokens=24, answer="last_hidden_state"))
+    assert said.manifest.document["text"]["max_tokens"] == 24
+    assert verify(tmp_path / "said").manifest.asked.answer == "last_hidden_state"
+    with pytest.raises(OptionError, match=r"`answer` logits is no output of .*model\.onnx"):
+        package(model, tmp_path / "none", PackageConfig(answer="logits"))
+
+
 @pytest.mark.parametrize("name", ["b", "b.zip"], ids=["folder", "archive"])
 def test_equal_input_gives_equal_bytes(model: Path, tmp_path: Path, name: str) -> None:
     first, second = (package(model, tmp_path / place / name, BOTH) for place in ("one", "another"))

@@ -1,0 +1,77 @@
+"""What is said to come next can be pasted: its options are known, its paths quoted, and nothing that must fail is said."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from squeeze_onnx.cli.next_lines import READING, after_optimization, after_validation, after_verification
+from squeeze_onnx.cli.optimize import optimize
+from squeeze_onnx.cli.package import package
+from squeeze_onnx.cli.validate import validate
+from tests.conftest import RunCli
+from tests.text_models import write_classifier
+from tests.tiny_encoder import encoder_model, weights_of, with_weights, write_model_folder
+
+SAID = {"tokenizer": "a b", "max_tokens": 24, "pooling": "cls", "prompt": "query: ", "answer": "logits"}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_classifier(tmp_path / "my model", {"good": (0, 2), "bad": (2, 0)})
+
+
+def words_of(line: str | None) -> list[str]:
+    assert line is not None
+    assert line.startswith("Next: ")
+    return shlex.split(line)[1:]
+
+
+def test_what_says_how_a_model_is_read_is_an_option_of_every_next_command(model: Path) -> None:
+    assert set(SAID) == set(READING)
+    for following, line in (
+        (validate, after_optimization(model, model, SAID)),
+        (package, after_validation(model, SAID)),
+    ):
+        given = {word for word in words_of(line) if word.startswith("--")}
+        assert given == {"--tokenizer", "--max-length", "--pooling", "--prompt", "--answer"}
+        for command in (following, optimize):
+            assert given <= {option for parameter in command.params for option in parameter.opts}
+
+
+def test_a_model_that_reads_saved_inputs_is_packaged_with_them_and_one_that_reads_nothing_is_not(
+    tmp_path: Path,
+) -> None:
+    model = write_model_folder(tmp_path / "model")
+    (model / "tokenizer.json").unlink()
+    assert words_of(after_validation(model, {"data": Path("in.npz")}))[-2:] == ["--data", "in.npz"]
+    assert after_validation(model, {"data": None}) is None
+    assert after_validation(model, {"data": None, "tokenizer": "t", "pooling": "none"}) is None
+
+
+def test_a_bundle_of_saved_inputs_is_asked_for_its_example(tmp_path: Path) -> None:
+    place = tmp_path / "my bundle"
+    place.mkdir()
+    assert words_of(after_verification(place, place, reads_text=True)) == ["python", str(place / "run.py"), "a text"]
+    assert words_of(after_verification(place, place, reads_text=False)) == ["python", str(place / "run.py")]
+
+
+def test_from_a_packaged_model_to_an_unpacked_bundle(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
+    done = call_cli("package", model, "-o", tmp_path / "my bundle.zip", "--max-length", 24, "--answer", "logits")
+    for _ in range(2):
+        assert (done.returncode, done.stderr) == (0, "")
+        done = call_cli(*words_of("Next: " + done.stdout.replace("\n", " ").partition("Next: ")[2])[1:])
+    assert (tmp_path / "my bundle-unpacked" / "run.py").is_file()
+
+
+def test_what_is_wrong_with_a_bundle_is_said_of_the_model_that_people_know(call_cli: RunCli, tmp_path: Path) -> None:
+    broken = encoder_model(classifier=True)
+    weights = weights_of(broken)["classifier.weight"] * float("nan")
+    folder = write_model_folder(tmp_path / "broken", with_weights(broken, {"classifier.weight": weights}))
+    reader = write_model_folder(tmp_path / "reader", encoder_model(reader=True))
+    for bundle in ("b", "b.zip"):
+        done = call_cli("package", folder, "-o", tmp_path / bundle)
+        assert f"error: {folder / 'model.onnx'} returns NaN or infinity" in done.stderr
+        done = call_cli("package", reader, "-o", tmp_path / bundle)
+        assert f"error: {reader / 'model.onnx'} answers by the start and the end of a span" in done.stderr
+        assert (done.returncode, (tmp_path / bundle).exists()) == (2, False)
