@@ -7,7 +7,7 @@ import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_of, verbosity_options
 from squeeze_onnx.cli.models import OFFLINE
-from squeeze_onnx.cli.next_lines import command
+from squeeze_onnx.cli.next_lines import READING, after_validation, command
 from squeeze_onnx.cli.options import JUNIT, PATH, SCHEDULER
 from squeeze_onnx.support.readable import readable_bytes
 
@@ -78,5 +78,9 @@ def run(
         console.print(command("verify", bundle["path"]), style="dim")
     else:
         console.print(f"Report: {report['output']}/report.html", style="dim")
+        config = report["optimization"]["config"]
+        following = after_validation(Path(report["output"]), {name: config.get(name) for name in READING})
+        if following is not None and report["passed"]:
+            console.print(following, style="dim")
     if not report["passed"]:
         context.exit(1)
