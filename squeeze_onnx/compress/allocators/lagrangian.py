@@ -45,6 +45,8 @@ def _bracket(covers: Sequence[Sequence[Cover]], budget: float) -> tuple[float, f
     low, high = 0.0, (sum(errors.values()) + 1.0) / min(cheapest, 1.0)  # whatever costs are counted in
     for _ in range(BISECTIONS):
         price = (low + high) / 2
+        if price in (low, high):  # no number lies between them
+            break
         spent = sum(float(curve.costs[curve.cheapest(price)]) for curve in cheapest_curves(covers, price))
         low, high = (price, high) if spent > budget else (low, price)
     return low, high
