@@ -27,10 +27,6 @@ class Curve:
         """Index of the choice with the least error + price · cost; the cheaper one of equals."""
         return int(np.argmin(self.error + price * self.costs))
 
-    def total(self, price: float) -> float:
-        """The least error + price · cost."""
-        return float(np.min(self.error + price * self.costs))
-
 
 Cover = tuple[Curve, ...]
 
@@ -44,11 +40,41 @@ def covers_of(curves: Sequence[Curve]) -> tuple[tuple[Cover, ...], ...]:
     return tuple(tuple(_covers(sites, curves)) for sites in dict.fromkeys(connected.values()))
 
 
-def cheapest_curves(covers: Sequence[Sequence[Cover]], price: float) -> list[Curve]:
-    """Return the curves of those ``covers``, one of each set of sites, with the least error + price · cost."""
-    totals = {curve: curve.total(price) for ways in covers for cover in ways for curve in cover}
-    cheapest = (min(ways, key=lambda cover: sum(totals[curve] for curve in cover)) for ways in covers)
-    return [curve for cover in cheapest for curve in cover]
+class SideBySide:
+    """All curves of ``covers`` in one array each of costs and errors, so that a price is put to all of them at once."""
+
+    def __init__(self, covers: Sequence[Sequence[Cover]]) -> None:
+        self._curves = list(dict.fromkeys(curve for ways in covers for cover in ways for curve in cover))
+        place = {curve: index for index, curve in enumerate(self._curves)}
+        self._ways = [[tuple(place[curve] for curve in cover) for cover in ways] for ways in covers]
+        self._lengths = np.array([len(curve.costs) for curve in self._curves], np.int64)
+        self._starts = np.cumsum(self._lengths) - self._lengths
+        self._costs = np.concatenate([np.zeros(0), *(curve.costs for curve in self._curves)])
+        self._errors = np.concatenate([np.zeros(0), *(curve.error for curve in self._curves)])
+
+    def cheapest(self, price: float) -> list[Curve]:
+        """Return the curves of those covers, one of each set of sites, with the least error + price · cost."""
+        least, _ = self._at(price)
+        return [self._curves[index] for index in self._chosen(least)]
+
+    def spent(self, price: float) -> float:
+        """Return what the cheapest choices on the cheapest covers cost; the cheaper one of equals."""
+        least, costs = self._at(price)
+        return sum(costs[index] for index in self._chosen(least))
+
+    def _chosen(self, least: Sequence[float]) -> Iterator[int]:
+        for ways in self._ways:
+            yield from min(ways, key=lambda cover: sum(least[index] for index in cover))
+
+    def _at(self, price: float) -> tuple[list[float], list[float]]:
+        """Return for each curve the least error + price · cost, and what that choice costs."""
+        if not self._curves:
+            return [], []
+        totals = self._errors + price * self._costs
+        least = np.minimum.reduceat(totals, self._starts)
+        reached = np.flatnonzero(totals == np.repeat(least, self._lengths))
+        first = reached[np.searchsorted(reached, self._starts)]
+        return least.tolist(), self._costs[first].tolist()
 
 
 def _covers(sites: Sequence[str], curves: Sequence[Curve]) -> Iterator[Cover]:

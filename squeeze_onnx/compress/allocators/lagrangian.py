@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from squeeze_onnx.compress.allocators.covers import Cover, Curve, cheapest_curves
+from squeeze_onnx.compress.allocators.covers import Cover, Curve, SideBySide
 
 BISECTIONS = 100
 
@@ -34,27 +34,29 @@ def spend(covers: Sequence[Sequence[Cover]], budget: float) -> Allocation:
     The price is found by bisection. Where a cover changes at that price there is a jump, so both sides of it are tried, each
     at the price that it can pay; what a bisection leaves unspent goes to the best increments that still fit.
     """
-    tried = [_allocate(cheapest_curves(covers, price), budget) for price in _bracket(covers, budget)]
+    all_curves = SideBySide(covers)
+    tried = [_allocate(all_curves.cheapest(price), budget) for price in _bracket(covers, budget, all_curves)]
     return min(tried, key=lambda allocation: (max(allocation.cost, budget), allocation.error))
 
 
-def _bracket(covers: Sequence[Sequence[Cover]], budget: float) -> tuple[float, float]:
+def _bracket(covers: Sequence[Sequence[Cover]], budget: float, all_curves: SideBySide) -> tuple[float, float]:
     """Return the highest price at which the cheapest of ``covers`` cost more than ``budget``, and the lowest at which not."""
     errors = {curve: float(np.max(curve.error)) for ways in covers for cover in ways for curve in cover}
     cheapest = min((float(curve.costs[0]) for curve in errors), default=1.0)
     low, high = 0.0, (sum(errors.values()) + 1.0) / min(cheapest, 1.0)  # whatever costs are counted in
     for _ in range(BISECTIONS):
         price = (low + high) / 2
-        if price in (low, high):  # no number lies between them
+        bounds = (price, high) if all_curves.spent(price) > budget else (low, price)
+        if bounds == (low, high):  # no number lies between them
             break
-        spent = sum(float(curve.costs[curve.cheapest(price)]) for curve in cheapest_curves(covers, price))
-        low, high = (price, high) if spent > budget else (low, price)
+        low, high = bounds
     return low, high
 
 
 def _allocate(curves: Sequence[Curve], budget: float) -> Allocation:
     """Spend ``budget`` on all of ``curves``."""
-    _, price = _bracket([[(curve,)] for curve in curves], budget)
+    alone = [[(curve,)] for curve in curves]
+    _, price = _bracket(alone, budget, SideBySide(alone))
     chosen = [curve.cheapest(price) for curve in curves]
     _spend_the_rest(curves, chosen, budget - _spent(curves, chosen))
     return Allocation(curves, chosen)
