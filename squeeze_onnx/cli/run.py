@@ -7,7 +7,6 @@ import click
 
 from squeeze_onnx.cli.console import output_console, progress_track, verbosity_of, verbosity_options
 from squeeze_onnx.cli.models import OFFLINE
-from squeeze_onnx.cli.next_lines import READING, after_validation, command
 from squeeze_onnx.cli.options import JUNIT, PATH, SCHEDULER
 from squeeze_onnx.support.readable import readable_bytes
 
@@ -35,6 +34,7 @@ def run(
     Its tables [optimize], [calibration], [search], [validate] and [package] take what the options of the commands are; paths are
     relative to the file. Exit status 1 says that a gate failed; then nothing is packaged.
     """
+    from squeeze_onnx.cli.next_lines import READING, after_validation, command
     from squeeze_onnx.cli.validation_tables import print_validation
     from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json, write_text
     from squeeze_onnx.integrations.dask import workers

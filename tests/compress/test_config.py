@@ -28,7 +28,7 @@ def test_a_configuration_survives_the_way_through_json(config: AnalyzeConfig) ->
 
 def test_an_unknown_key_is_named_with_the_known_ones() -> None:
     with pytest.raises(
-        OptionError, match=r"unknown configuration key 'kep'; .*keep, keep_vocabulary, max_size, method"
+        OptionError, match=r"unknown configuration key 'kep'; .*keep, keep_cache, keep_vocabulary, max_size, method"
     ):
         OptimizeConfig.from_json({"kep": 0.5})
 
