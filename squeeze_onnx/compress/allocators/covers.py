@@ -52,6 +52,12 @@ class SideBySide:
         self._costs = np.concatenate([np.zeros(0), *(curve.costs for curve in self._curves)])
         self._errors = np.concatenate([np.zeros(0), *(curve.error for curve in self._curves)])
 
+    @property
+    def highest_price(self) -> float:
+        """A price at which every curve is at its cheapest choice, in whatever costs are counted."""
+        cheapest = min((float(curve.costs[0]) for curve in self._curves), default=1.0)
+        return (sum(float(np.max(curve.error)) for curve in self._curves) + 1.0) / min(cheapest, 1.0)
+
     def cheapest(self, price: float) -> list[Curve]:
         """Return the curves of those covers, one of each set of sites, with the least error + price · cost."""
         least, _ = self._at(price)

@@ -8,7 +8,7 @@ import numpy as np
 
 from squeeze_onnx.compress.allocators.base import Allocator, Alternative, Candidate, Choice
 from squeeze_onnx.compress.allocators.covers import Cover, Curve, covers_of
-from squeeze_onnx.compress.allocators.lagrangian import Allocation, spend
+from squeeze_onnx.compress.allocators.lagrangian import best_of, spend
 from squeeze_onnx.compress.allocators.objective import PARAMETERS, Objective, ParameterCount
 from squeeze_onnx.compress.allocators.tied_widths import parted, ways_to_tie
 from squeeze_onnx.compress.selectors import RankChoice
@@ -64,7 +64,7 @@ class GlobalBudget(Allocator):
         ways, whole = self._ways(candidates), self.whole(candidates)
         fixed = self.objective.fixed
         budget = self.keep * whole - fixed
-        best = _best(ways, budget)
+        best = best_of((spend(covers, budget) for covers in ways), budget)
         if best.cost > budget:
             raise BudgetError(
                 (fixed + best.cost) / whole,
@@ -78,7 +78,8 @@ class GlobalBudget(Allocator):
         """Return what each of the budgets ``keeps`` would lose, those left out that nothing fits in."""
         ways, whole = self._ways(candidates), self.whole(candidates)
         fixed = self.objective.fixed
-        allocations = [(keep, _best(ways, keep * whole - fixed)) for keep in keeps]
+        budgets = [(keep, keep * whole - fixed) for keep in keeps]
+        allocations = [(keep, best_of((spend(covers, budget) for covers in ways), budget)) for keep, budget in budgets]
         return tuple(
             Forecast(keep, (fixed + best.cost) / whole, best.error)
             for keep, best in allocations
@@ -162,12 +163,6 @@ class GlobalBudget(Allocator):
 
     def _reason(self, share: float) -> str:
         return f"{share:.4g} of its parameters, as its share of {self.keep:.4g} of {self.objective.name}"
-
-
-def _best(ways: Sequence[Covers], budget: float) -> Allocation:
-    """Return the allocation of least error that ``budget`` can pay for; the cheapest if it can pay for none."""
-    found = [spend(covers, budget) for covers in ways]
-    return min(found, key=lambda allocation: (max(allocation.cost, budget), allocation.error))
 
 
 def _frontier(

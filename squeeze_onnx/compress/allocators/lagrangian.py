@@ -1,6 +1,6 @@
 """Spend a budget on curves: one price for all of them splits the problem (Everett 1963, Operations Research 11, 399)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,18 +35,21 @@ def spend(covers: Sequence[Sequence[Cover]], budget: float) -> Allocation:
     at the price that it can pay; what a bisection leaves unspent goes to the best increments that still fit.
     """
     all_curves = SideBySide(covers)
-    tried = [_allocate(all_curves.cheapest(price), budget) for price in _bracket(covers, budget, all_curves)]
-    return min(tried, key=lambda allocation: (max(allocation.cost, budget), allocation.error))
+    tried = [_allocate(all_curves.cheapest(price), budget) for price in _bracket(all_curves, budget)]
+    return best_of(tried, budget)
 
 
-def _bracket(covers: Sequence[Sequence[Cover]], budget: float, all_curves: SideBySide) -> tuple[float, float]:
-    """Return the highest price at which the cheapest of ``covers`` cost more than ``budget``, and the lowest at which not."""
-    errors = {curve: float(np.max(curve.error)) for ways in covers for cover in ways for curve in cover}
-    cheapest = min((float(curve.costs[0]) for curve in errors), default=1.0)
-    low, high = 0.0, (sum(errors.values()) + 1.0) / min(cheapest, 1.0)  # whatever costs are counted in
+def best_of(allocations: Iterable[Allocation], budget: float) -> Allocation:
+    """Return that of least error which ``budget`` can pay for; the cheapest if it can pay for none."""
+    return min(allocations, key=lambda allocation: (max(allocation.cost, budget), allocation.error))
+
+
+def _bracket(curves: SideBySide, budget: float) -> tuple[float, float]:
+    """Return the highest price at which the cheapest of ``curves`` cost more than ``budget``, and the lowest at which not."""
+    low, high = 0.0, curves.highest_price
     for _ in range(BISECTIONS):
         price = (low + high) / 2
-        bounds = (price, high) if all_curves.spent(price) > budget else (low, price)
+        bounds = (price, high) if curves.spent(price) > budget else (low, price)
         if bounds == (low, high):  # no number lies between them
             break
         low, high = bounds
@@ -55,8 +58,7 @@ def _bracket(covers: Sequence[Sequence[Cover]], budget: float, all_curves: SideB
 
 def _allocate(curves: Sequence[Curve], budget: float) -> Allocation:
     """Spend ``budget`` on all of ``curves``."""
-    alone = [[(curve,)] for curve in curves]
-    _, price = _bracket(alone, budget, SideBySide(alone))
+    _, price = _bracket(SideBySide([[(curve,)] for curve in curves]), budget)
     chosen = [curve.cheapest(price) for curve in curves]
     _spend_the_rest(curves, chosen, budget - _spent(curves, chosen))
     return Allocation(curves, chosen)
