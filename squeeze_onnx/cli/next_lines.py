@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.data.embedding_files import UNPOOLED
+from squeeze_onnx.data.embedding_files import EmbeddingOptions
+from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.tokenizer_files import has_tokenizer, tokenizer_place
 from squeeze_onnx.support.given_names import given_name
@@ -32,7 +33,10 @@ def after_validation(candidate: Path, options: Mapping[str, Any]) -> str | None:
     """Return how to package a model that passed; None for one whose bundle could not answer a text."""
     data = options.get("data")
     saved = data is not None and str(data).endswith(".npz")
-    if options.get("pooling") == UNPOOLED or not (saved or options.get("tokenizer") or _reads_text(candidate)):
+    if not (saved or options.get("tokenizer") or _reads_text(candidate)):
+        return None
+    asked = EmbeddingOptions(*(options.get(name) for name in ("pooling", "prompt", "answer")))
+    if read_settings(find_repository(candidate).model_path, asked).answers_by_token:
         return None
     read = ["--data", str(data)] if saved else _reading(options)
     return command("package", as_given(candidate), "-o", beside(candidate, "bundle"), *read)

@@ -1,31 +1,18 @@
 """Reading what the embedding of a text is from the files of sentence-transformers beside the model.
 
-modules.json names the modules in order: the encoder, `Pooling` (its config.json in the forms of versions 1 to 6), then any of
-`Dense`, `LayerNorm`, `Normalize` and `Dropout`. config_sentence_transformers.json has prompts and how many dimensions count.
+modules.json names the modules in order: the encoder, `Pooling` (its config.json in the forms of versions 1 to 6), then those of
+`squeeze_onnx.data.embedding_modules`. config_sentence_transformers.json has prompts and how many dimensions count.
 """
 
-import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
-
-import numpy as np
+from pathlib import Path
 
 from squeeze_onnx.data.companions import POOLING_FILE
-from squeeze_onnx.data.embedding import (
-    Activation,
-    DenseLayer,
-    Embedding,
-    EmbeddingModule,
-    LayerNorm,
-    Normalize,
-    Pooling,
-)
+from squeeze_onnx.data.embedding import Embedding, Pooling
+from squeeze_onnx.data.embedding_modules import read_modules, unknown_module
 from squeeze_onnx.data.json_files import read_json_object
 from squeeze_onnx.data.prompts import Prompt, read_prompt
-from squeeze_onnx.data.repository import CONFIG_FILE, MODULES_FILE, ModuleEntry, Repository
-from squeeze_onnx.data.safetensors import read_safetensors
+from squeeze_onnx.data.repository import CONFIG_FILE, MODULES_FILE, Repository
 from squeeze_onnx.data.sentence_files import read_sentence_config, read_text_limits
 from squeeze_onnx.data.tokenizer_files import load_tokenizer, lower_cased, tokenizer_place
 from squeeze_onnx.support.errors import OptionError, RepositoryError
@@ -42,10 +29,6 @@ POOLING_FLAGS = {
 
 UNPOOLED = "none"
 """What ``pooling`` says of models whose answer is a vector for every token, as ColBERT's is."""
-
-_WEIGHTS, _PICKLE = "model.safetensors", "pytorch_model.bin"
-_POOLED = "sentence_embedding"
-"""What modules after the pooling read and return, unless their configuration says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +82,10 @@ def read_embedding(repository: Repository, asked: EmbeddingOptions = NOTHING_ASK
     """
     pooling, source = _pooling(repository, asked)
     prompt, config = read_prompt(repository, asked.prompt), read_sentence_config(repository)
+    left_out = asked.answer is not None and unknown_module(repository) is not None
     return Embedding(
         pooling=pooling.names,
-        modules=_modules(repository),
+        modules=() if left_out else read_modules(repository),
         dimensions=config.dimensions,
         prompt=prompt.text,
         include_prompt=pooling.include_prompt,
@@ -170,113 +154,3 @@ def _prompt_tokens(repository: Repository, prompt: Prompt) -> int:
     tokenizer.no_padding()
     encoding = tokenizer.encode(prompt.text)
     return len(encoding.ids) - int(bool(encoding.special_tokens_mask[-1]))
-
-
-def _modules(repository: Repository) -> tuple[EmbeddingModule, ...]:
-    """Return what follows the pooling."""
-    modules: list[EmbeddingModule] = []
-    pooled = not any(entry.kind == "Pooling" for entry in repository.modules)
-    for entry in repository.modules[1:]:
-        if entry.kind == "Pooling":
-            pooled = True
-            continue
-        if entry.kind == "Dropout":  # only in training
-            continue
-        read = _READERS.get(entry.kind)
-        if read is None or not pooled:
-            raise RepositoryError(
-                f"{repository.root / MODULES_FILE} has a module {entry.kind}{'' if pooled else ' before the pooling'}, with "
-                f"which an embedding cannot be computed here; known after the pooling are {', '.join(_READERS)}"
-            )
-        modules.append(read(repository.root, entry))
-    _check_widths(repository, modules)
-    return tuple(modules)
-
-
-def _check_widths(repository: Repository, modules: list[EmbeddingModule]) -> None:
-    width = None
-    for module in modules:
-        if None not in (width, module.in_features) and width != module.in_features:
-            raise RepositoryError(
-                f"{repository.root / MODULES_FILE}: a module returns {width} numbers and the next one takes {module.in_features}"
-            )
-        width = module.out_features or width
-
-
-def _read_dense(root: Path, entry: ModuleEntry) -> EmbeddingModule:
-    path, values = _config(root, entry)
-    tensors, digest = _weights(root / entry.folder)
-    if values.get("bias", True) and "linear.bias" not in tensors:
-        raise RepositoryError(
-            f"{root / entry.folder / _WEIGHTS} has no linear.bias, which {path} asks for: get it again"
-        )
-    return DenseLayer(
-        file=(entry.folder / _WEIGHTS).as_posix(),
-        sha256=digest,
-        activation=read_activation(path, values.get("activation_function", "torch.nn.modules.activation.Tanh")),
-        adds_input=bool(values.get("use_residual", False)),
-        weight=_tensor(root, entry, tensors, "linear.weight", 2).T,
-        bias=_tensor(root, entry, tensors, "linear.bias", 1) if values.get("bias", True) else None,
-        residual=_tensor(root, entry, tensors, "residual.weight", 2).T if "residual.weight" in tensors else None,
-    )
-
-
-def _read_layer_norm(root: Path, entry: ModuleEntry) -> EmbeddingModule:
-    tensors, digest = _weights(root / entry.folder)
-    return LayerNorm(
-        (entry.folder / _WEIGHTS).as_posix(),
-        digest,
-        _tensor(root, entry, tensors, "norm.weight", 1),
-        _tensor(root, entry, tensors, "norm.bias", 1),
-    )
-
-
-def _read_normalize(root: Path, entry: ModuleEntry) -> EmbeddingModule:
-    if entry.folder.parts and (root / entry.folder / CONFIG_FILE).is_file():
-        _config(root, entry)
-    return Normalize()
-
-
-_READERS: Mapping[str, Callable[[Path, ModuleEntry], EmbeddingModule]] = {
-    "Dense": _read_dense,
-    "LayerNorm": _read_layer_norm,
-    "Normalize": _read_normalize,
-}
-
-
-def _config(root: Path, entry: ModuleEntry) -> tuple[Path, dict[str, Any]]:
-    path = root / entry.folder / CONFIG_FILE
-    values = read_json_object(path, RepositoryError)
-    for key in ("module_input_name", "module_output_name"):
-        if values.get(key) not in (None, _POOLED):
-            raise RepositoryError(f"{path}: {key} is {values[key]!r}; a module after the pooling has {_POOLED} only")
-    return path, values
-
-
-def _weights(folder: Path) -> tuple[Mapping[str, np.ndarray], str]:
-    """Return the tensors of a module and the SHA-256 of their file."""
-    path = folder / _WEIGHTS
-    if path.is_file():
-        return read_safetensors(path), hashlib.sha256(path.read_bytes()).hexdigest()
-    if (folder / _PICKLE).is_file():
-        raise RepositoryError(
-            f"{folder / _PICKLE} can be read by PyTorch only: SentenceTransformer(FOLDER).save_pretrained(NEW) writes a "
-            f"{_WEIGHTS} in its place"
-        )
-    raise RepositoryError(f"{path} is missing: get the whole repository")
-
-
-def _tensor(root: Path, entry: ModuleEntry, tensors: Mapping[str, np.ndarray], name: str, axes: int) -> np.ndarray:
-    found = tensors.get(name)
-    if found is None or found.ndim != axes:
-        path = root / PurePosixPath(entry.folder) / _WEIGHTS
-        raise RepositoryError(f"{path} has no {name} of {axes} axes, but {', '.join(sorted(tensors))}: get it again")
-    return found
-
-
-def read_activation(path: Path, name: Any) -> Activation:
-    """Return the function of which ``path`` says the ``name``, as torch has it; raises RepositoryError for an unknown one."""
-    prefix, _, kind = str(name).rpartition(".")
-    if not prefix.startswith("torch.") or kind not in list(Activation):
-        raise RepositoryError(f"{path}: activation_function {name!r} is not one of torch's {', '.join(Activation)}")
-    return Activation(kind)

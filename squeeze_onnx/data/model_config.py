@@ -5,14 +5,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from squeeze_onnx.data.embedding import Activation, Embedding
+from squeeze_onnx.data.embedding import Activation, Embedding, EmbeddingModule
 from squeeze_onnx.data.embedding_files import (
     NOTHING_ASKED,
     EmbeddingOptions,
     parse_pooling,
-    read_activation,
     read_embedding,
     tells_of_embeddings,
+)
+from squeeze_onnx.data.embedding_modules import (
+    check_modules,
+    read_activation,
+    read_token_modules,
+    vectors_of_tokens,
 )
 from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.data.json_files import read_json_object
@@ -79,6 +84,22 @@ class ModelConfig:
             return Embedding(parse_pooling(pooling), source="`pooling`") if pooling else Embedding()
         return read_embedding(self.repository, self.asked)
 
+    @property
+    def answers_by_token(self) -> bool:
+        """Say whether each token has a vector that is an answer: what is asked for, or said by the files, as PyLate's do."""
+        if self.asked.pooling is not None or self.repository is None:
+            return self.asked.unpooled
+        return vectors_of_tokens(self.repository)
+
+    def token_modules(self) -> tuple[EmbeddingModule, ...]:
+        """Read what the vector of a token goes through; raises RepositoryError for files that cannot be followed."""
+        return () if self.repository is None else read_token_modules(self.repository)
+
+    def check_modules(self) -> None:
+        """Raise RepositoryError for a module whose part in an answer is not known, unless what the answer is was said."""
+        if self.repository is not None and self.asked.answer is None and self.asked.pooling is None:
+            check_modules(self.repository)
+
     def prompt(self) -> str:
         """Read the text that stands before every other; raises RepositoryError for a file that is malformed."""
         return "" if self.repository is None else read_prompt(self.repository, self.asked.prompt).text
@@ -105,6 +126,9 @@ def read_settings(model: Path, asked: EmbeddingOptions = NOTHING_ASKED) -> Model
 def _text_limits(repository: Repository, config: ModelConfig) -> TextLimits:
     """Return what sentence-transformers cuts texts to: what the tokenizer says where its own file does not (version 5.7)."""
     limits = read_text_limits(repository)
+    longest = read_sentence_config(repository).document_tokens
+    if longest is not None:
+        return replace(limits, max_tokens=longest)
     if limits.max_tokens is not None or not repository.modules:
         return limits
     path = repository.find(SETTINGS_FILE)

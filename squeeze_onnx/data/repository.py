@@ -97,7 +97,7 @@ def repository_of(model: Path) -> Repository:
 
 def _repository(root: Path, model: Path, encoder: PurePosixPath = _HERE) -> Repository:
     relative = model.absolute().relative_to(root.absolute())
-    return Repository(root, PurePosixPath(relative.as_posix()), encoder, _modules(root))
+    return Repository(root, PurePosixPath(relative.as_posix()), encoder, modules_of(root))
 
 
 def _homes(encoder: Path) -> tuple[Path, ...]:
@@ -125,13 +125,14 @@ def _belongs(above: Path, own: Path) -> bool:
 def _encoder_folder(root: Path) -> PurePosixPath | None:
     """Return the folder of the first module, relative to ``root``; None where there is no modules.json of this kind."""
     try:
-        modules = _modules(root)
+        modules = modules_of(root)
     except RepositoryError:  # it may be a file of anything; that of the repository is read again
         return None
     return modules[0].folder if modules else None
 
 
-def _modules(root: Path) -> tuple[ModuleEntry, ...]:
+def modules_of(root: Path) -> tuple[ModuleEntry, ...]:
+    """Return the entries of ``root/modules.json``, none without the file; raises RepositoryError for a malformed one."""
     path = root / MODULES_FILE
     if not path.is_file():
         return ()

@@ -18,6 +18,9 @@ _TRANSFORMER_FILES = tuple(
 
 _MODEL_FILE = "config_sentence_transformers.json"
 
+_LARGEST_COSINES = "MaxSim"
+_QUERY, _DOCUMENT = "query", "document"
+
 
 @dataclass(frozen=True)
 class TextLimits:
@@ -36,7 +39,8 @@ class SentenceConfig:
 
     ``prompts`` are texts by name, ``default_prompt`` is the name of the one that is used unless another is asked for,
     ``dimensions`` how many of an embedding count (None: all), ``model_type`` the class that wrote it, ``similarity`` how two
-    embeddings are compared.
+    embeddings are compared; ``compares_tokens`` says that each token has a vector, compared by the largest cosines (ColBERT), and
+    ``document_tokens`` how long such a text may be.
     """
 
     path: Path | None = None
@@ -46,6 +50,13 @@ class SentenceConfig:
     model_type: str | None = None
     activation: str | None = None
     similarity: Similarity = Similarity.COSINE
+    compares_tokens: bool = False
+    document_tokens: int | None = None
+
+
+def compares_tokens(repository: Repository) -> bool:
+    """Say whether config_sentence_transformers.json has vectors of tokens compared."""
+    return read_sentence_config(repository).compares_tokens
 
 
 def read_text_limits(repository: Repository) -> TextLimits:
@@ -54,9 +65,7 @@ def read_text_limits(repository: Repository) -> TextLimits:
     if path is None:
         return NO_LIMITS
     values = read_json_object(path, RepositoryError)
-    longest = values.get("max_seq_length")
-    if longest is not None and (not isinstance(longest, int) or longest < 1):
-        raise RepositoryError(f"{path}: max_seq_length is {longest!r}, not a number of tokens")
+    longest = _count(path, values, "max_seq_length")
     return TextLimits(longest, bool(values.get("do_lower_case", False)))
 
 
@@ -68,12 +77,14 @@ def read_sentence_config(repository: Repository) -> SentenceConfig:
     values = read_json_object(path, RepositoryError)
     return SentenceConfig(
         path,
-        _prompts(path, values.get("prompts") or {}),
-        _name(path, values, "default_prompt_name"),
-        _dimensions(path, values.get("truncate_dim")),
+        _prompts(path, values.get("prompts") or {}) | _prefixes(path, values),
+        _name(path, values, "default_prompt_name") or (_DOCUMENT if values.get(f"{_DOCUMENT}_prefix") else None),
+        _count(path, values, "truncate_dim", "dimensions"),
         _name(path, values, "model_type"),
         _name(path, values, "activation_fn"),
         _similarity(path, values),
+        values.get("similarity_fn_name") == _LARGEST_COSINES,
+        _count(path, values, "document_length"),
     )
 
 
@@ -81,6 +92,11 @@ def _prompts(path: Path, given: Any) -> dict[str, str]:
     if not isinstance(given, dict) or not all(isinstance(text, str | None) for text in given.values()):
         raise RepositoryError(f"{path}: prompts are texts by name; got {given!r}")
     return {name: text or "" for name, text in given.items()}
+
+
+def _prefixes(path: Path, values: Mapping[str, Any]) -> dict[str, str]:
+    """Return PyLate's tokens before queries and documents, which come after [CLS] as a prompt's do."""
+    return {kind: text for kind in (_QUERY, _DOCUMENT) if (text := _name(path, values, f"{kind}_prefix"))}
 
 
 def _name(path: Path, values: Mapping[str, Any], key: str) -> str | None:
@@ -92,6 +108,8 @@ def _name(path: Path, values: Mapping[str, Any], key: str) -> str | None:
 
 def _similarity(path: Path, values: Mapping[str, Any]) -> Similarity:
     name = _name(path, values, "similarity_fn_name") or Similarity.COSINE
+    if name == _LARGEST_COSINES:
+        return Similarity.COSINE
     if name not in [*Similarity]:
         raise RepositoryError(
             f"{path}: similarity_fn_name is {name!r}, none of {', '.join(Similarity)}: correct it, or leave it out for the cosine"
@@ -99,7 +117,8 @@ def _similarity(path: Path, values: Mapping[str, Any]) -> Similarity:
     return Similarity(name)
 
 
-def _dimensions(path: Path, given: Any) -> int | None:
+def _count(path: Path, values: Mapping[str, Any], key: str, of: str = "tokens") -> int | None:
+    given = values.get(key)
     if given is not None and (not isinstance(given, int) or given < 1):
-        raise RepositoryError(f"{path}: truncate_dim is {given!r}, not a number of dimensions")
+        raise RepositoryError(f"{path}: {key} is {given!r}, not a number of {of}")
     return given

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Activation, Embedding
+from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Activation, Embedding, EmbeddingModule
 from squeeze_onnx.data.readers import Texts
 from squeeze_onnx.data.stored_output import StoredOutput
 from squeeze_onnx.evaluate.fidelity import (
@@ -230,16 +230,19 @@ class SentenceEmbedding(_OneAnswer):
 class TokenVectors(_OneAnswer):
     """A vector for every token, output (sequences, tokens, features), as ColBERT (Khattab & Zaharia 2020) compares texts by.
 
-    An answer is about a token; padding has none.
+    An answer is about a token; padding has none. ``modules`` are those that each vector goes through behind the graph.
     """
 
     output: str
     prompt: str = ""
+    modules: tuple[EmbeddingModule, ...] = ()
     kind = "token_vectors"
 
     def answers(self, output: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Return the vectors of the tokens, sequence by sequence."""
         vectors: np.ndarray = output[mask.astype(bool)].astype(np.float64)
+        for module in self.modules:
+            vectors = module.apply(vectors)
         return vectors
 
     def owners(self, mask: np.ndarray) -> np.ndarray:

@@ -63,6 +63,7 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     Raises ModelError if there is none of these, OptionError if the task asks for another head or other labels, or the output that
     is asked for is none of these, RepositoryError for files that say how an embedding is made and cannot be followed.
     """
+    config.check_modules()
     stored = _stored(session, config)
     outputs = [] if stored is not None else _outputs(session, config)
     if task is not None and task.kind is Kind.SPANS:
@@ -78,7 +79,8 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     head = stored or _embedding_head(session, outputs, config)
     if task is not None and isinstance(head, TokenVectors):
         raise OptionError(
-            f"{_called(task)} is scored by one vector a text, and `pooling` none leaves one a token: leave it out"
+            f"{_called(task)} is scored by one vector a text, and there is one a token: "
+            + ("leave out `pooling` none" if config.asked.unpooled else "`pooling` says how they become one")
         )
     if task is not None and task.kind is not Kind.RANKING and (task.kind is not Kind.SCORES or len(task.columns) != 2):
         raise OptionError(
@@ -217,9 +219,11 @@ def _embedding_head(
             raise OptionError(
                 f"`pooling` none is of vectors of tokens, and {session.label} has no output with three axes"
             )
-        return TokenVectors((named_tokens or tokens)[0].name, config.prompt())
+        return _unpooled(session, (named_tokens or tokens)[0], config)
     if named_pooled:
         return _pooled_in_graph(session, named_pooled[0], config)
+    if tokens and config.answers_by_token:
+        return _unpooled(session, (named_tokens or tokens)[0], config)
     if tokens:
         return _pooled_outside(session, (named_tokens or tokens)[0], config)
     if len(pooled) == 1:
@@ -228,6 +232,20 @@ def _embedding_head(
         f"{session.label} has neither class logits nor embeddings among its outputs: "
         + ", ".join(f"{value.name} {list(value.shape)}" for value in session.outputs)
     )
+
+
+def _unpooled(session: Session, tokens: ValueSpec, config: ModelConfig) -> TokenVectors:
+    modules, features = config.token_modules(), tokens.shape[2]
+    widths = [module.in_features for module in modules if module.in_features is not None]
+    outs = [module.out_features for module in modules if module.out_features is not None]
+    if widths and isinstance(features, int) and features != widths[0]:
+        if features == outs[-1]:  # the graph has them inside
+            return TokenVectors(tokens.name, config.prompt())
+        raise RepositoryError(
+            f"{session.label} gives {features} numbers a token, but the module that follows takes {widths[0]}: these files are "
+            "not those of the model"
+        )
+    return TokenVectors(tokens.name, config.prompt(), modules)
 
 
 def _pooled_outside(session: Session, tokens: ValueSpec, config: ModelConfig) -> TokenEmbeddings:

@@ -50,7 +50,7 @@ def answer_loss(head: Head) -> LossHead:
         case TokenEmbeddings():
             return EmbeddingCosine(head.output, axes=3, embedding=head.embedding)
         case TokenVectors():
-            return TokenCosine(head.output)
+            return TokenCosine(head.output, modules=head.modules)
         case SentenceEmbedding():
             return EmbeddingCosine(head.output, axes=2, embedding=head.embedding)
         case _:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
-from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Embedding
+from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Embedding, EmbeddingModule
 from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
@@ -23,7 +23,7 @@ from squeeze_onnx.evaluate.answer_heads import (
 )
 from squeeze_onnx.learning.emitter import Emitter
 from squeeze_onnx.learning.losses import LossHead, row_dot
-from squeeze_onnx.learning.pooling import embedded
+from squeeze_onnx.learning.pooling import applied, embedded
 from squeeze_onnx.support.errors import ModelError
 
 
@@ -130,19 +130,27 @@ class DrawnEmbedding:
 
 @dataclass(frozen=True)
 class DrawnVectors:
-    """The same of the vector of every token that is text, each a direction of its own."""
+    """The same of the vector of every token that is text, each a direction of its own, behind the ``modules`` it goes through."""
 
     value: str
     weight: float = 1.0
+    modules: tuple[EmbeddingModule, ...] = ()
     axes = 3
-    as_value = True
+
+    @property
+    def as_value(self) -> bool:
+        """See LossHead: modules may change the width."""
+        return not self.modules
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Return Gaussian noise (sequences, tokens, features)."""
-        return rng.standard_normal(shape, np.float32)
+        """Return Gaussian noise (sequences, tokens, features of the vector)."""
+        widths = [module.out_features for module in self.modules if module.out_features is not None]
+        return rng.standard_normal((*shape[:-1], widths[-1] if widths else shape[-1]), np.float32)
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead; of the square only what has a gradient."""
+        for module in self.modules:
+            student = applied(emit, student, module)
         squares = emit("Add", row_dot(emit, student, student), emit.constant(1e-12))
         along = emit("Div", row_dot(emit, student, teacher), emit("Sqrt", squares))
         return emit("ReduceSum", emit("Mul", along, emit("Squeeze", mask, emit.axes(-1))), keepdims=0)
@@ -160,7 +168,7 @@ def drawn_loss(head: Head) -> DrawnLoss:
         case TokenEmbeddings():
             return DrawnEmbedding(head.output, value_axes=3, embedding=head.embedding)
         case TokenVectors():
-            return DrawnVectors(head.output)
+            return DrawnVectors(head.output, modules=head.modules)
         case SentenceEmbedding():
             return DrawnEmbedding(head.output, value_axes=2, embedding=head.embedding)
         case _:

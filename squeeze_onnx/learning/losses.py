@@ -11,9 +11,9 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Embedding
+from squeeze_onnx.data.embedding import MEAN_OF_TOKENS, Embedding, EmbeddingModule
 from squeeze_onnx.learning.emitter import Emitter
-from squeeze_onnx.learning.pooling import embedded
+from squeeze_onnx.learning.pooling import applied, embedded
 from squeeze_onnx.support.errors import OptionError
 
 LOSS = "loss"
@@ -87,15 +87,18 @@ class EmbeddingCosine:
 
 @dataclass(frozen=True)
 class TokenCosine:
-    """1 − cosine of the vectors of tokens, mean over all that are text."""
+    """1 − cosine of the vectors of tokens, mean over all that are text, behind the ``modules`` that each goes through."""
 
     value: str
     weight: float = 1.0
+    modules: tuple[EmbeddingModule, ...] = ()
     axes = 3
     as_value = True
 
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
+        for module in self.modules:
+            student, teacher = (applied(emit, rows, module) for rows in (student, teacher))
         norms = emit("Sqrt", emit("Mul", row_dot(emit, student, student), row_dot(emit, teacher, teacher)))
         cosines = emit("Div", row_dot(emit, student, teacher), emit("Add", norms, emit.constant(_TINY)))
         counted = emit("Mul", emit("Sub", emit.constant(1), cosines), emit("Squeeze", mask, emit.axes(-1)))

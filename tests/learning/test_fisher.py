@@ -9,6 +9,7 @@ import pytest
 from onnx import numpy_helper
 
 from squeeze_onnx.data.calibration import CalibrationBatch, session_showing
+from squeeze_onnx.data.embedding import Activation, DenseLayer
 from squeeze_onnx.evaluate.answer_heads import (
     ClassLogits,
     Head,
@@ -35,6 +36,8 @@ CLASSIFIER = ClassLogits("logits", (0, 1))
 TAGGER = TokenLogits("logits")
 ENCODER = TokenEmbeddings("last_hidden_state")
 VECTORS = TokenVectors("last_hidden_state")
+NARROW = DenseLayer("", "", Activation.TANH, adds_input=False, weight=random_weight(HIDDEN, 5, seed=4))
+COLBERT = TokenVectors("last_hidden_state", modules=(NARROW,))
 
 
 def graph_of(
@@ -96,6 +99,7 @@ def gradients_by_sequence(head: Head, parameters: Sequence[str], features: int) 
         (ENCODER, HIDDEN, "layer.1/ffn_out"),
         (ENCODER, HIDDEN, "embedding"),
         (VECTORS, HIDDEN, "layer.1/ffn_out"),
+        (COLBERT, HIDDEN, "layer.1/ffn_out"),
     ],
     ids=lambda value: getattr(value, "kind", str(value)),
 )

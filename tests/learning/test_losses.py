@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit, log_expit, log_softmax
 
 from squeeze_onnx.data.calibration import CalibrationBatch
+from squeeze_onnx.data.embedding import Activation, DenseLayer
 from squeeze_onnx.learning.losses import (
     LOSS,
     EmbeddingCosine,
@@ -75,6 +76,15 @@ def test_vectors_of_tokens_are_compared_one_by_one(student: Array, teacher: Arra
     counted = PADDED.astype(bool)
     total, _ = losses(TOKENS, [TokenCosine("y")], student, teacher)
     assert total == pytest.approx(cosine_distance(student[counted], teacher[counted]), abs=1e-6)
+
+
+def test_vectors_of_tokens_are_compared_behind_their_modules(student: Array, teacher: Array) -> None:
+    counted = PADDED.astype(bool)
+    weight = np.random.default_rng(0).standard_normal((student.shape[-1], 2))
+    module = DenseLayer("2_Dense/model.safetensors", "", Activation.TANH, adds_input=False, weight=weight)
+    total, _ = losses(TOKENS, [TokenCosine("y", modules=(module,))], student, teacher)
+    s, t = (module.apply(vectors[counted]) for vectors in (student, teacher))
+    assert total == pytest.approx(cosine_distance(s, t), abs=1e-5)
 
 
 def test_embeddings_of_sequences_are_not(student: Array, teacher: Array) -> None:

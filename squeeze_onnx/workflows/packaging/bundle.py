@@ -14,6 +14,7 @@ from squeeze_onnx.data.embedding_files import EmbeddingOptions
 from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.vocabulary import encoder_of
+from squeeze_onnx.evaluate.answer_heads import TokenVectors
 from squeeze_onnx.evaluate.span_head import span_head
 from squeeze_onnx.graph.io.locate import MODEL_FILE
 from squeeze_onnx.graph.io.model import OnnxModel, load_model, refuse_overwriting_input
@@ -88,10 +89,7 @@ class PackageConfig:
             raise OptionError(
                 f"`{option}` is for text, and {self.data} holds inputs of another kind: leave one of them out"
             )
-        if EmbeddingOptions(self.pooling, self.prompt, self.answer).unpooled:
-            raise OptionError(
-                "`pooling` none leaves a vector a token, and a bundle answers with one a text: leave it out"
-            )
+        EmbeddingOptions(self.pooling, self.prompt, self.answer)
 
 
 def package(path: str | Path, out: str | Path, config: PackageConfig | None = None, *, force: bool = False) -> Bundle:
@@ -154,6 +152,10 @@ def _reads_text(
     answers = ask(folder, models, asked)
     head = answers[0].head
     assert head is not None, "a text is read by one"
+    if isinstance(head, TokenVectors):
+        raise OptionError(
+            f"{model.path} gives a vector a token, and run.py answers a text with one: `pooling` says how they become one"
+        )
     text = {
         **described(head, encoder, _labels(settings.labels, answers[0])),
         "asked": {
