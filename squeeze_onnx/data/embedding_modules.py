@@ -45,8 +45,8 @@ def check_modules(repository: Repository) -> None:
     router = _router_above(repository)
     if router is not None:
         raise RepositoryError(
-            f"{router[0]} has a module {router[1]}, of which {repository.root} is one route, and what each returns is not read here: "
-            "name the pooling of this encoder (`pooling`) to squeeze it alone"
+            f"{router[0]} has a module {router[1]}, of which {repository.root} is one route, and what each returns is not read "
+            "here: name the pooling of this encoder (`pooling`) to squeeze it alone"
         )
 
 
