@@ -80,9 +80,7 @@ class EmbeddingCosine:
     def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
         """See LossHead."""
         s, t = (embedded(emit, value, mask, self.embedding, self.axes) for value in (student, teacher))
-        norms = emit("Sqrt", emit("Mul", row_dot(emit, s, s), row_dot(emit, t, t)))
-        cosine = emit("Div", row_dot(emit, s, t), emit("Add", norms, emit.constant(_TINY)))
-        return emit("Sub", emit.constant(1), emit("ReduceMean", cosine, keepdims=0))
+        return emit("Sub", emit.constant(1), emit("ReduceMean", _cosines(emit, s, t), keepdims=0))
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,8 @@ class TokenCosine:
         """See LossHead."""
         for module in self.modules:
             student, teacher = (applied(emit, rows, module) for rows in (student, teacher))
-        norms = emit("Sqrt", emit("Mul", row_dot(emit, student, student), row_dot(emit, teacher, teacher)))
-        cosines = emit("Div", row_dot(emit, student, teacher), emit("Add", norms, emit.constant(_TINY)))
-        counted = emit("Mul", emit("Sub", emit.constant(1), cosines), emit("Squeeze", mask, emit.axes(-1)))
+        distances = emit("Sub", emit.constant(1), _cosines(emit, student, teacher))
+        counted = emit("Mul", distances, emit("Squeeze", mask, emit.axes(-1)))
         tokens = emit("ReduceSum", mask, keepdims=0)
         return emit("Div", emit("ReduceSum", counted, keepdims=0), tokens)
 
@@ -256,6 +253,12 @@ def _input(graph: ir.Graph, name: str, sizes: Sequence[object] | None) -> ir.Val
 def row_dot(emit: Emitter, left: ir.Value, right: ir.Value) -> ir.Value:
     """Return the inner products of rows, (sequences,)."""
     return emit("ReduceSum", emit("Mul", left, right), emit.axes(-1), keepdims=0)
+
+
+def _cosines(emit: Emitter, left: ir.Value, right: ir.Value) -> ir.Value:
+    """Return the cosines of rows. What is added stands below the root, whose slope at 0, at padding, would not be finite."""
+    squares = emit("Mul", row_dot(emit, left, left), row_dot(emit, right, right))
+    return emit("Div", row_dot(emit, left, right), emit("Sqrt", emit("Add", squares, emit.constant(_TINY**2))))
 
 
 def _square_sum(emit: Emitter, value: ir.Value) -> ir.Value:

@@ -91,8 +91,8 @@ def applied(emit: Emitter, rows: ir.Value, module: EmbeddingModule) -> ir.Value:
             scaled = emit("Div", centred, emit("Sqrt", emit("Add", variance, emit.constant(module.EPSILON))))
             return emit("Add", emit("Mul", scaled, emit.constant(module.weight)), emit.constant(module.bias))
         case Normalize():
-            length = emit("Sqrt", emit("ReduceSum", emit("Mul", rows, rows), emit.axes(-1)))
-            return emit("Div", rows, emit("Add", length, emit.constant(_SHORTEST)))
+            squares = emit("ReduceSum", emit("Mul", rows, rows), emit.axes(-1))
+            return emit("Div", rows, emit("Sqrt", emit("Add", squares, emit.constant(_SHORTEST**2))))
         case _:
             raise ModelError(
                 f"a module {type(module).__name__} of an embedding cannot be learned through: leave learning out"

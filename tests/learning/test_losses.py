@@ -23,6 +23,7 @@ from squeeze_onnx.learning.losses import (
 from squeeze_onnx.support.errors import OptionError
 from tests.graph.execution import run
 from tests.graph.tiny_graphs import initializer_names, random_weight, tiny_model
+from tests.learning.differentiation import gradients
 
 Array = np.ndarray
 
@@ -76,6 +77,16 @@ def test_vectors_of_tokens_are_compared_one_by_one(student: Array, teacher: Arra
     counted = PADDED.astype(bool)
     total, _ = losses(TOKENS, [TokenCosine("y")], student, teacher)
     assert total == pytest.approx(cosine_distance(student[counted], teacher[counted]), abs=1e-6)
+
+
+def test_padding_has_no_part_in_the_gradient_of_vectors_of_tokens(student: Array, teacher: Array) -> None:
+    attached = attach_losses(tiny_model(TOKENS, p=np.ones(4, np.float32)), [TokenCosine("y")])
+    text = CalibrationBatch({"ids": np.zeros(PADDED.shape, np.int64)}, PADDED)
+    feeds = {"x": student, **attached.feeds(text, {"y": teacher * PADDED[..., np.newaxis]})}
+    found = gradients(attached.model, ["p"], feeds)["p"]
+    other = {**feeds, "x": np.where(PADDED[..., np.newaxis] > 0, student, 0).astype(np.float32)}
+    assert np.all(np.isfinite(found))
+    np.testing.assert_allclose(gradients(attached.model, ["p"], other)["p"], found, rtol=1e-5)
 
 
 def test_vectors_of_tokens_are_compared_behind_their_modules(student: Array, teacher: Array) -> None:
