@@ -74,7 +74,13 @@ class Job:
     @property
     def options(self) -> dict[str, Any]:
         """What it is taken as."""
-        return {"dequantize": self.prepared, "freeze_inputs": self.prepared, "include": EVERYTHING, "simulations": 1}
+        graph = onnx.load(self.folder / "model.onnx", load_external_data=False).graph
+        prepared = (
+            {"dequantize": _has_integers(graph), "freeze_inputs": _has_weights_as_inputs(graph)}
+            if self.prepared
+            else {}
+        )
+        return {**prepared, "include": EVERYTHING, "simulations": 1}
 
 
 @dataclass(frozen=True)
@@ -96,16 +102,19 @@ def jobs_in(folder: Path) -> Iterator[Job]:
     """Yield what there is to look at, in a fixed order."""
     for model in models_in(folder):
         yield Job(model)
-        if _is_prepared_otherwise(onnx.load(model / "model.onnx").graph):
+        graph = onnx.load(model / "model.onnx").graph
+        if _has_integers(graph) or _has_weights_as_inputs(graph):
             yield Job(model, prepared=True)
 
 
-def _is_prepared_otherwise(graph: onnx.GraphProto) -> bool:
-    """Whether a model is quantized, or has weights that are inputs."""
-    inputs = {value.name for value in graph.input}
+def _has_integers(graph: onnx.GraphProto) -> bool:
     quantized = any(CLOSED_OPERATORS.get(_op(node), ((), ""))[1] == INTEGERS for node in graph.node)
-    rounded = any(node.op_type == "DequantizeLinear" for node in graph.node)
-    return quantized or rounded or any(tensor.name in inputs for tensor in graph.initializer)
+    return quantized or any(node.op_type == "DequantizeLinear" for node in graph.node)
+
+
+def _has_weights_as_inputs(graph: onnx.GraphProto) -> bool:
+    inputs = {value.name for value in graph.input}
+    return any(tensor.name in inputs for tensor in graph.initializer)
 
 
 def _op(node: onnx.NodeProto) -> str:

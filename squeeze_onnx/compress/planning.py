@@ -69,8 +69,9 @@ def _check_integers(spectra: Sequence[SiteSpectra], sites: Sequence[PlannedSite]
     kept = sum(site.kept_parameters for site in sites) / sum(site.dense_parameters for site in sites)
     if held and "objective" not in budget and kept > budget.get("keep", 1) + _SLACK:
         raise OptionError(
-            f"`keep` {budget['keep']} would leave {kept:.2f}: {len(held)} weights, {held[0]} first, are stored as integers, and "
-            "factors of floats take more bytes; `precision` int8 rounds what is new, `dequantize` makes floats of all"
+            f"`keep` {budget['keep']} would leave {kept:.2f}: {len(held)} weights, {held[0]} first, are stored in fewer "
+            "bits than floats have, and factors would take more bytes; `precision` int8 rounds what is new, `dequantize` makes "
+            "floats of integers"
         )
 
 

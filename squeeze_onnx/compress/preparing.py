@@ -10,7 +10,8 @@ from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
-from squeeze_onnx.graph.quantized.dequantizing import bits_of_products, dequantize
+from squeeze_onnx.graph.match.sites import find_sites
+from squeeze_onnx.graph.quantized.dequantizing import bits_of_products, dequantize, is_quantized
 from squeeze_onnx.graph.rewrite.copies import store_once
 from squeeze_onnx.graph.rewrite.half_types import multiplies_in
 from squeeze_onnx.graph.rewrite.normal_heads import normalize_heads
@@ -46,14 +47,32 @@ def prepare(model: ir.Model, config: AnalyzeConfig) -> None:
 
     Equal weights that were written several times become one, and attention is brought into one form, without asking: nothing
     else makes one decision of them, see `squeeze_onnx.graph.rewrite.normal_heads`.
+
+    Raises OptionError for a setting that asks for what has no effect on this model.
     """
     if config.freeze_inputs:
+        _refuse_unless(_has_weights_as_inputs(model), "freeze_inputs", "no weight is a graph input")
         RemoveInitializersFromInputsPass()(model)
         model.ir_version = max(model.ir_version, INITIALIZERS_OF_THEIR_OWN)
     if config.dequantize:
+        _refuse_unless(is_quantized(model) or _holds_integers(model), "dequantize", "no weight is stored as integers")
         dequantize(model)
     store_once(model)
     normalize_heads(model)
+
+
+def _refuse_unless(effective: bool, setting: str, reason: str) -> None:
+    if not effective:
+        raise OptionError(f"`{setting}` has nothing to do in this model, where {reason}: leave it out")
+
+
+def _has_weights_as_inputs(model: ir.Model) -> bool:
+    return any(value.name in model.graph.initializers for value in model.graph.inputs)
+
+
+def _holds_integers(model: ir.Model) -> bool:
+    """Whether a site is skipped for integers, in a form that `dequantize` may not know: the reasons say so later."""
+    return any("`dequantize`" in skipped.reason for skipped in find_sites(model).skipped)
 
 
 def refuse_unrunnable(model: OnnxModel, config: OptimizeConfig) -> None:

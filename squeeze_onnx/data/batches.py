@@ -1,6 +1,6 @@
 """Token sequences to the arrays a graph takes: length-bucketed batches, padded no further than they must be."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -25,7 +25,12 @@ class Batch:
     mask: np.ndarray
 
 
-_DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+MASK_INPUT = "attention_mask"
+
+_DTYPES: Mapping[str, type[np.generic]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_MASK_DTYPES = {**_DTYPES, "tensor(bool)": np.bool_, "tensor(float)": np.float32, "tensor(float16)": np.float16}
+"""A mask is 1 or 0 in other types as well."""
+
 _CACHE_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _CACHE_NAMES = ("past", "cache")
 """How exporters call the keys and values of earlier tokens."""
@@ -54,14 +59,17 @@ class FeedBuilder:
                     f"{label} has an input {value.name!r}; a text model is fed {', '.join(TEXT_INPUTS)} and an empty cache "
                     "only: give an .npz of all inputs instead"
                 )
-            if value.type not in _DTYPES:
-                raise ModelError(f"{label}: input {value.name!r} is a {value.type}, not {' or '.join(_DTYPES)}")
+            if value.type not in _types_of(value):
+                known = ", ".join(_types_of(value))
+                raise ModelError(
+                    f"{label}: input {value.name!r} is a {value.type}, none of {known}: give an .npz of all inputs"
+                )
         return cls(tuple(inputs), first_position)
 
     @property
     def takes_mask(self) -> bool:
         """Say whether the graph can tell padding from text."""
-        return any(value.name == "attention_mask" for value in self.inputs)
+        return any(value.name == MASK_INPUT for value in self.inputs)
 
     @property
     def fixed(self) -> FixedShape:
@@ -76,9 +84,13 @@ class FeedBuilder:
         return {
             value.name: _empty_cache(value, len(batch.ids))
             if _is_cache(value)
-            else arrays[value.name].astype(_DTYPES[value.type])
+            else arrays[value.name].astype(_types_of(value)[value.type])
             for value in self.inputs
         }
+
+
+def _types_of(value: ValueSpec) -> Mapping[str, type[np.generic]]:
+    return _MASK_DTYPES if value.name == MASK_INPUT else _DTYPES
 
 
 def _is_cache(value: ValueSpec) -> bool:

@@ -56,8 +56,9 @@ def _classes(table: TextTable, names: Sequence[str]) -> np.ndarray:
     if all(label in known for label in spelled):
         return np.array([known[label] for label in spelled], dtype=np.int64)
     numbers = [_whole(label) for label in labels]
-    for place, label, number in zip(table.places, labels, numbers, strict=True):
-        if number is None or not 0 <= number < len(names):
+    by_name = any(label in known for label in spelled)
+    for place, label, word, number in zip(table.places, labels, spelled, numbers, strict=True):
+        if word not in known if by_name else number is None or not 0 <= number < len(names):
             raise DataError(
                 f"{place}: label {label!r} is none of the model's: {', '.join(names)}, or 0 to {len(names) - 1}"
                 f"{_counted_from_one(numbers, len(names))}"

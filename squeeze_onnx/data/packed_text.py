@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 
 from squeeze_onnx.support.errors import DataError
+from squeeze_onnx.support.git_lfs import refuse_pointer
 
 PACKED = (".gz", ".bz2", ".xz")
 """What a name ends with behind the ending that tells the format."""
@@ -37,6 +38,7 @@ def read_packed(path: Path) -> bytes:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    refuse_pointer(path, DataError)
     unpack = next((found for magic, found in _UNPACKERS.items() if raw.startswith(magic)), None)
     if unpack is not None:
         try:

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from squeeze_onnx.support.errors import RepositoryError
+from squeeze_onnx.support.git_lfs import refuse_pointer
 
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 _LENGTH = 8
@@ -17,6 +18,7 @@ _LENGTH = 8
 
 def read_safetensors(path: Path) -> Mapping[str, np.ndarray]:
     """Return all tensors of ``path`` by name; raises RepositoryError for one that is damaged or holds no floats."""
+    refuse_pointer(path, RepositoryError)
     try:
         content = path.read_bytes()
         start = _LENGTH + int.from_bytes(content[:_LENGTH], "little")

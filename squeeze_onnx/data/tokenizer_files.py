@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from squeeze_onnx.data.json_files import read_json_object
 from squeeze_onnx.data.repository import CONFIG_FILE, SETTINGS_FILE, Repository
 from squeeze_onnx.support.errors import TokenizerError
+from squeeze_onnx.support.git_lfs import refuse_pointer
 
 TOKENIZER_FILE = "tokenizer.json"
 VOCABULARY_FILE = "vocab.txt"
@@ -99,6 +100,7 @@ def _normalizer(tokenizer: Tokenizer) -> str:
 def _read(path: Path) -> Tokenizer:
     if not path.is_file():
         raise TokenizerError(f"{path} does not exist; name a tokenizer.json, or the folder of one, with `tokenizer`")
+    refuse_pointer(path, TokenizerError)
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers has no exception class of its own
@@ -124,13 +126,14 @@ def _missing(folder: Path) -> str:
             f"tokenizer_class or model_type of {', '.join(_WORD_PIECE)}): {_WAY_OUT}"
         )
     if found:
-        return f"{folder / TOKENIZER_FILE} does not exist, and {found[0]} alone is not read: {_WAY_OUT}"
+        return f"{folder / TOKENIZER_FILE} does not exist, and {' with '.join(found)} is not read: {_WAY_OUT}"
     return f"{folder / TOKENIZER_FILE} does not exist; name a tokenizer.json, or the folder of one, with `tokenizer`"
 
 
 def _word_piece(folder: Path, kind: str) -> Tokenizer:
     """Build what transformers builds of vocab.txt and tokenizer_config.json."""
     path = folder / VOCABULARY_FILE
+    refuse_pointer(path, TokenizerError)
     settings = read_settings(folder)
     tokens = _special(settings, kind)
     try:

@@ -110,7 +110,7 @@ def test_a_weight_stored_in_few_bytes_is_left() -> None:
     assert fate(spectra, 2).reason == "as asked: stored in 240 bytes, rank 2 would need 256"
     assert fate(spectra, 1).rank == 1
     with pytest.raises(
-        OptionError, match=r"`keep` 0\.3 would leave 1\.00: 1 weights, linear first, are stored as integers"
+        OptionError, match=r"`keep` 0\.3 would leave 1\.00: 1 weights, linear first, are stored in fewer bits"
     ):
         fate(spectra, 2, keep=0.3)
     assert fate(with_limits(spectra, OptimizeConfig(precision="int8")), 2, keep=0.3).rank == 2

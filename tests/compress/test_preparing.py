@@ -12,7 +12,7 @@ from squeeze_onnx import AnalyzeConfig, OptimizeConfig, squeeze
 from squeeze_onnx.compress.preparing import open_model
 from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.graph.match.sites import find_sites
-from squeeze_onnx.support.errors import ModelError
+from squeeze_onnx.support.errors import ModelError, OptionError
 from squeeze_onnx.workflows.optimize import analyze, optimize
 from tests.graph.execution import run
 from tests.tiny_encoder import ELIGIBLE_SITES, encoder_model, outputs, write_model_folder
@@ -99,6 +99,22 @@ class TestDequantizing:
     def test_fused_operators_are_counted_against_the_dequantized_model(self, quantized: Path, tmp_path: Path) -> None:
         report = optimize(quantized, tmp_path / "out", OptimizeConfig(method="svd", dequantize=True, fuse="cpu"))
         assert report["fused"]["Attention"] == {"dense": 2, "squeezed": 2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"freeze_inputs": True}, "`freeze_inputs` has nothing to do in this model, where no weight is a graph input"),
+        ({"dequantize": True}, "`dequantize` has nothing to do in this model, where no weight is stored as integers"),
+    ],
+    ids=["freeze_inputs", "dequantize"],
+)
+def test_what_is_asked_for_and_has_nothing_to_do_is_refused(
+    tmp_path: Path, asked: dict[str, bool], reason: str
+) -> None:
+    write(matmul_model(), tmp_path / "model.onnx")
+    with pytest.raises(OptionError, match=reason):
+        open_model(tmp_path, AnalyzeConfig(**asked))
 
 
 def test_nothing_happens_without_being_asked_for(tmp_path: Path) -> None:

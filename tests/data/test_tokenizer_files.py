@@ -107,7 +107,7 @@ def test_kinds_of_tokens_tell_the_texts_of_a_pair_apart(tmp_path: Path) -> None:
         ),
         (("sentencepiece.bpe.model", "vocab.txt"), {}, "is a SentencePiece model"),
         (("source.spm",), {}, r"source\.spm is a SentencePiece model"),
-        (("vocab.json", "merges.txt"), {}, r"vocab\.json alone is not read: AutoTokenizer"),
+        (("vocab.json", "merges.txt"), {}, r"vocab\.json with merges\.txt is not read: AutoTokenizer"),
         (("vocab.txt",), {"tokenizer_class": "PhobertTokenizer"}, r"nothing says that vocab\.txt is of WordPiece"),
         (("vocab.txt",), {}, r"nothing says that vocab\.txt is of WordPiece"),
         ((), {}, r"tokenizer\.json does not exist; name a tokenizer\.json"),

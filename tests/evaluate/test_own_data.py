@@ -168,6 +168,10 @@ class TestWhatIsNotScored:
             f"{data} line 2: label 'a' is none of the model's: negative, positive, or 0 to 1"
         )
 
+    def test_among_names_that_fit_the_one_that_does_not_is_named(self, tmp_path: Path, classifier: Path) -> None:
+        data = as_table("rows.csv", ",", ["negative", "positive", "unsure", "0", "positive", "negative"])(tmp_path)
+        assert report_of(classifier, data)["data"]["not_scored"].startswith(f"{data} line 4: label 'unsure' is none")
+
     def test_labels_that_run_from_one_are_not_guessed(self, tmp_path: Path, classifier: Path) -> None:
         data = as_table("rows.csv", ",", [1, 2, 1, 1, 2, 1])(tmp_path)
         told = report_of(classifier, data)["data"]["not_scored"]

@@ -13,6 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from squeeze_onnx.support.errors import ModelError
+from squeeze_onnx.support.git_lfs import refuse_pointer
 
 
 def check_external_data(tensor: onnx.TensorProto, label: str, path: Path) -> None:
@@ -35,6 +36,7 @@ def check_external_data(tensor: onnx.TensorProto, label: str, path: Path) -> Non
             "export the model again"
         )
     if offset + length > size:
+        refuse_pointer(path.parent / location, ModelError)
         raise ModelError(
             f"{path} needs {offset + length} bytes of {location!r} for {label}, but the file has {size}: "
             "download or export it again"

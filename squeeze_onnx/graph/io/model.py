@@ -24,6 +24,7 @@ from squeeze_onnx.graph.io.outline import parse_outline
 from squeeze_onnx.graph.io.streaming import stream_model
 from squeeze_onnx.graph.io.wellformed import check_model
 from squeeze_onnx.support.errors import ModelError, OutputError
+from squeeze_onnx.support.git_lfs import GIT_LFS_POINTER
 from squeeze_onnx.support.given_names import in_words
 
 PROTOBUF_LIMIT = 2**31 - 1
@@ -37,8 +38,6 @@ _PATH = "squeeze_onnx.path"
 
 IN_MEMORY = "the model in memory"
 """How messages and reports call a model that has no file."""
-
-GIT_LFS_POINTER = b"version https://git-lfs.github.com/"
 
 
 @dataclass(frozen=True)
