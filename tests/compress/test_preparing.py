@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -109,9 +110,7 @@ class TestDequantizing:
     ],
     ids=["freeze_inputs", "dequantize"],
 )
-def test_what_is_asked_for_and_has_nothing_to_do_is_refused(
-    tmp_path: Path, asked: dict[str, bool], reason: str
-) -> None:
+def test_what_is_asked_for_and_has_nothing_to_do_is_refused(tmp_path: Path, asked: dict[str, Any], reason: str) -> None:
     write(matmul_model(), tmp_path / "model.onnx")
     with pytest.raises(OptionError, match=reason):
         open_model(tmp_path, AnalyzeConfig(**asked))
