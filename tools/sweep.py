@@ -74,13 +74,11 @@ class Job:
     @property
     def options(self) -> dict[str, Any]:
         """What it is taken as."""
+        taken_as: dict[str, Any] = {"include": EVERYTHING, "simulations": 1}
+        if not self.prepared:
+            return taken_as
         graph = onnx.load(self.folder / "model.onnx", load_external_data=False).graph
-        prepared = (
-            {"dequantize": _has_integers(graph), "freeze_inputs": _has_weights_as_inputs(graph)}
-            if self.prepared
-            else {}
-        )
-        return {**prepared, "include": EVERYTHING, "simulations": 1}
+        return taken_as | {"dequantize": _has_integers(graph), "freeze_inputs": _has_weights_as_inputs(graph)}
 
 
 @dataclass(frozen=True)
