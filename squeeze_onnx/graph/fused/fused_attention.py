@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.graph.match.constants import ConstantMatrix
-from squeeze_onnx.graph.match.operators import MULTI_HEAD_ATTENTION, PACKED_ATTENTION
+from squeeze_onnx.graph.match.operators import MULTI_HEAD_ATTENTION, PACKED_ATTENTION, SOFTMAXES, op_of
 from squeeze_onnx.graph.match.projections import Projection
 from squeeze_onnx.graph.match.spelled_attention import SpelledAttention, spelled_attentions
 from squeeze_onnx.graph.rewrite.insertion import Inserter
@@ -33,7 +33,8 @@ def fuse_attention_core(inserter: Inserter) -> None:
 def _fuse(inserter: Inserter, *, pack: bool) -> None:
     writer = _Writer(inserter, pack=pack)
     for found in spelled_attentions(inserter.graph):
-        writer.replace(found)
+        if not _shows_probabilities(found):
+            writer.replace(found)
 
 
 class _Writer:
@@ -86,6 +87,12 @@ class _Writer:
             packed = _side_by_side([projection.weight for projection in found.projections])
             self._packed[operands] = self._inserter.initializer(f"{before.name}/qkv_weight", packed)
         return self._packed[operands]
+
+
+def _shows_probabilities(found: SpelledAttention) -> bool:
+    """Whether something else reads the probabilities, which a fused node does not return: they would be computed twice."""
+    softmaxes = [node for node, _ in found.logits.uses() if op_of(node) in SOFTMAXES]
+    return any(len(softmax.outputs[0].uses()) > 1 for softmax in softmaxes)
 
 
 def _side_by_side(weights: list[ConstantMatrix]) -> ir.LazyTensor:

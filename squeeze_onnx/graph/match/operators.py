@@ -277,6 +277,8 @@ _FIRST_IS_DATA = frozenset(
     }
 )
 
+_SCATTERS = frozenset({"ScatterElements", "ScatterND"})
+
 
 def data_operands(node: ir.Node) -> tuple[int, ...]:
     """Return the positions of the operands whose entries end up in the output of ``node``."""
@@ -287,4 +289,6 @@ def data_operands(node: ir.Node) -> tuple[int, ...]:
         return (0,)
     if op == "Where":
         return (1, 2)
+    if op in _SCATTERS:
+        return (0, 2)
     return tuple(range(len(node.inputs)))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from squeeze_onnx.graph.match.names import free_name, names_in
@@ -16,6 +17,7 @@ class Inserter:
     def __init__(self, model: ir.Model) -> None:
         self.graph = model.graph
         self._taken = names_in(model)
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
     def node(
         self, op: str, inputs: list[ir.Value | None], *, before: ir.Node, outputs: int = 1, **attributes: Any
@@ -39,6 +41,13 @@ class Inserter:
         value = ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
         self.graph.register_initializer(value)
         return value
+
+    def constant(self, entries: np.ndarray) -> ir.Value:
+        """Store ``entries``; equal ones are stored once."""
+        key = (entries.dtype.str, entries.shape, entries.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.initializer("constant", ir.tensor(entries))
+        return self._constants[key]
 
     def graph_input(self, name: str, dtype: ir.DataType) -> ir.Value:
         """Add an input of shape () to the graph."""
