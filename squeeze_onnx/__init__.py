@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from squeeze_onnx.compress.planned_site import PlannedSite as PlannedSite
     from squeeze_onnx.compress.settings import Budget as Budget
     from squeeze_onnx.compress.settings import Distillation as Distillation
+    from squeeze_onnx.compress.settings import FewerTokens as FewerTokens
     from squeeze_onnx.compress.settings import KeptWords as KeptWords
     from squeeze_onnx.compress.settings import Output as Output
     from squeeze_onnx.compress.settings import Reading as Reading
@@ -72,6 +73,7 @@ _HOME = {
     "CalibrationConfig": "compress.calibration_source",
     "CheckpointConfig": "learning.checkpoints",
     "Distillation": "compress.settings",
+    "FewerTokens": "compress.settings",
     "KeptWords": "compress.settings",
     "GateConfig": "workflows.gate",
     "GateError": "support.errors",

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from squeeze_onnx.cli.goal_lines import goal_lines, words_lines
-from squeeze_onnx.cli.reading_lines import cache_line, embedding_lines, stored_line
+from squeeze_onnx.cli.reading_lines import cache_line, embedding_lines, stored_line, tokens_line
 from squeeze_onnx.cli.search_lines import search_verdict
 from squeeze_onnx.cli.tables import (
     certificate_line,
@@ -41,6 +41,8 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
         if report["precision"]["processors"] is not None:
             yield processors_line(report["precision"]["processors"])
         yield from report["precision"]["notes"]
+    if report.get("tokens") is not None:
+        yield tokens_line(report["tokens"])
     if report.get("cache") is not None:
         yield cache_line(report["cache"])
     yield from embedding_lines(report.get("embedding"))

@@ -149,6 +149,13 @@ optimize_options: Callable[[F], F] = apply(
         help="Regress every weight on what the squeezed model before it returns [default: by whiten and fisher].",
     ),
     click.option(
+        "--prune-tokens",
+        callback=fraction,
+        metavar="F",
+        help="Then let only the tokens that the attention looks at go on behind chosen layers, so that F of the multiplications "
+        "with weights of the layers stay: for classifiers and embedders, chosen on --calibration.",
+    ),
+    click.option(
         "--distill",
         callback=number_or_word,
         metavar="STEPS|auto",

@@ -51,6 +51,7 @@ SECTIONS = {
         "--thin-heads",
         "--joint-qkv",
         "--refit",
+        "--prune-tokens",
         "--distill",
         "--distill-layers",
         "--checkpoint",

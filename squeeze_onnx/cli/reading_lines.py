@@ -90,3 +90,9 @@ def _module(module: Mapping[str, Any]) -> str:
     if module["type"] == "Dense":
         return f"Dense {module['in_features']} → {module['out_features']} with {module['activation']}"
     return {"Normalize": "normalized", "LayerNorm": "LayerNorm"}[module["type"]]
+
+
+def tokens_line(tokens: Mapping[str, Any]) -> str:
+    """Say in a line which part of the tokens goes on behind which layers."""
+    steps = ", ".join(f"{step['rate']:.0%} behind layer {step['layer']}" for step in tokens["layers"])
+    return f"Tokens: {tokens['share']:.0%} of the multiplications with weights of layers stay ({steps or 'all go through'})"

@@ -7,6 +7,7 @@ from squeeze_onnx.compress.selectors import NoiseModel, RankSelector, selector_o
 from squeeze_onnx.compress.settings import (
     Budget,
     Distillation,
+    FewerTokens,
     KeptWords,
     Output,
     Reading,
@@ -49,7 +50,7 @@ class AnalyzeConfig(Sites, Spectra):
 
 @made_by_name
 @dataclass(frozen=True)
-class OptimizeConfig(KeptWords, Output, Vectors, Reading, Distillation, Steps, Budget, AnalyzeConfig):
+class OptimizeConfig(FewerTokens, KeptWords, Output, Vectors, Reading, Distillation, Steps, Budget, AnalyzeConfig):
     """How a model is squeezed: settings by name (``keep=0.5``), in parts (``budget=Budget(keep=0.5)``), or both.
 
     Those that contradict each other across parts are refused here.
@@ -62,6 +63,7 @@ class OptimizeConfig(KeptWords, Output, Vectors, Reading, Distillation, Steps, B
     vectors = PartOf(Vectors)
     output = PartOf(Output)
     kept_words = PartOf(KeptWords)
+    fewer_tokens = PartOf(FewerTokens)
 
     @property
     def decomposing(self) -> DecompositionSettings:
@@ -78,6 +80,11 @@ class OptimizeConfig(KeptWords, Output, Vectors, Reading, Distillation, Steps, B
         """Raise OptionError for settings of two parts that do not go together."""
         if self.precision is not None:
             refuse_without_kernels(self.precision, "provider", self.provider)
+        if self.prune_tokens is not None and self.distill_layers:
+            raise OptionError(
+                f"`distill_layers` {self.distill_layers} compares all tokens of single layers, and `prune_tokens` takes some "
+                "out: leave one of them out"
+            )
         if self.preset is not None and self.method not in ("auto", "squeeze"):
             raise OptionError(f"`preset` {self.preset} is a regime of `method` squeeze, not of {self.method}")
         budgeting = [name for name, method in METHODS.items() if method.heeds_floors]

@@ -24,11 +24,13 @@ Steps = Mapping[StepName, ModelStep]
 """Name → step, in the order in which they come."""
 
 
-def steps_of(config: OptimizeConfig, precision: str = "fp32") -> Steps:
-    """Return the steps that ``config`` asks for, where weights are stored in ``precision``."""
+def steps_of(config: OptimizeConfig, precision: str = "fp32", *, prunes: bool = False) -> Steps:
+    """Return the steps that ``config`` asks for, where weights are stored in ``precision`` and whether tokens go."""
     steps: dict[StepName, ModelStep] = {
         "squeezing": ModelStep("squeezing", "keep more with `keep`, or give more calibration text")
     }
+    if prunes:
+        steps["pruning"] = ModelStep("`prune_tokens`", "keep more of them with `prune_tokens`")
     if config.distill is not None:
         steps["distillation"] = ModelStep("distillation", "leave out `distill`, or give more text")
     if config.fuse is not None:

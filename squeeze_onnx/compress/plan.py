@@ -27,6 +27,21 @@ class PlannedPrecision:
         return {"name": self.name, "kept": kept, "target_cpu": self.target_cpu}
 
 
+@dataclass(frozen=True)
+class PlannedTokens:
+    """What was asked for (`prune_tokens`), and which part of the tokens of a text goes on behind which layers."""
+
+    asked: float
+    rates: Mapping[int, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``plan.json``."""
+        return {
+            "asked": self.asked,
+            "layers": [{"layer": layer, "rate": rate} for layer, rate in self.rates.items()],
+        }
+
+
 @dataclass(frozen=True, repr=False)
 class Plan(Shown):
     """What becomes of all eligible sites, the sites left out and why, and what was asked for.
@@ -41,6 +56,7 @@ class Plan(Shown):
     skipped: tuple[Mapping[str, str], ...] = ()
     refit: bool = False
     precision: PlannedPrecision = PlannedPrecision()
+    tokens: PlannedTokens | None = None
 
     def summary(self) -> dict[str, str]:
         """Return the method, the budget, how many sites there are, and the precision."""
@@ -71,6 +87,7 @@ class Plan(Shown):
             "budget": dict(self.budget),
             "refit": self.refit,
             "precision": self.precision.to_json(),
+            **({} if self.tokens is None else {"tokens": self.tokens.to_json()}),
             "sites": [site.to_json() for site in self.sites],
             "skipped": [dict(site) for site in self.skipped],
         }

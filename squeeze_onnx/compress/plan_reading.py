@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from squeeze_onnx.compress.forms import FORM_KEYS, read_form
-from squeeze_onnx.compress.plan import FORMAT, Plan, PlannedPrecision
+from squeeze_onnx.compress.plan import FORMAT, Plan, PlannedPrecision, PlannedTokens
 from squeeze_onnx.compress.planned_site import PlannedSite, break_even_rank, is_count
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.suggestions import did_you_mean
 
-_PLAN_KEYS = ("format", "method", "budget", "refit", "precision", "sites", "skipped")
+_PLAN_KEYS = ("format", "method", "budget", "refit", "precision", "tokens", "sites", "skipped")
 
 _SITE_KEYS = ("name", "layer", "role", "shape", "break_even_rank", "parameters", "reason", "sensitivity")
 """Of every entry, whatever becomes of the site."""
@@ -51,7 +51,8 @@ def read_plan(path: str | Path) -> Plan:
     sites = tuple(_read_site(path, index, entry) for index, entry in enumerate(document["sites"]))
     skipped = tuple(_read_skipped(path, index, entry) for index, entry in enumerate(document["skipped"]))
     precision = _read_precision(path, document.get("precision", PlannedPrecision().to_json()))
-    return Plan(document["method"], document["budget"], sites, skipped, refit, precision)
+    tokens = None if document.get("tokens") is None else _read_tokens(path, document["tokens"])
+    return Plan(document["method"], document["budget"], sites, skipped, refit, precision, tokens)
 
 
 def _refuse_unknown(entry: Mapping[str, Any], known: Sequence[str], place: str) -> None:
@@ -78,6 +79,29 @@ def _read_precision(path: Path, entry: Any) -> PlannedPrecision:
     if not isinstance(target, str):
         raise OptionError(f'the plan {path}: "target_cpu" is {target!r}, not the name of one')
     return PlannedPrecision(entry["name"], None if kept is None else tuple(kept), target)
+
+
+def _read_tokens(path: Path, entry: Any) -> PlannedTokens:
+    place = f'the plan {path}, "tokens"'
+    if not isinstance(entry, dict) or not isinstance(entry.get("layers"), list) or not _is_share(entry.get("asked")):
+        raise OptionError(f'{place}: give a fraction under "asked" and a list under "layers"')
+    _refuse_unknown(entry, ("asked", "layers"), place)
+    rates: dict[int, float] = {}
+    for index, step in enumerate(entry["layers"]):
+        if not isinstance(step, dict) or not isinstance(step.get("layer"), int) or not _is_share(step.get("rate")):
+            raise OptionError(f'{place}, layers[{index}]: give a "layer" and a "rate" above 0 and up to 1')
+        _refuse_unknown(step, ("layer", "rate"), f"{place}, layers[{index}]")
+        layer, rate = step["layer"], float(step["rate"])
+        if rates and (layer <= max(rates) or rate > min(rates.values())):
+            raise OptionError(
+                f"{place}, layers[{index}]: layers come in order, and none has a higher rate than one before"
+            )
+        rates[layer] = rate
+    return PlannedTokens(float(entry["asked"]), rates)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
 
 
 def _read_skipped(path: Path, index: int, entry: Any) -> dict[str, str]:

@@ -8,6 +8,7 @@ from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.precision import Encoded
 from squeeze_onnx.compress.soco.stages import StageRecord
 from squeeze_onnx.compress.spectra import SiteSpectra
+from squeeze_onnx.compress.tokens.stage import PrunedTokens
 from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.evaluate.certificate import Certificate
 from squeeze_onnx.evaluate.last_look import LastLook
@@ -22,9 +23,9 @@ class SqueezeResult(Shown):
     """A squeezed model, the plan that was carried out, the spectra behind it, and what each rewritten site lost.
 
     ``timing`` is in seconds per stage; ``errors`` holds the rewritten sites only, by name, as they were before ``distillation``.
-    ``stages`` are those of a method that learns. ``fused`` counts operators and ``precision`` says how weights were
-    rounded, where that was asked for; ``encoded`` are weights that learned as they will be stored, by site. Without calibration
-    data there is neither ``last_look`` nor ``certificate``.
+    ``stages`` are those of a method that learns. ``fused`` counts operators, ``tokens`` says which go on behind which layers, and
+    ``precision`` how weights were rounded, where that was asked for; ``encoded`` are weights that learned as they will be stored,
+    by site. Without calibration data there is neither ``last_look`` nor ``certificate``.
     """
 
     model: OnnxModel
@@ -39,6 +40,7 @@ class SqueezeResult(Shown):
     fused: FusionCounts | None = None
     precision: Mapping[str, Any] | None = None
     encoded: Mapping[str, Encoded] = field(default_factory=dict)
+    tokens: PrunedTokens | None = None
 
     def summary(self) -> dict[str, str]:
         """Return the method, how many sites were rewritten, and what stays of their parameters."""
@@ -52,7 +54,7 @@ class SqueezeResult(Shown):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values: all but the model, the spectra and integers, under the names of report.json."""
-        parts = ("distillation", "certificate", "last_look", "fused")
+        parts = ("distillation", "certificate", "last_look", "fused", "tokens")
         return {
             "plan": self.plan.to_json(),
             "errors": {name: asdict(errors) for name, errors in self.errors.items()},

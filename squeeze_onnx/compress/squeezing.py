@@ -25,6 +25,7 @@ from squeeze_onnx.compress.slicing import slice_sites
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey, take_survey
+from squeeze_onnx.compress.tokens.stage import prune, prunes, refuse_unprunable
 from squeeze_onnx.compress.validation_text import distillation_of
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.last_look import StepName, StepObserver, unwatched
@@ -81,13 +82,17 @@ def squeeze(
     dense = OnnxModel(model.path, model.ir.clone())
     context = Context(dense, config, calibration, plan, checkpoint, track=track, looked_at=bool(calibration))
     precision = planned_precision(plan, config).name
-    watch = Watch(looker_of(context), steps_of(config, precision))
+    refuse_unprunable(context)
+    watch = Watch(looker_of(context), steps_of(config, precision, prunes=prunes(context)))
     observer = watch if calibration else unwatched
     survey = take_survey(context)
     predicted = predicted_output_error(context, survey)
     result = squeeze_surveyed(context, survey, observer, into=model)
     clock = Stopwatch()
-    output_error: Mapping[StepName, float | None] = {"squeezing": predicted}
+    output_error: Mapping[StepName, float | None] = {
+        "squeezing": predicted,
+        "pruning": None if result.tokens is None else result.tokens.damage,
+    }
     if config.fuse is not None or precision != PlannedPrecision.name:
         finished = finish(context, result.model, result.plan, clock=clock, observer=observer, encoded=result.encoded)
         result = replace(
@@ -118,6 +123,9 @@ def squeeze_surveyed(
         )
     result = carry_out(context, context.plan or plan_for(context, survey), survey, into=into)
     observer("squeezing", result.model.ir)
+    result = pruned(context, result)
+    if result.tokens is not None:
+        observer("pruning", result.model.ir)
     if config.distill:
         result = distilled(context, result)
         observer("distillation", result.model.ir)
@@ -173,6 +181,16 @@ def _sites_of(plan: Plan, model: OnnxModel) -> tuple[MatMulSite, ...]:
     return tuple(found[planned.name] for planned in plan.sites)
 
 
+def pruned(context: Context, result: SqueezeResult) -> SqueezeResult:
+    """Let fewer tokens go on behind the layers of the squeezed model, whose graph changes in place, if that is asked for."""
+    clock = Stopwatch()
+    with clock.stage("tokens"):
+        tokens = prune(context, result.model)
+    planned = None if tokens is None else tokens.planned
+    plan, timing = replace(result.plan, tokens=planned), {**result.timing, **clock.seconds}
+    return result if tokens is None else replace(result, plan=plan, tokens=tokens, timing=timing)
+
+
 def distilled(context: Context, result: SqueezeResult) -> SqueezeResult:
     """Let the squeezed model, whose weights change in place, learn to imitate the dense one for as long as is asked for.
 
@@ -181,6 +199,8 @@ def distilled(context: Context, result: SqueezeResult) -> SqueezeResult:
     clock, config, student = Stopwatch(), context.config, result.model.ir
     dense, head = context.dense.ir, context.head
     losses = distillation_losses(dense, head)
+    if result.tokens is not None:
+        losses = result.tokens.losses(losses)
     planned = planned_precision(result.plan, config)
     with clock.stage("distillation"):
         rounded = RoundedLearning.of(precision_of(planned), student, evidence_for(context, planned))

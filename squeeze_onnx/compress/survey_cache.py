@@ -52,7 +52,7 @@ OF_THE_BUDGET = frozenset(
         *("method", "keep", "floor", "above_break_even", "joint_qkv", "refit", "distill", "distill_layers"),
         *("external_data", "fuse", "objective", "batch_size", "sequence_length", "threads", "precision", "rank_rule"),
         *("target_cpu", "force_write", "max_size", "effort", "keep_vocabulary", "output_dimensions", "output_type"),
-        "keep_cache",
+        *("keep_cache", "prune_tokens"),
     )
 )
 """Options that a survey does not depend on; of the method it is the one that ``auto`` stands for."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import onnx_ir as ir
 
-StepName = Literal["squeezing", "distillation", "fusing", "rounding"]
+StepName = Literal["squeezing", "pruning", "distillation", "fusing", "rounding"]
 
 StepObserver = Callable[[StepName, ir.Model], None]
 """Sees a model after a step."""
@@ -129,8 +129,9 @@ class LastLook:
 def _is_far(step: Step, *, error_before: float | None) -> bool:
     """Say whether ``step`` moved the outputs further than what was predicted of it allows.
 
-    Squeezing is judged by the mean over outputs, which is what is predicted, and only where something is. Distillation is not to
-    lead away from the dense model; fusing and rounding are to leave every output where it is.
+    Squeezing is judged by the mean over outputs, which is what is predicted, and only where something is; fewer tokens by how far
+    that was to move when they were chosen. Distillation is not to lead away from the dense model; fusing and rounding are to
+    leave every output where it is.
     """
     if any(value is not None and not isfinite(value) for value in (step.moved, step.error)):
         return True
@@ -139,6 +140,8 @@ def _is_far(step: Step, *, error_before: float | None) -> bool:
             if step.predicted is None or step.error is None:
                 return False
             return step.error > max(WORTHLESS, TIMES * step.predicted)
+        case "pruning":
+            return step.moved is not None and step.moved > max(WORTHLESS, TIMES * (step.predicted or 0.0))
         case "distillation":
             return step.error is not None and error_before is not None and step.error > error_before + FAR
         case _:

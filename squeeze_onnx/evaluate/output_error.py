@@ -38,6 +38,10 @@ class OutputErrorMeter:
         moved = output_rows(self._session, self._batches, {**self._still, **disturbance}, self._head)
         return share_moved(moved, self._reference, self._scales)
 
+    def distance_to(self, other: "OutputErrorMeter") -> float:
+        """Return how far the undisturbed outputs are from those of the ``other`` model, over the variance of these."""
+        return share_moved(self._reference, other._reference, other._scales)
+
 
 def probe_batches(batches: Sequence[CalibrationBatch]) -> list[CalibrationBatch]:
     """Take batches of the median length until they hold `PROBE_TOKENS` tokens: the shortest and longest are not typical."""

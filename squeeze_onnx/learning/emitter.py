@@ -35,6 +35,10 @@ class Emitter:
         self._graph.append(node)
         return output
 
+    def value(self, name: str) -> ir.Value:
+        """Return the value that a node of the graph returns under this name."""
+        return next(output for node in self._graph for output in node.outputs if output.name == name)
+
     def constant(self, entries: Any, dtype: type[np.generic] = np.float32) -> ir.Value:
         """Return an initializer of ``entries``; equal ones are one."""
         array = np.asarray(entries, dtype=dtype)

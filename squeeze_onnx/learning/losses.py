@@ -68,6 +68,33 @@ class HiddenStateError:
 
 
 @dataclass(frozen=True)
+class KeptStateError:
+    """The same over the tokens that a student has left, for a value (sequences, tokens left, features).
+
+    ``positions`` names the value of the student that says which of the teacher's these are, (sequences, tokens left), ``real``
+    the one that says which of them count (None: all).
+    """
+
+    value: str
+    positions: str
+    real: str | None
+    weight: float = 1.0
+    axes = 3
+    as_value = False
+
+    def emit(self, emit: Emitter, student: ir.Value, teacher: ir.Value, mask: ir.Value) -> ir.Value:
+        """See LossHead."""
+        places = emit("Unsqueeze", emit.value(self.positions), emit.axes(-1))
+        expected, counted = (emit("GatherND", each, places, batch_dims=1) for each in (teacher, mask))
+        if self.real is not None:
+            real = emit("Cast", emit.value(self.real), to=ir.DataType.FLOAT)
+            counted = emit("Mul", counted, emit("Unsqueeze", real, emit.axes(-1)))
+        expected = emit("Mul", expected, counted)
+        difference = emit("Sub", emit("Mul", student, counted), expected)
+        return emit("Div", _square_sum(emit, difference), _square_sum(emit, expected))
+
+
+@dataclass(frozen=True)
 class EmbeddingCosine:
     """1 − cosine of sentence embeddings, mean over the sequences; ``embedding`` makes them of those of tokens (3 axes)."""
 

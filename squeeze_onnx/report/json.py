@@ -66,6 +66,7 @@ def optimization_report(
         "skipped": [dict(site) for site in plan.skipped],
         "precision": dict(finished.precision),
         "fused": None if finished.fused is None else finished.fused.to_json(),
+        "tokens": None if result.tokens is None else result.tokens.to_json(),
         "stages": [stage.to_json() for stage in result.stages],
         "distillation": None if result.distillation is None else result.distillation.to_json(),
         "timing": dict(timing),

@@ -12,6 +12,7 @@ from squeeze_onnx.compress.preparing import prepare, refuse_unrunnable, stored_a
 from squeeze_onnx.compress.size_goal import SizeGoal, meet_size
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.survey_cache import survey_of
+from squeeze_onnx.compress.tokens.stage import refuse_unprunable
 from squeeze_onnx.data.general_text import GENERAL_PREFIX, general_source
 from squeeze_onnx.data.general_text import LANGUAGES as WITH_TEXTS
 from squeeze_onnx.data.model_config import read_settings
@@ -75,6 +76,7 @@ def opened(path: str | Path, config: OptimizeConfig, calibration: CalibrationCon
     refuse_stored(context)
     context = context.with_text(calibration)
     refuse_no_embedder(context)
+    refuse_unprunable(context)
     return context
 
 

@@ -22,6 +22,7 @@ from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.squeezing import carry_out
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey
+from squeeze_onnx.compress.tokens.stage import prunes
 from squeeze_onnx.data.companions import copy_companions
 from squeeze_onnx.data.repository import find_repository, repository_of
 from squeeze_onnx.evaluate.embedding_entry import embedding_entry
@@ -46,7 +47,8 @@ LARGE = 1 << 28
 
 def watch_for(context: Context) -> Watch:
     """Return what looks at the model after each step, against the dense one."""
-    return Watch(looker_of(context), steps_of(context.config, planned_precision(context.plan, context.config).name))
+    precision = planned_precision(context.plan, context.config).name
+    return Watch(looker_of(context), steps_of(context.config, precision, prunes=prunes(context)))
 
 
 def write_folder(
@@ -96,6 +98,7 @@ def check_written(
     with clock.stage("last look"):
         predicted: dict[StepName, float | None] = {
             "squeezing": predicted_output_error(context, survey),
+            "pruning": None if report["tokens"] is None else report["tokens"]["damage"],
             "fusing": 0.0,
             "rounding": report["precision"]["predicted_damage"],
         }

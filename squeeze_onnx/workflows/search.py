@@ -21,10 +21,11 @@ from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smalle
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.preparing import prepare, refuse_unrunnable, stored_alike
-from squeeze_onnx.compress.squeezing import carry_out, plan_for
+from squeeze_onnx.compress.squeezing import carry_out, plan_for, pruned
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.survey_cache import check_cache
+from squeeze_onnx.compress.tokens.stage import refuse_unprunable
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.evaluate.evaluator import Evaluator
 from squeeze_onnx.evaluate.metrics import change_of
@@ -75,6 +76,9 @@ class _Workshop:
         with spill_file(folder) as store:
             result = carry_out(replace(context, store=store), plan, self.survey)
             watch("squeezing", result.model.ir)
+            result = pruned(context, result)
+            if result.tokens is not None:
+                watch("pruning", result.model.ir)
             report = write_folder(context, result, folder, Stopwatch(), watch)
         return _Candidate(keep, folder, report, watch)
 
@@ -114,7 +118,8 @@ def optimize_within(
     planned_precision(None, config)
     resolve_provider(config.provider)
     looks = config.method == "auto" or METHODS[config.method].needs_calibration
-    if not (looks or config.refit or config.shrinks_output or config.precision not in (None, "fp32")):
+    reads = config.refit or config.shrinks_output or config.prune_tokens or config.precision not in (None, "fp32")
+    if not (looks or reads):
         calibration = None
     clock = Stopwatch()
     with session_threads(config.threads), with_kept_words(path, out, config, calibration, clock) as (dense, words):
@@ -129,6 +134,7 @@ def optimize_within(
             refuse_stored(context)
             context = context.with_text(calibration, rows.texts)
             refuse_no_embedder(context)
+            refuse_unprunable(context)
         with staged_folder(out, force=given.get("force", False)) as folder:
             with clock.stage("baseline"):
                 selection, final = make_evaluators(model, rows, gate, config, track, given=path if words else None)

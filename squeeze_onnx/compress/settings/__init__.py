@@ -3,6 +3,7 @@
 from squeeze_onnx.compress.settings.base import Part
 from squeeze_onnx.compress.settings.budget import Budget
 from squeeze_onnx.compress.settings.distillation import Distillation
+from squeeze_onnx.compress.settings.fewer_tokens import FewerTokens
 from squeeze_onnx.compress.settings.kept_words import KeptWords
 from squeeze_onnx.compress.settings.output import Output
 from squeeze_onnx.compress.settings.reading import Reading
@@ -11,4 +12,16 @@ from squeeze_onnx.compress.settings.spectra import Spectra
 from squeeze_onnx.compress.settings.steps import Steps
 from squeeze_onnx.compress.settings.vectors import Vectors
 
-__all__ = ["Budget", "Distillation", "KeptWords", "Output", "Part", "Reading", "Sites", "Spectra", "Steps", "Vectors"]
+__all__ = [
+    "Budget",
+    "Distillation",
+    "FewerTokens",
+    "KeptWords",
+    "Output",
+    "Part",
+    "Reading",
+    "Sites",
+    "Spectra",
+    "Steps",
+    "Vectors",
+]
