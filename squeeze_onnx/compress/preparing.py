@@ -9,6 +9,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.data.repository import find_repository
+from squeeze_onnx.graph.fused.fusion import count_fused, fuse
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.quantized.dequantizing import bits_of_products, dequantize, is_quantized
@@ -73,6 +74,19 @@ def _has_weights_as_inputs(model: ir.Model) -> bool:
 def _holds_integers(model: ir.Model) -> bool:
     """Whether a site is skipped for integers, in a form that `dequantize` may not know: the reasons say so later."""
     return any("`dequantize`" in skipped.reason for skipped in find_sites(model).skipped)
+
+
+def refuse_idle_fusing(model: OnnxModel, config: OptimizeConfig) -> None:
+    """Raise OptionError if ``fuse`` finds nothing in ``model``, before anything takes its time; a squeezed one has no more."""
+    if config.fuse is None:
+        return
+    fused = model.ir.clone()
+    fuse(fused, config.fuse)
+    if not any(count_fused(fused).values()):
+        raise OptionError(
+            f"`fuse` {config.fuse} has nothing to do in {model.path}: no attention, normalization or Gelu of it is one that "
+            "ONNX Runtime has an operator for; leave it out"
+        )
 
 
 def refuse_unrunnable(model: OnnxModel, config: OptimizeConfig) -> None:

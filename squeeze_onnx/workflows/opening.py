@@ -8,7 +8,7 @@ from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.efforts import effort_of, with_effort
 from squeeze_onnx.compress.embedding_output.stage import refuse_no_embedder, refuse_stored
 from squeeze_onnx.compress.lowering import planned_precision
-from squeeze_onnx.compress.preparing import prepare, refuse_unrunnable, stored_alike
+from squeeze_onnx.compress.preparing import prepare, refuse_idle_fusing, refuse_unrunnable, stored_alike
 from squeeze_onnx.compress.size_goal import SizeGoal, meet_size
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.survey_cache import survey_of
@@ -69,6 +69,7 @@ def opened(path: str | Path, config: OptimizeConfig, calibration: CalibrationCon
     model = load_model(find_repository(path).model_path)
     config = stored_alike(model.ir, config, plan)
     prepare(model.ir, config)
+    refuse_idle_fusing(model, config)
     if calibration is not None:
         refuse_unrunnable(model, config)
     track, looked_at = given.get("track", silent), calibration is not None

@@ -20,7 +20,7 @@ from squeeze_onnx.compress.forecast import allocator_for
 from squeeze_onnx.compress.frontier import GRID, FrontierPoint, back_off, smallest_passing
 from squeeze_onnx.compress.lowering import planned_precision
 from squeeze_onnx.compress.methods import METHODS
-from squeeze_onnx.compress.preparing import prepare, refuse_unrunnable, stored_alike
+from squeeze_onnx.compress.preparing import prepare, refuse_idle_fusing, refuse_unrunnable, stored_alike
 from squeeze_onnx.compress.squeezing import carry_out, plan_for, pruned
 from squeeze_onnx.compress.step_watch import Watch
 from squeeze_onnx.compress.survey import Survey
@@ -127,6 +127,7 @@ def optimize_within(
             model = load_model(find_repository(dense).model_path)
             config = stored_alike(model.ir, config)
             prepare(model.ir, config)
+            refuse_idle_fusing(model, config)
             refuse_overwriting_input(model, out)
             refuse_unrunnable(model, config)
             rows = choose_rows(model, gate, calibration, config)

@@ -116,6 +116,14 @@ def test_what_is_asked_for_and_has_nothing_to_do_is_refused(tmp_path: Path, aske
         open_model(tmp_path, AnalyzeConfig(**asked))
 
 
+def test_fusing_is_refused_where_there_is_nothing_to_fuse(tmp_path: Path) -> None:
+    write(matmul_model(), tmp_path / "model.onnx")
+    asked = OptimizeConfig(method="svd", keep=0.9, include=("classifier",), fuse="cpu")
+    with pytest.raises(OptionError, match=r"`fuse` cpu has nothing to do in .*model\.onnx: no attention"):
+        optimize(tmp_path, tmp_path / "out", asked)
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_happens_without_being_asked_for(tmp_path: Path) -> None:
     write(matmul_model(), tmp_path / "model.onnx")
     model = open_model(tmp_path, AnalyzeConfig())
