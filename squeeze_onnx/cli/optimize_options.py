@@ -139,6 +139,11 @@ optimize_options: Callable[[F], F] = apply(
         help="Take dimensions out of attention heads where that costs less [default: with --calibration].",
     ),
     click.option(
+        "--remove-sublayers/--no-remove-sublayers",
+        default=False,
+        help="Let whole attentions and feed-forward blocks go where that does less damage than cutting more of the others.",
+    ),
+    click.option(
         "--joint-qkv/--no-joint-qkv",
         default=True,
         help="One left factor for two or all of query, key and value where that costs less [default: with --calibration].",

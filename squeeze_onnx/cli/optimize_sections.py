@@ -49,6 +49,7 @@ SECTIONS = {
     "Steps around truncation": (
         "--slice-neurons",
         "--thin-heads",
+        "--remove-sublayers",
         "--joint-qkv",
         "--refit",
         "--prune-tokens",

@@ -100,6 +100,11 @@ class OptimizeConfig(FewerTokens, KeptWords, Output, Vectors, Reading, Distillat
                 f"`keep_cache` takes dimensions out of heads, as `method` {' and '.join(weighing)} do with `thin_heads`, by what "
                 "that does to the answer: leave out what forbids it, or `keep_cache`"
             )
+        if self.remove_sublayers and each_alone:
+            raise OptionError(
+                f"`remove_sublayers` weighs what goes against what else could, as `method` {' and '.join(weighing)} do under a "
+                "budget: leave out what forbids it, or `remove_sublayers`"
+            )
         _ = self.decomposing, self.rank_selector  # raise OptionError
         alone = [name for name, method in METHODS.items() if method.cuts_each_alone]
         if self.rank_rule is not None and self.method not in ("auto", *alone):

@@ -8,17 +8,20 @@ import numpy as np
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.embedding_output.stage import bytes_of_output
 from squeeze_onnx.compress.factoring import approximate_planned, by_group
+from squeeze_onnx.compress.forms.removed import removed_sites
 from squeeze_onnx.compress.forms.sliced import kept_shapes
 from squeeze_onnx.compress.lowering import finish
 from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.planned_site import Approximation, PlannedSite
 from squeeze_onnx.compress.refit import can_regress
+from squeeze_onnx.compress.removal import remove_sublayers
 from squeeze_onnx.compress.slicing import slice_sites
 from squeeze_onnx.compress.survey import Survey
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.match.consumers import find_bias
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
+from squeeze_onnx.graph.rewrite.removal import fold_constants
 from squeeze_onnx.graph.rewrite.rewriter import Rewriter
 from squeeze_onnx.spectral.decompositions import Automatic, Factors
 from squeeze_onnx.spectral.weightings import Identity
@@ -42,8 +45,13 @@ def draft_dense(context: Context, precision: str) -> Draft:
 def draft_plan(context: Context, plan: Plan, survey: Survey, precision: PlannedPrecision) -> Draft:
     """Write what ``plan`` comes to in ``precision``, none higher than it keeps; only its bytes mean anything."""
     model = OnnxModel(context.dense.path, context.dense.ir.clone())
-    slice_sites(model.ir, _sites_of(plan, model), kept_shapes(plan.sites), survey.blocks, shift_biases=False)
-    _put_anything(model, _sites_of(plan, model), plan)
+    gone = removed_sites(plan.sites)
+    remove_sublayers(model.ir, gone, survey.moments)
+    left = replace(plan, sites=tuple(planned for planned in plan.sites if planned.name not in gone))
+    slice_sites(model.ir, _sites_of(left, model), kept_shapes(left.sites), survey.blocks, shift_biases=False)
+    _put_anything(model, _sites_of(left, model), left)
+    if gone:
+        fold_constants(model.ir)
     return replace(_finished(replace(context, batches=()), model, precision), rounding=None)
 
 

@@ -37,6 +37,8 @@ def allocator_for(context: Context, survey: Survey) -> Allocator:
         whole = GlobalBudget(1.0, (), survey.objective).whole(candidates_of(context, survey))
         keep = min(config.byte_limit / whole, 1.0)
     allocator = METHODS[survey.method].spend(keep, alternatives, survey.objective)
+    if survey.removable and isinstance(allocator, GlobalBudget):
+        allocator = replace(allocator, removable=survey.removable)
     if config.keep_cache is None:
         return allocator
     _, tied = parted(alternatives)

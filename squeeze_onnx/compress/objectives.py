@@ -1,6 +1,6 @@
 """What ``objective`` names: what a budget is spent on, measured for one model on this machine."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,14 +14,17 @@ import onnx_ir as ir
 from squeeze_onnx.compress.allocators import PARAMETERS, Objective
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.forms.removed import removed_sites
 from squeeze_onnx.compress.lowering import finish
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.precision import PRECISIONS, Evidence
+from squeeze_onnx.compress.sublayer_latency import latency_beside_weights
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.fixed_shape import FixedShape
 from squeeze_onnx.evaluate.bench_config import BenchConfig
 from squeeze_onnx.evaluate.benchmark import bench
 from squeeze_onnx.graph.io.model import OnnxModel, save_model
+from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.runtime.matmul_latency import STEP, Lower, Setting, measure_matmuls
 from squeeze_onnx.runtime.sessions import Feeds
 from squeeze_onnx.support.downloads import cache_folder
@@ -91,7 +94,10 @@ def latency_report(context: Context, squeezed: Path, plan: Plan, objective: Obje
 def predicted_share(plan: Plan, objective: Objective) -> float:
     """Return what ``plan`` leaves of ``objective``, as a fraction of the dense model's."""
     dense = objective.fixed + sum(site.dense_cost(objective.cost) for site in plan.sites)
-    return (objective.fixed + sum(site.kept_cost(objective.cost) for site in plan.sites)) / dense
+    gone = removed_sites(plan.sites)
+    freed = sum(saved for name, saved in objective.beside_weights.items() if name in gone)
+    fixed = max(objective.fixed - freed, 0.0)
+    return (fixed + sum(site.kept_cost(objective.cost) for site in plan.sites)) / dense
 
 
 def _parameters(context: Context) -> Objective:
@@ -111,10 +117,24 @@ def _latency(context: Context) -> Objective:
     setting = setting_of(context)
     shapes = [(site.in_features, site.out_features) for site in context.sites]
     cost = measure_matmuls(shapes, setting, _lowering(setting), cache_folder() / "latency", track=context.track)
-    weights = sum(float(cost.into(rows, np.array([columns]))[0]) for rows, columns in shapes)
+
+    def weight(site: MatMulSite) -> float:
+        return float(cost.into(site.in_features, np.array([site.out_features]))[0])
+
+    def timer(paths: Sequence[Path]) -> list[float]:
+        [latencies] = bench(paths, _bench_config(setting)).latencies
+        return [latency.p50_ms * 1e6 for latency in latencies]
+
     with written_alike(context) as path:
-        [[whole]] = bench([path], _bench_config(setting)).latencies
-    return Objective("the latency of the model", cost, max(whole.p50_ms * 1e6 - weights, 0.0), STEP)
+        [whole] = timer([path])
+    fixed = max(whole - sum(map(weight, context.sites)), 0.0)
+    beside = latency_beside_weights(context, weight, timer) if _removes(context) else {}
+    return Objective("the latency of the model", cost, fixed, STEP, beside_weights=beside)
+
+
+def _removes(context: Context) -> bool:
+    """Whether sublayers may go, or do so as a plan says."""
+    return bool(removed_sites(context.plan.sites)) if context.plan is not None else context.config.remove_sublayers
 
 
 def _lowering(setting: Setting) -> Lower:

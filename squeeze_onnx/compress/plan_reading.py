@@ -132,7 +132,8 @@ def _read_site(path: Path, index: int, entry: Any) -> PlannedSite:
     if layer is not None and not (isinstance(layer, int) and layer >= 0):
         raise fault(f'"layer" is {layer!r}, not null or an integer')
     planned = entry.get("parameters")
-    if planned is not None and not is_count(planned):
+    nothing = planned == 0 and not isinstance(planned, bool)
+    if planned is not None and not is_count(planned) and not nothing:
         raise fault(f'"parameters" is {planned!r}, not null or a positive integer')
     site = PlannedSite(
         name=entry["name"],

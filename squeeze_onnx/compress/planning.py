@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from squeeze_onnx.compress.allocators import Allocator, Choice, ShareChoice, SliceChoice
+from squeeze_onnx.compress.allocators import Allocator, Choice, RemovalChoice, ShareChoice, SliceChoice
 from squeeze_onnx.compress.config import AboveBreakEven
-from squeeze_onnx.compress.forms import FORMS, SharedLeft, Sliced, form_of_rank
+from squeeze_onnx.compress.forms import FORMS, Removed, SharedLeft, Sliced, form_of_rank
 from squeeze_onnx.compress.plan import Plan, PlannedPrecision
 from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.precision import PRECISIONS
@@ -80,6 +80,8 @@ def _planned(measured: SiteSpectra, choice: Choice, above_break_even: AboveBreak
     if isinstance(choice, SliceChoice):
         whole = planned_site(site, None, choice.reason)
         return whole if choice.shape == whole.shape else replace(whole, form=Sliced(choice.shape))
+    if isinstance(choice, RemovalChoice):
+        return replace(planned_site(site, None, choice.reason), form=Removed())
     if isinstance(choice, ShareChoice):
         return replace(planned_site(site, None, choice.reason), form=SharedLeft(choice.rank, choice.first))
     return _truncated(measured, choice, above_break_even)

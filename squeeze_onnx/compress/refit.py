@@ -17,6 +17,7 @@ from squeeze_onnx.compress.factoring import Truncating, approximate_planned, rew
 from squeeze_onnx.compress.methods import NO_FISHER, refit_weighting
 from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.refit_moments import Job, RefitStage, StageSums
+from squeeze_onnx.compress.removal import ConstantSums, Removal
 from squeeze_onnx.compress.truncation import TruncationErrors
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.data.calibration import CalibrationBatch
@@ -38,7 +39,7 @@ from squeeze_onnx.support.progress import silent
 class Refitting:
     """What weights are regressed on: the ``dense`` model to come close to, and the text that both are run on.
 
-    ``fisher`` by site name weighs the outputs of what is truncated, where it is known.
+    ``fisher`` by site name weighs the outputs of what is truncated, where it is known. The constants of ``removals`` are settled.
     """
 
     dense: ir.Model
@@ -46,6 +47,7 @@ class Refitting:
     fisher: Mapping[str, Fisher] = field(default_factory=lambda: NO_FISHER)
     ridge: float = RIDGE
     provider: str = "cpu"
+    removals: Sequence[Removal] = ()
 
 
 def refit_sites(
@@ -57,8 +59,8 @@ def refit_sites(
 ) -> dict[str, TruncationErrors]:
     """Carry out ``plan`` (one entry per site, same order) on ``model``, which changes in place, with regressed weights.
 
-    It may have lost columns already. Lookups, tied weights and quantized weights that stay are not regressed. Returns the errors
-    of the sites whose rank changed, by name: for a regressed one those of its truncation, not of the regression.
+    It may have lost columns and sublayers already. Lookups, tied weights and quantized weights that stay are not regressed.
+    Returns the errors of sites whose rank changed, by name: for a regressed one those of its truncation, not of the regression.
     """
     dense, batches = refitting.dense, refitting.batches
     pairs = list(zip(sites, plan, strict=True))
@@ -70,14 +72,21 @@ def refit_sites(
         replace(truncating, track=silent),
     )
     whole = {site.name: site for site in find_sites(dense).sites}
-    stages = _stages(model, [pair for pair in pairs if can_regress(*pair)], whole)
+    stages = _with_removals(
+        model, _stages(model, [pair for pair in pairs if can_regress(*pair)], whole), refitting.removals
+    )
     wanted = [stage.wanted for stage in stages]
-    parts = list(zip(cut(dense.graph, wanted), cut(model.graph, wanted), strict=True))
-    rewriter = Rewriter(model, truncating.store)
+    parts = list(
+        zip(
+            cut(dense.graph, [names for names, _ in wanted]),
+            cut(model.graph, [names for _, names in wanted]),
+            strict=True,
+        )
+    )
     before: list[Values] = [dict(batch.feeds) for batch in batches]
     after: list[Values] = [dict(batch.feeds) for batch in batches]
     for stage, (dense_part, part) in truncating.track(list(zip(stages, parts, strict=True)), "Refitting"):
-        sums = StageSums(stage)
+        sums = stage.sums()
         with TemporaryDirectory() as folder:
             run = PairRun(
                 (dense, model),
@@ -90,18 +99,45 @@ def refit_sites(
                 expected, found = run(before[index], after[index])
                 sums.add(expected, found, batch.counted)
                 before[index], after[index] = only(dense_part.kept, expected), only(part.kept, found)
-        inputs = sums.inputs()
-        normals = {
-            centred: normal_matrix(inputs, centred=centred, ridge=refitting.ridge)
-            for centred in {*map(_is_centred, stage.groups)}
-        }
-        for jobs in stage.groups:
-            normal = normals[_is_centred(jobs)]
-            # Sites that share a left factor are never weighed by their outputs (`squeeze_onnx.compress.sharing`): one asks for
-            # all.
-            weighting = refit_weighting(normal.metric, refitting.fisher.get(jobs[0].site.name))
-            regressions = [regress(read_weight(job.site), sums.target(job), normal) for job in jobs]
-            errors |= _refit(rewriter, jobs, regressions, weighting, truncating.decomposer)
+        if isinstance(sums, ConstantSums):
+            sums.settle()
+        elif isinstance(stage, RefitStage):
+            errors |= _regress(model, stage, sums, truncating, refitting)
+    return errors
+
+
+def _with_removals(
+    model: ir.Model, stages: Sequence[RefitStage], removals: Sequence[Removal]
+) -> list[RefitStage | Removal]:
+    """Put ``removals`` between ``stages``, where they are in the graph."""
+    order = {node: index for index, node in enumerate(model.graph)}
+    merged: list[RefitStage | Removal] = [*stages]
+    for removal in removals:
+        later = (
+            index
+            for index, stage in enumerate(merged)
+            if isinstance(stage, RefitStage) and order[stage.jobs[0].site.nodes[0]] > order[removal.join]
+        )
+        merged.insert(next(later, len(merged)), removal)
+    return merged
+
+
+def _regress(
+    model: ir.Model, stage: RefitStage, sums: StageSums, truncating: Truncating, refitting: Refitting
+) -> dict[str, TruncationErrors]:
+    """Regress the sites of ``stage`` on what was summed up of them; return the errors by name."""
+    rewriter, errors = Rewriter(model, truncating.store), dict[str, TruncationErrors]()
+    inputs = sums.inputs()
+    normals = {
+        centred: normal_matrix(inputs, centred=centred, ridge=refitting.ridge)
+        for centred in {*map(_is_centred, stage.groups)}
+    }
+    for jobs in stage.groups:
+        normal = normals[_is_centred(jobs)]
+        # Sites that share a left factor are never weighed by their outputs (`squeeze_onnx.compress.sharing`): one asks for all.
+        weighting = refit_weighting(normal.metric, refitting.fisher.get(jobs[0].site.name))
+        regressions = [regress(read_weight(job.site), sums.target(job), normal) for job in jobs]
+        errors |= _refit(rewriter, jobs, regressions, weighting, truncating.decomposer)
     return errors
 
 

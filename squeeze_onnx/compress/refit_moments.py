@@ -48,10 +48,19 @@ class RefitStage:
     jobs: tuple[Job, ...]
 
     @property
-    def wanted(self) -> tuple[str, ...]:
+    def values(self) -> tuple[str, ...]:
         """The values to watch: the rows, and the residual streams."""
         residuals = (job.residual for job in self.jobs if job.residual is not None)
         return tuple(dict.fromkeys((self.rows, *residuals)))
+
+    @property
+    def wanted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The values to watch in the dense model and in the squeezed one."""
+        return self.values, self.values
+
+    def sums(self) -> "StageSums":
+        """Return what sums them up."""
+        return StageSums(self)
 
     @property
     def groups(self) -> list[list[Job]]:
@@ -87,7 +96,7 @@ class StageSums:
         name = self._stage.rows
         seen, expected = _rows(squeezed[name], counted), _rows(dense[name], counted)
         drift = {}
-        for stream in self._stage.wanted[1:]:
+        for stream in self._stage.values[1:]:
             rows = _rows(dense[stream], counted) - _rows(squeezed[stream], counted)
             if len(rows) == len(seen):  # else it is broadcast to the product: no row of it is one row's drift
                 drift[stream] = rows

@@ -10,6 +10,7 @@ from squeeze_onnx.compress.config import DEFAULT_KEEP, DEFAULT_OBJECTIVE, Optimi
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.factoring import Truncating, rewrite_sites
 from squeeze_onnx.compress.forecast import allocator_for, predicted_output_error
+from squeeze_onnx.compress.forms.removed import removed_sites
 from squeeze_onnx.compress.forms.sliced import kept_shapes
 from squeeze_onnx.compress.limits import with_limits
 from squeeze_onnx.compress.looker import looker_of
@@ -17,10 +18,12 @@ from squeeze_onnx.compress.lowering import evidence_for, finish, planned_precisi
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.model_steps import refuse_broken, steps_of
 from squeeze_onnx.compress.plan import Plan, PlannedPrecision
+from squeeze_onnx.compress.planned_site import PlannedSite
 from squeeze_onnx.compress.planning import make_plan, planned_sites_of
 from squeeze_onnx.compress.precision.learned import RoundedLearning
 from squeeze_onnx.compress.preparing import prepare, stored_alike
 from squeeze_onnx.compress.refit import Refitting, refit_sites
+from squeeze_onnx.compress.removal import ALL_LOST, remove_sublayers
 from squeeze_onnx.compress.slicing import slice_sites
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.step_watch import Watch
@@ -31,6 +34,7 @@ from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.evaluate.last_look import StepName, StepObserver, unwatched
 from squeeze_onnx.graph.io.model import OnnxModel, save_model
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
+from squeeze_onnx.graph.rewrite.removal import fold_constants
 from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.distill import distill
 from squeeze_onnx.learning.distillation_losses import distillation_losses, learning_rate
@@ -129,6 +133,8 @@ def squeeze_surveyed(
     if config.distill:
         result = distilled(context, result)
         observer("distillation", result.model.ir)
+    if removed_sites(result.plan.sites):
+        fold_constants(result.model.ir)
     return result
 
 
@@ -159,26 +165,29 @@ def carry_out(
         planned_sites_of(plan, context.found.sites)
         model = into or OnnxModel(context.dense.path, context.dense.ir.clone())
         shift_biases, store = not plan.refit, context.store
-        sites = _sites_of(plan, model)
-        errors = slice_sites(
-            model.ir, sites, kept_shapes(plan.sites), survey.blocks, shift_biases=shift_biases, store=store
+        gone = removed_sites(plan.sites)
+        removals = remove_sublayers(model.ir, gone, survey.moments)
+        left = tuple(planned for planned in plan.sites if planned.name not in gone)
+        sites = _sites_of(left, model)
+        errors = dict.fromkeys(gone, ALL_LOST) | slice_sites(
+            model.ir, sites, kept_shapes(left), survey.blocks, shift_biases=shift_biases, store=store
         )
-        sites = _sites_of(plan, model)
+        sites = _sites_of(left, model)
         decomposer = context.config.decomposing.decomposer()
         truncating = Truncating(survey.weighting_of, decomposer, store, context.track)
         if plan.refit:
             batches, provider = _required(context.fitted), context.config.provider
-            refitting = Refitting(context.dense.ir, batches, survey.fisher, ridge, provider)
-            errors |= refit_sites(model.ir, sites, plan.sites, truncating, refitting)
+            refitting = Refitting(context.dense.ir, batches, survey.fisher, ridge, provider, removals)
+            errors |= refit_sites(model.ir, sites, left, truncating, refitting)
         else:
-            errors |= rewrite_sites(model.ir, sites, plan.sites, truncating)
+            errors |= rewrite_sites(model.ir, sites, left, truncating)
     return SqueezeResult(model, plan, survey.spectra, errors, {**survey.timing, **clock.seconds}, survey.stages)
 
 
-def _sites_of(plan: Plan, model: OnnxModel) -> tuple[MatMulSite, ...]:
+def _sites_of(plan: Sequence[PlannedSite], model: OnnxModel) -> tuple[MatMulSite, ...]:
     """Return the sites of ``plan`` as ``model`` has them now."""
     found = {site.name: site for site in find_sites(model.ir).sites}
-    return tuple(found[planned.name] for planned in plan.sites)
+    return tuple(found[planned.name] for planned in plan)
 
 
 def pruned(context: Context, result: SqueezeResult) -> SqueezeResult:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from squeeze_onnx.compress.allocators import Objective, Sharing, Uniform
+from squeeze_onnx.compress.allocators import Objective, RemovableSublayer, Sharing, Uniform
 from squeeze_onnx.compress.automatic import check_distillation, resolve_method
 from squeeze_onnx.compress.config import DEFAULT_KEEP
 from squeeze_onnx.compress.context import Context
@@ -14,6 +14,7 @@ from squeeze_onnx.compress.looker import looker_of
 from squeeze_onnx.compress.methods import METHODS, WeightingOf
 from squeeze_onnx.compress.objectives import objective_of
 from squeeze_onnx.compress.precision import rounds_weights
+from squeeze_onnx.compress.removal_path import path_of
 from squeeze_onnx.compress.sensitivity import (
     PROBE_KEEP,
     Prober,
@@ -55,7 +56,8 @@ class Survey:
     blocks that may lose columns, by their names. So do ``sharings``, the sites that may share a left factor; like sensitivities
     only a new plan needs them. ``fisher`` is empty for a method without gradients; ``learned`` are the components of each site
     if the method learns, in ``stages``. ``objective`` is what budgets are of. ``timing`` is in seconds per stage. ``whole_heads``
-    says why the heads that a cache holds stay as wide as they are, where they have to.
+    says why the heads that a cache holds stay as wide as they are, where they have to. ``removable`` is in which order sublayers
+    can go.
     """
 
     method: str
@@ -70,6 +72,7 @@ class Survey:
     learned: Mapping[str, LearnedSpectrum] = field(default_factory=dict)
     stages: tuple[StageRecord, ...] = ()
     whole_heads: str | None = None
+    removable: tuple[RemovableSublayer, ...] = ()
 
     @property
     def sites(self) -> tuple[MatMulSite, ...]:
@@ -138,6 +141,7 @@ def take_survey(context: Context) -> Survey:
         spectra = tuple(replace(measured, candidate=candidate) for measured, candidate in pairs)
     with clock.stage("objective"):
         objective = objective_of(context)
+        removable = path_of(context, name, spectra, moments, objective)
     return Survey(
         name,
         spectra,
@@ -151,6 +155,7 @@ def take_survey(context: Context) -> Survey:
         learning.spectra,
         learning.stages,
         whole,
+        removable,
     )
 
 

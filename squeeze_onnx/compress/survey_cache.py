@@ -24,6 +24,7 @@ from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.objectives import objective_of
 from squeeze_onnx.compress.precision import rounds_weights
+from squeeze_onnx.compress.removal_path import path_of
 from squeeze_onnx.compress.slicing.heads import Contexts, Scores
 from squeeze_onnx.compress.slicing.neurons import Neurons
 from squeeze_onnx.compress.slicing.rotated import RotatedScores
@@ -52,7 +53,7 @@ OF_THE_BUDGET = frozenset(
         *("method", "keep", "floor", "above_break_even", "joint_qkv", "refit", "distill", "distill_layers"),
         *("external_data", "fuse", "objective", "batch_size", "sequence_length", "threads", "precision", "rank_rule"),
         *("target_cpu", "force_write", "max_size", "effort", "keep_vocabulary", "output_dimensions", "output_type"),
-        *("keep_cache", "prune_tokens"),
+        *("keep_cache", "prune_tokens", "remove_sublayers"),
     )
 )
 """Options that a survey does not depend on; of the method it is the one that ``auto`` stands for."""
@@ -60,7 +61,7 @@ OF_THE_BUDGET = frozenset(
 LEARNED_FOR = frozenset({"keep", "floor"})
 """Of these, what a survey does depend on if the method learns: it learns for a budget, though any can be cut from it."""
 
-_FOUND_ANEW = frozenset({"spectra", "skipped", "objective", "timing"})
+_FOUND_ANEW = frozenset({"spectra", "skipped", "objective", "removable", "timing"})
 """Fields of a survey that belong to one loaded copy of the model, to one machine, or to one run."""
 
 _DOCUMENT = "document"
@@ -89,7 +90,9 @@ def cached_survey(context: Context, cache: Path) -> Survey:
         key = survey_key(context)
         path = cache / f"survey-{key[:16]}.npz"
         if path.exists():
-            return Survey(**_read(path, key, context), objective=objective_of(context), timing=clock.seconds)
+            found, objective = _read(path, key, context), objective_of(context)
+            removable = path_of(context, found["method"], found["spectra"], found["moments"], objective)
+            return Survey(**found, objective=objective, removable=removable, timing=clock.seconds)
     with reserved(path):
         survey = take_survey(context)
         with clock.stage("cache"):

@@ -124,6 +124,8 @@ def _order_of_role(role: str) -> int:
 
 
 def _kept_label(site: Report) -> str:
+    if site["treatment"] == "removed":
+        return "gone with its sublayer"
     if site["treatment"] == "sliced":
         return "{} × {}".format(*site["kept_shape"])
     return "dense" if site["rank"] is None else f"rank {site['rank']}"

@@ -11,7 +11,7 @@ import pytest
 from squeeze_onnx.compress import forms
 from squeeze_onnx.compress.allocators import Cost
 from squeeze_onnx.compress.factoring import Truncating, rewrite_sites
-from squeeze_onnx.compress.forms import FORMS, Denoised, Dense, Factored, Form, SharedLeft, Sliced, read_form
+from squeeze_onnx.compress.forms import FORMS, Denoised, Dense, Factored, Form, Removed, SharedLeft, Sliced, read_form
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.planned_site import Approximation, PlannedSite, Whole
 from squeeze_onnx.compress.truncation import TruncationErrors, replacement_errors
@@ -22,6 +22,7 @@ from tests.tiny_encoder import encoder_model
 
 SHAPE = (8, 6)
 OF_EACH: dict[type[Form], Form] = {
+    Removed: Removed(),
     SharedLeft: SharedLeft(5, "first"),
     Sliced: Sliced((8, 4)),
     Factored: Factored(3),
@@ -38,7 +39,7 @@ def test_there_is_a_case_for_each_form() -> None:
 def test_a_form_reads_what_it_writes_and_writes_its_keys(form: Form) -> None:
     entry = PlannedSite("a", None, "other", SHAPE, 3, form, "").to_json()
     assert read_form(entry, SHAPE) == form
-    assert {key for key in forms.FORM_KEYS if entry[key] is not None} == set(form.keys) == set(form.to_json())
+    assert {key for key in forms.FORM_KEYS if entry.get(key) is not None} == set(form.keys) == set(form.to_json())
 
 
 @dataclass(frozen=True)

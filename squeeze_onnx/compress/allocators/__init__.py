@@ -10,6 +10,7 @@ from squeeze_onnx.compress.allocators.effective_rank import EffectiveRankReducti
 from squeeze_onnx.compress.allocators.global_budget import BudgetError, GlobalBudget
 from squeeze_onnx.compress.allocators.independent import Independent
 from squeeze_onnx.compress.allocators.objective import PARAMETERS, Cost, Objective, ParameterCount
+from squeeze_onnx.compress.allocators.removal_choice import RemovableSublayer, RemovalChoice
 from squeeze_onnx.compress.allocators.share_choice import ShareChoice, Sharing
 from squeeze_onnx.compress.allocators.slice_choice import SliceChoice, Slicing
 from squeeze_onnx.compress.allocators.uniform import Uniform
@@ -37,6 +38,8 @@ __all__ = [
     "Independent",
     "Objective",
     "ParameterCount",
+    "RemovableSublayer",
+    "RemovalChoice",
     "ShareChoice",
     "Sharing",
     "SliceChoice",

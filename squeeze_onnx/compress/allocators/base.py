@@ -7,12 +7,13 @@ from typing import Protocol
 import numpy as np
 
 from squeeze_onnx.compress.allocators.objective import Cost
+from squeeze_onnx.compress.allocators.removal_choice import RemovalChoice
 from squeeze_onnx.compress.allocators.share_choice import ShareChoice
 from squeeze_onnx.compress.allocators.slice_choice import SliceChoice
 from squeeze_onnx.compress.selectors import RankChoice
 from squeeze_onnx.spectral.rmt.spectrum import Spectrum
 
-Choice = RankChoice | SliceChoice | ShareChoice
+Choice = RankChoice | SliceChoice | ShareChoice | RemovalChoice
 
 
 @dataclass(frozen=True)

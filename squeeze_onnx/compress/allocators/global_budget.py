@@ -1,15 +1,23 @@
 """Global budget: one price for the whole model, by parameter or by time, and dense where factors do not pay."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from squeeze_onnx.compress.allocators.base import Allocator, Alternative, Candidate, Choice
 from squeeze_onnx.compress.allocators.covers import Cover, Curve, covers_of
-from squeeze_onnx.compress.allocators.lagrangian import best_of, spend
+from squeeze_onnx.compress.allocators.lagrangian import Allocation, best_of, spend
 from squeeze_onnx.compress.allocators.objective import PARAMETERS, Objective, ParameterCount
+from squeeze_onnx.compress.allocators.removal_choice import (
+    Path,
+    RemovalChoice,
+    beginnings,
+    error_of,
+    fixed_without,
+    sites_of,
+)
 from squeeze_onnx.compress.allocators.tied_widths import parted, ways_to_tie
 from squeeze_onnx.compress.selectors import RankChoice
 from squeeze_onnx.support.errors import OptionError
@@ -40,14 +48,25 @@ class Forecast:
 
 
 @dataclass(frozen=True)
+class _Spending:
+    """What is chosen for what stays once the sublayers of ``gone`` are: what all of it costs, and what it loses."""
+
+    gone: Path
+    allocation: Allocation
+    cost: float
+    error: float
+
+
+@dataclass(frozen=True)
 class GlobalBudget(Allocator):
     """Minimise the summed error of all sites under one budget of parameters, or of whatever ``objective`` counts.
 
     Site i at rank r loses ``sensitivity``·Σ_{k>r} s_k²/Σ s_k²: its squared error relative to its own output, times how much that
     matters to the model's output. Sites of one of ``alternatives`` may lose columns or share a left factor instead, where that
     is cheaper than lower ranks at all of them; of alternatives that overlap, the cheapest cover of their sites counts. Where
-    several have to have heads of one width, each width is tried for all of them, up to ``tied_share`` of the dimensions. See
-    `lagrangian` for how the budget is spent. No site falls under its ``floor`` of parameters, or off the grid of its
+    several have to have heads of one width, each width is tried for all of them, up to ``tied_share`` of the dimensions. Whole
+    sublayers may go, so many from the beginning of the path ``removable`` as lose least together with what is left for the
+    others. See `lagrangian` for how the budget is spent. No site falls under its ``floor`` of parameters, or off the grid of its
     ``rank_step``.
     """
 
@@ -55,42 +74,52 @@ class GlobalBudget(Allocator):
     alternatives: tuple[Alternative, ...] = ()
     objective: Objective = PARAMETERS
     tied_share: float | None = None
+    removable: Path = ()
 
     def allocate(self, candidates: Sequence[Candidate]) -> Mapping[str, Choice]:
         """Return the choices of least total error that ``keep`` of the objective can pay for, what is fixed of it included.
 
         Raises OptionError if the floors and rank multiples cost more than that.
         """
-        ways, whole = self._ways(candidates), self.whole(candidates)
-        fixed = self.objective.fixed
-        budget = self.keep * whole - fixed
-        best = best_of((spend(covers, budget) for covers in ways), budget)
-        if best.cost > budget:
+        whole = self.whole(candidates)
+        best = self._spent(self._all_ways(candidates), self.keep * whole)
+        if best.cost > self.keep * whole:
             raise BudgetError(
-                (fixed + best.cost) / whole,
-                f"`keep` {self.keep} is too little: with the floors asked for, at least {(fixed + best.cost) / whole:.4f} of "
+                best.cost / whole,
+                f"`keep` {self.keep} is too little: with the floors asked for, at least {best.cost / whole:.4f} of "
                 f"{self.objective.name} stays; give more to `keep` or less to `floor`",
             )
-        made = (curve.choices(index) for curve, index in zip(best.curves, best.chosen, strict=True))
-        return {site: choice for choices in made for site, choice in choices.items()}
+        allocation = best.allocation
+        made = (curve.choices(index) for curve, index in zip(allocation.curves, allocation.chosen, strict=True))
+        reason = f"removed, as its share of {self.keep:.4g} of {self.objective.name}"
+        gone: dict[str, Choice] = dict.fromkeys(sites_of(best.gone), RemovalChoice(reason))
+        return gone | {site: choice for choices in made for site, choice in choices.items()}
 
     def forecast(self, candidates: Sequence[Candidate], keeps: Sequence[float]) -> tuple[Forecast, ...]:
         """Return what each of the budgets ``keeps`` would lose, those left out that nothing fits in."""
-        ways, whole = self._ways(candidates), self.whole(candidates)
-        fixed = self.objective.fixed
-        budgets = [(keep, keep * whole - fixed) for keep in keeps]
-        allocations = [(keep, best_of((spend(covers, budget) for covers in ways), budget)) for keep, budget in budgets]
-        return tuple(
-            Forecast(keep, (fixed + best.cost) / whole, best.error)
-            for keep, best in allocations
-            if fixed + best.cost <= keep * whole
-        )
+        ways, whole = self._all_ways(candidates), self.whole(candidates)
+        spent = [(keep, self._spent(ways, keep * whole)) for keep in keeps]
+        return tuple(Forecast(keep, best.cost / whole, best.error) for keep, best in spent if best.cost <= keep * whole)
 
-    def _ways(self, candidates: Sequence[Candidate]) -> tuple[Covers, ...]:
-        """Return all ways to decide for every candidate once, apart for each width that heads which are tied may have."""
-        by_name = {candidate.name: candidate for candidate in candidates}
-        alternatives, tied = parted(self.alternatives)
-        alone = [*map(self._by_rank, candidates)]
+    def _all_ways(self, candidates: Sequence[Candidate]) -> list[tuple[Path, tuple[Covers, ...]]]:
+        """Return how far one can go on the path, and all ways to decide for the candidates that are left then."""
+        return [(gone, self._ways(candidates, sites_of(gone))) for gone in beginnings(self.removable)]
+
+    def _spent(self, ways: Iterable[tuple[Path, tuple[Covers, ...]]], budget: float) -> _Spending:
+        """Return the way of least error that ``budget`` of the objective can pay for; the cheapest if it can pay for none."""
+        spendings = []
+        for gone, each in ways:
+            fixed = fixed_without(self.objective, gone)
+            best = best_of((spend(covers, budget - fixed) for covers in each), budget - fixed)
+            spendings.append(_Spending(gone, best, fixed + best.cost, error_of(gone) + best.error))
+        return min(spendings, key=lambda spending: (max(spending.cost, budget), spending.error))
+
+    def _ways(self, candidates: Sequence[Candidate], gone: Collection[str]) -> tuple[Covers, ...]:
+        """Return all ways to decide once for all candidates but those ``gone``, apart for each width that tied heads may have."""
+        by_name = {candidate.name: candidate for candidate in candidates if candidate.name not in gone}
+        left = [each for each in self.alternatives if by_name.keys() >= {*each.sites}]
+        alternatives, tied = parted(left)
+        alone = [*map(self._by_rank, by_name.values())]
 
         def curves_of(alternatives: Iterable[Alternative]) -> list[Curve]:
             return [self._by_size(each, [by_name[site] for site in each.sites]) for each in alternatives]

@@ -1,6 +1,7 @@
 """What a budget is spent on: parameters of weights, bytes of a file, or time; and what else of it a model takes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -36,7 +37,8 @@ class Objective:
     """What is to be saved, as the messages name it, what weights cost of it, and what the rest of the model takes anyway.
 
     Ranks are multiples of ``rank_multiple``. Tables cost ``of_tables``, where that is not what products cost. A weight that
-    becomes two costs ``per_pair`` beside what these cost.
+    becomes two costs ``per_pair`` beside what these cost. ``beside_weights`` is what of ``fixed`` goes with a sublayer, by its
+    name: all that it takes but for its weights.
     """
 
     name: str = "the parameters of the eligible weights"
@@ -45,6 +47,7 @@ class Objective:
     rank_multiple: int = 1
     of_tables: Cost | None = None
     per_pair: float = 0.0
+    beside_weights: Mapping[str, float] = field(default_factory=dict)
 
     def cost_of(self, *, is_table: bool) -> Cost:
         """Return what weights of one kind cost."""

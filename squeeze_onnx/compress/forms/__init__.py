@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from squeeze_onnx.compress.forms.dense import Dense
+from squeeze_onnx.compress.forms.removed import Removed
 from squeeze_onnx.compress.forms.shared_left import SharedLeft
 from squeeze_onnx.compress.forms.sliced import Sliced
 from squeeze_onnx.compress.forms.truncated import Denoised, Factored
 from squeeze_onnx.compress.planned_site import Form
 from squeeze_onnx.support.errors import OptionError
 
-FORMS: tuple[type[Form], ...] = (SharedLeft, Sliced, Factored, Denoised, Dense)
+FORMS: tuple[type[Form], ...] = (Removed, SharedLeft, Sliced, Factored, Denoised, Dense)
 """In the order in which they are asked whether an entry of a plan is theirs; the last one takes what is left."""
 
 TREATMENTS = tuple(dict.fromkeys(form.treatment for form in FORMS))
@@ -54,6 +55,7 @@ __all__ = [
     "Dense",
     "Factored",
     "Form",
+    "Removed",
     "SharedLeft",
     "Sliced",
     "form_of_rank",

@@ -15,6 +15,8 @@ class Steps(Part):
     method: auto, squeeze, svd, whiten, fisher, fwsvd, tfwsvd or soco (`squeeze_onnx.compress.methods.METHODS`).
     slice_neurons: whether methods that look at activations may take whole neurons out of feed-forward blocks.
     thin_heads: whether they may take dimensions out of attention heads.
+    remove_sublayers: whether whole attentions and feed-forward blocks may go where that does less damage under the budget than
+        cutting more of the others.
     joint_qkv: whether query, key and value, or two of them, may share one left factor.
     refit: whether every weight is regressed on what the squeezed model before it returns; None for yes with whiten and fisher.
     decomposition: how singular triplets are found: exact, rsvd, rsi, or auto by shape.
@@ -27,6 +29,7 @@ class Steps(Part):
     method: str = "auto"
     slice_neurons: bool = True
     thin_heads: bool = True
+    remove_sublayers: bool = False
     joint_qkv: bool = True
     refit: bool | None = None
     decomposition: str = "auto"

@@ -51,11 +51,37 @@ def find_residual(site: MatMulSite, joins: Container[ir.Node]) -> ir.Value | Non
 
     ``joins`` are the additions to a residual stream. None if the operator scales the product.
     """
+    found = find_join(site, joins)
+    if found is None:
+        return None
+    node, operand = found
+    streams = [
+        other
+        for other in data_inputs(node)
+        if other is not node.inputs[operand] and not is_constant(other) and constant_vector(other) is None
+    ]
+    return streams[0] if len(streams) == 1 else None
+
+
+def find_join(site: MatMulSite, joins: Container[ir.Node]) -> tuple[ir.Node, int] | None:
+    """Return the addition to a residual stream that takes the product of ``site`` with its bias, and as which operand.
+
+    Only one node uses the site, and nothing else reads the product. ``joins`` are the additions to a residual stream. None if
+    there is none, and if the operator scales the product.
+    """
     (node,) = site.nodes
     if _scales(node):
         return None
     bias = find_bias(site)
-    return _joined_stream(node.outputs[0] if bias is None else bias.node.outputs[0], joins)
+    value = node.outputs[0] if bias is None else bias.node.outputs[0]
+    reader = _only_reader(value)
+    while reader is not None and op_of(reader) in _PASSES_ON:
+        value = reader.outputs[0]
+        reader = _only_reader(value)
+    if reader is None or reader not in joins:
+        return None
+    operands = [index for index, each in enumerate(reader.inputs) if each is value]
+    return (reader, operands[0]) if len(operands) == 1 else None
 
 
 def _scales(node: ir.Node) -> bool:
@@ -73,21 +99,6 @@ def _added_bias(product: ir.Value, size: int) -> Bias | None:
 def _bias(node: ir.Node, operand: int, size: int) -> Bias | None:
     tensor = constant_vector(node.inputs[operand]) if operand < len(node.inputs) else None
     return None if tensor is None or tensor.size != size else Bias(node, operand, tensor)
-
-
-def _joined_stream(value: ir.Value, joins: Container[ir.Node]) -> ir.Value | None:
-    node = _only_reader(value)
-    while node is not None and op_of(node) in _PASSES_ON:
-        value = node.outputs[0]
-        node = _only_reader(value)
-    if node is None or node not in joins:
-        return None
-    streams = [
-        other
-        for other in data_inputs(node)
-        if other is not value and not is_constant(other) and constant_vector(other) is None
-    ]
-    return streams[0] if len(streams) == 1 else None
 
 
 def _only_reader(value: ir.Value) -> ir.Node | None:

@@ -35,7 +35,7 @@ def remove_unused(value: ir.Value) -> None:
     if graph is None or value.uses() or value.is_graph_output():
         return  # removed before, or needed
     if node is None:
-        del graph.initializers[str(value.name)]
+        graph.initializers.pop(str(value.name), None)  # an input of the graph stays
         return
     operands = [operand for operand in node.inputs if operand is not None]
     graph.remove(node, safe=True)

@@ -99,6 +99,8 @@ ALONE: dict[str, Arguments] = {
 ELSEWHERE = {
     "--output": "in every row",
     "--dry-run": "tests/cli/test_goals.py: nothing is written",
+    "--remove-sublayers": "tests/cli/test_remove_sublayers.py: of models with sublayers that say little",
+    "--no-remove-sublayers": "what every row does",
     "--keep-cache": "tests/cli/test_decoder_cache.py: of decoders that keep one",
     "--offline": "tests/cli/test_hub.py: of where a model comes from",
     "--help-all": "writes nothing",
