@@ -9,11 +9,13 @@ import onnx_ir as ir
 import pytest
 
 from squeeze_onnx.compress.config import OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.forms import Removed
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.plan_reading import read_plan
 from squeeze_onnx.compress.planning import planned_site, planned_sites_of
 from squeeze_onnx.compress.squeezing import squeeze
+from squeeze_onnx.compress.tokens.stage import refuse_unprunable
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.match.sites import find_sites
@@ -105,6 +107,18 @@ def test_a_plan_is_read_again_with_what_it_removes(tmp_path: Path) -> None:
     path.write_text(json.dumps(plan.to_json()), encoding="utf-8")
     assert read_plan(path) == plan
     assert plan.kept_parameters == plan.eligible_parameters - 4 * HIDDEN**2
+
+
+def test_tokens_do_not_go_where_layers_may() -> None:
+    model = OnnxModel(Path("tiny.onnx"), ir.from_proto(MODELS["post-norm"]))
+    asked = OptimizeConfig(method="whiten", prune_tokens=0.5, remove_sublayers=True)
+    with pytest.raises(OptionError, match="`prune_tokens` counts layers by their attentions"):
+        refuse_unprunable(Context(model, asked, CALIBRATION))
+    planned = Context(
+        model, OptimizeConfig(prune_tokens=0.5), CALIBRATION, plan_without("post-norm", ATTENTION, refit=True)
+    )
+    with pytest.raises(OptionError, match="plans with removed weights"):
+        refuse_unprunable(planned)
 
 
 @pytest.mark.parametrize(

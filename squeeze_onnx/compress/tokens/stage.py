@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.forms.removed import removed_sites
 from squeeze_onnx.compress.plan import PlannedTokens
 from squeeze_onnx.compress.tokens.choice import GRID, PROBED, damage_curve, possible_rates, share_of
 from squeeze_onnx.compress.tokens.steps import Lines, TokenSteps, spread
@@ -76,6 +77,11 @@ def refuse_unprunable(context: Context) -> None:
     """Raise OptionError or ModelError, naming a node, if tokens are to go and cannot."""
     if not prunes(context):
         return
+    if context.config.remove_sublayers or (context.plan is not None and removed_sites(context.plan.sites)):
+        raise OptionError(
+            "`prune_tokens` counts layers by their attentions, which `remove_sublayers` and plans with removed weights take out: "
+            "leave out one of them"
+        )
     if not context.batches and _planned(context) is None:
         raise OptionError(
             "`prune_tokens` looks at what tokens do to answers; give `calibration` a text file, glue:TASK (with `data`) or "
