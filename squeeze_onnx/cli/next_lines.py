@@ -1,5 +1,6 @@
 """The last line of a command: what to do next, ready to be pasted. It is left out where nothing is known to succeed."""
 
+import mmap
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,9 @@ from squeeze_onnx.data.embedding_files import EmbeddingOptions
 from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.tokenizer_files import has_tokenizer, tokenizer_place
+from squeeze_onnx.evaluate.span_head import span_head
+from squeeze_onnx.graph.io.outline import parse_outline
+from squeeze_onnx.runtime.sessions import ValueSpec
 from squeeze_onnx.support.given_names import given_name
 
 READING = ("tokenizer", "max_tokens", "pooling", "prompt", "answer")
@@ -24,7 +28,8 @@ def after_analysis(model: Path, *taken_as: str) -> str:
 
 def after_optimization(model: Path, out: Path, options: Mapping[str, Any], *asked: str) -> str:
     """Return what holds the result in ``out`` against ``model``: its score, or its speed where there is no tokenizer."""
-    if options.get("tokenizer") is None and not _reads_text(model):
+    unread = options.get("tokenizer") is None and not _reads_text(model)
+    if unread or (_answers_by_span(model) and "--data" not in asked):
         return command("bench", as_given(model), str(out))
     return command("validate", as_given(model), str(out), *asked, *_reading(options))
 
@@ -33,7 +38,7 @@ def after_validation(candidate: Path, options: Mapping[str, Any]) -> str | None:
     """Return how to package a model that passed; None for one whose bundle could not answer a text."""
     data = options.get("data")
     saved = data is not None and str(data).endswith(".npz")
-    if not (saved or options.get("tokenizer") or _reads_text(candidate)):
+    if not saved and (not (options.get("tokenizer") or _reads_text(candidate)) or _answers_by_span(candidate)):
         return None
     asked = EmbeddingOptions(*(options.get(name) for name in ("pooling", "prompt", "answer")))
     if read_settings(find_repository(candidate).model_path, asked).answers_by_token:
@@ -85,6 +90,15 @@ def command(name: str, *words: str) -> str:
 
 def _reads_text(model: Path) -> bool:
     return has_tokenizer(tokenizer_place(find_repository(model)))
+
+
+def _answers_by_span(model: Path) -> bool:
+    """Whether texts alone cannot ask ``model``: it takes a question and its context."""
+    path = find_repository(model).model_path
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        outputs = parse_outline(content, path.name).graph.output
+    shapes = [(value.name, tuple(value.type.tensor_type.shape.dim)) for value in outputs]
+    return span_head([ValueSpec(name, "", shape) for name, shape in shapes]) is not None
 
 
 def _reading(options: Mapping[str, Any]) -> list[str]:

@@ -228,6 +228,11 @@ def _embedding_head(
         return _pooled_outside(session, (named_tokens or tokens)[0], config)
     if len(pooled) == 1:
         return _pooled_in_graph(session, pooled[0], config)
+    if span_head(outputs) is not None:
+        raise ModelError(
+            f"{session.label} answers questions by a span of their context, which texts alone do not ask: `data` FILE with "
+            "question, context and answers scores it"
+        )
     raise ModelError(
         f"{session.label} has neither class logits nor embeddings among its outputs: "
         + ", ".join(f"{value.name} {list(value.shape)}" for value in session.outputs)

@@ -49,6 +49,19 @@ def test_a_model_that_reads_saved_inputs_is_packaged_with_them_and_one_that_read
     assert after_validation(model, {"data": None, "tokenizer": "t", "pooling": "none"}) is None
 
 
+def test_a_model_that_answers_by_a_span_is_not_asked_texts_alone(call_cli: RunCli, tmp_path: Path) -> None:
+    reader = write_model_folder(tmp_path / "reader", encoder_model(reader=True))
+    assert words_of(after_optimization(reader, tmp_path / "out", {}))[1] == "bench"
+    rows = after_optimization(reader, tmp_path / "out", {}, "--data", "squad.jsonl")
+    assert words_of(rows)[1:2] + words_of(rows)[-2:] == ["validate", "--data", "squad.jsonl"]
+    assert after_validation(reader, {"data": Path("squad.jsonl")}) is None
+    assert words_of(after_validation(reader, {"data": Path("in.npz")}))[-2:] == ["--data", "in.npz"]
+    done = call_cli("validate", reader, reader)
+    assert done.returncode == 2
+    assert "answers questions by a span of their context" in done.stderr
+    assert "--data FILE with question, context and answers scores it" in done.stderr
+
+
 def test_a_bundle_of_saved_inputs_is_asked_for_its_example(tmp_path: Path) -> None:
     place = tmp_path / "my bundle"
     place.mkdir()
