@@ -79,9 +79,9 @@ def run(path: Path, out: Path, keep: float, calibration: CalibrationConfig) -> d
         seconds[name] = seconds.get(name, 0.0) + time.process_time() - began
 
     with mock.patch.object(Stopwatch, "stage", counted):
-        optimize(path, out, OptimizeConfig(keep=keep), calibration=calibration)
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"stages": seconds, "cpu_seconds": time.process_time(), "peak_bytes": peak}
+        report = optimize(path, out, OptimizeConfig(keep=keep), calibration=calibration)
+    peak, texts = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, report["calibration"]["rows"]
+    return {"stages": seconds, "cpu_seconds": time.process_time(), "peak_bytes": peak, "texts": texts}
 
 
 def measure(path: Path, task: str, glue: Path, keep: float) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def measure(path: Path, task: str, glue: Path, keep: float) -> dict[str, Any]:
     speed = product_speed()
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     taken: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    work = work_of(path, CalibrationConfig(f"glue:{task}", data=glue))
+    work = work_of(path, CalibrationConfig(f"glue:{task}", data=glue, rows=taken["texts"]))
     stages = {}
     for name, operations in work.operations(keep).items():
         used = taken["stages"].get(name, 0.0)
@@ -100,6 +100,7 @@ def measure(path: Path, task: str, glue: Path, keep: float) -> dict[str, Any]:
         "other_seconds": taken["cpu_seconds"] - sum(each["cpu_seconds"] for each in stages.values()),
         "cpu_seconds": taken["cpu_seconds"],
         "peak_bytes": taken["peak_bytes"],
+        "texts": taken["texts"],
         "tokens": work.tokens,
         "gflops": speed / 1e9,
     }

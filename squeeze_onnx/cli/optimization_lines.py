@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from squeeze_onnx.cli.goal_lines import goal_lines, words_lines
-from squeeze_onnx.cli.reading_lines import cache_line, embedding_lines, stored_line, tokens_line
+from squeeze_onnx.cli.reading_lines import cache_line, embedding_lines, enough_lines, stored_line, tokens_line
 from squeeze_onnx.cli.search_lines import search_verdict
 from squeeze_onnx.cli.tables import (
     certificate_line,
@@ -36,6 +36,7 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
     before, after = (readable_bytes(report["size"][f"{which}_bytes"]) for which in ("baseline", "optimized"))
     took = readable_seconds(sum(report["timing"].values()))
     yield f"{out}: {before} → {after}, method {report['method']}, in {took}"
+    yield from enough_lines(report["calibration"])
     if report["precision"]["name"] != "fp32":
         yield precision_line(report["precision"])
         if report["precision"]["processors"] is not None:

@@ -115,8 +115,8 @@ optimize_options: Callable[[F], F] = apply(
         "--calibration-rows",
         type=int,
         metavar="N",
-        help="Sentences or pairs to calibrate on [default: 1024, with --output-dimensions 2048, with --distill or soco up to "
-        "8192].",
+        help="Sentences or pairs to calibrate on [default: as many as the choice of ranks needs, 64 to 1024; with "
+        "--output-dimensions 2048, with --distill or soco up to 8192].",
     ),
     text_options,
     embedding_options,

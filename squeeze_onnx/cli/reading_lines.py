@@ -29,6 +29,12 @@ def repository_line(model: Path) -> str | None:
     return in_words(f"Read: {found.model_path}" + (f", with what lies in {found.root}" if apart else ""))
 
 
+def enough_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:
+    """Say how much text was read where that was found out, from the ``calibration`` of a report."""
+    if entry is not None and entry["tokens_needed"] is not None:
+        yield f"Calibrated on {entry['rows']:,} texts: the choice of ranks needs {entry['tokens_needed']:,} tokens"
+
+
 def embedding_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:
     """Say what an embedding is made by, from the ``embedding`` of a report; nothing for a model without embeddings."""
     if entry is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from squeeze_onnx.compress.calibration_source import CalibrationConfig, GivenFeeds, GivenTexts, is_archive
-from squeeze_onnx.compress.held_back import held_back_of, rows_of
+from squeeze_onnx.compress.held_back import Calibration, held_back_of, rows_of
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.general_text import GENERAL_PREFIX
 from squeeze_onnx.data.tables import open_table
@@ -13,7 +13,13 @@ from squeeze_onnx.data.tables import open_table
 
 def calibration_entry(config: CalibrationConfig, read: Sequence[CalibrationBatch]) -> dict[str, Any]:
     """Return what reports say of the text that was ``read``: from where, as what, how much; raises as `open_table` does."""
-    rows = {"rows": rows_of(read), "held_back": rows_of(held_back_of(read)), "seed": config.seed}
+    needed = read.needed if isinstance(read, Calibration) else None
+    rows = {
+        "rows": rows_of(read),
+        "tokens_needed": needed,
+        "held_back": rows_of(held_back_of(read)),
+        "seed": config.seed,
+    }
     return {**_read_as(config), **rows}
 
 

@@ -39,21 +39,25 @@ NAMED_SOURCES = (TASK_PREFIX, GENERAL_PREFIX)
 
 @dataclass(frozen=True)
 class Amount:
-    """How much text is read: at most so many sentences or pairs, and so many tokens of them, padding aside."""
+    """How much text is read: at most so many sentences or pairs, and so many tokens of them, padding aside.
+
+    ``least`` are the sentences or pairs that are read whatever their tokens.
+    """
 
     rows: int
     tokens: int | None = None
+    least: int = 1
 
     def within_tokens(self, sequences: Sequence[TokenSequence]) -> Sequence[TokenSequence]:
-        """Return the first of ``sequences``, as many as have no more tokens, but one at least."""
+        """Return the first of ``sequences``, as many as have no more tokens, but ``least`` of them."""
         if self.tokens is None:
             return sequences
         ends = np.cumsum([len(sequence) for sequence in sequences])
-        return sequences[: max(int(np.searchsorted(ends, self.tokens, side="right")), 1)]
+        return sequences[: max(int(np.searchsorted(ends, self.tokens, side="right")), self.least)]
 
 
 TO_CALIBRATE = Amount(1024)
-"""What is read unless it is said."""
+"""What is read at most unless it is said."""
 
 TO_MAP = Amount(2048)
 """The same where embeddings get fewer dimensions: the map learns on all pairs of so many texts."""
@@ -73,8 +77,9 @@ class CalibrationConfig:
     source: a file of texts (a sentence a line, or a table, see `squeeze_onnx.data.tables`), glue:TASK (the train split in
         ``data``), an .npz of model inputs, or general:en, general:all: sentences of this package.
     data: a folder of GLUE splits, or a hub name.
-    rows: sentences or pairs that are read; None for 1,024, 2,048 for fewer dimensions of embeddings, or up to
-        8,192 where weights learn on them.
+    rows: sentences or pairs that are read; None for as many as the choice of ranks needs (see
+        `squeeze_onnx.compress.text_needed`), 64 to 1,024, for 2,048 for fewer dimensions of embeddings, or for up to 8,192
+        where weights learn on them.
     batch_size: sequences that are run at once.
     max_tokens: tokens a sequence is cut to; None for what the files beside the model say, see `load_text_encoder`.
     tokenizer: a tokenizer.json or a folder with one, instead of that beside the model.
@@ -117,6 +122,11 @@ class CalibrationConfig:
         """Say whether ``source`` is a file of texts."""
         named = self.source.startswith(NAMED_SOURCES) or self.source.endswith(".npz")
         return type(self) is CalibrationConfig and not named
+
+    @property
+    def reads_text(self) -> bool:
+        """Say whether it is text that is read, not inputs of the model."""
+        return not (is_archive(self) or isinstance(self, GivenFeeds))
 
     @property
     def named_columns(self) -> Columns | None:
@@ -199,7 +209,7 @@ def calibration_rows(config: CalibrationConfig, usual: Amount = TO_CALIBRATE) ->
 
     There are none of an .npz or of arrays, which do not say what their texts were.
     """
-    return [] if is_archive(config) or isinstance(config, GivenFeeds) else all_rows(config)[: config.amount(usual).rows]
+    return all_rows(config)[: config.amount(usual).rows] if config.reads_text else []
 
 
 def _without_taken(rows: list[Texts], first: int, taken: Collection[str]) -> list[Texts]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Self, TypeVar, cast
 
-from squeeze_onnx.compress.calibration_source import CalibrationConfig, load_calibration
+from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, CalibrationConfig, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.dense_run import DenseRun, features_of_heads, outputs_are_cheap
 from squeeze_onnx.compress.kept_vocabulary import KeptVocabulary
@@ -12,6 +13,7 @@ from squeeze_onnx.compress.methods import METHODS, Method
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.sensitivity import Start, find_starts, values_of_starts
 from squeeze_onnx.compress.site_choice import choose_sites, find_sites_of
+from squeeze_onnx.compress.text_needed import text_needed
 from squeeze_onnx.compress.usual_text import usual_text
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch, values_met
@@ -63,15 +65,15 @@ class Context:
         return replace(self, config=replace(self.config, keep=keep))
 
     def with_text(self, calibration: CalibrationConfig | None, taken: Collection[str] = ()) -> Self:
-        """Return the same run with the text of ``calibration``, as much as the method wants; see `load_calibration`."""
+        """Return the same run with the text of ``calibration``, as much as the method needs; see `load_calibration`."""
         if calibration is None:
             return self
-        usual = usual_text(self.config)
-        session = self.outputs_run.session
-        batches = load_calibration(
-            self.dense, calibration, usual, taken=taken, asked=self.config.asked, session=session
-        )
-        return replace(self, batches=batches)
+        usual, session = usual_text(self.config), self.outputs_run.session
+        read = partial(load_calibration, self.dense, calibration, taken=taken, asked=self.config.asked, session=session)
+        if not (usual is TO_CALIBRATE and calibration.reads_text and calibration.rows is None and self._weighs_inputs):
+            return replace(self, batches=read(usual))
+        needed = text_needed(self.dense, self.sites, read, usual, self.config.provider)
+        return replace(self, batches=replace(read(needed), needed=needed.tokens))
 
     @property
     def found(self) -> SiteSearch:
@@ -165,6 +167,11 @@ class Context:
                 self._known[name].close()
 
     @property
+    def _weighs_inputs(self) -> bool:
+        """Whether the method looks at what weights read."""
+        return self._foreseen is not None and self._foreseen.needs_calibration
+
+    @property
     def _foreseen(self) -> Method | None:
         """The method, or one like it for ``auto``; None if the plan has none that is known."""
         if self.plan is not None:
@@ -181,7 +188,7 @@ class Context:
 
     def _open_values(self) -> DenseRun:
         method, values = self._foreseen, list[str]()
-        if method is not None and method.needs_calibration:
+        if self._weighs_inputs:
             values += values_met(self.sites)
         if method is not None and method.probes and self.plan is None:
             values += values_of_starts(self.dense.ir, self.starts)

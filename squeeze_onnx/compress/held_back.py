@@ -31,10 +31,15 @@ IN_SAMPLE = "Too few texts to hold any back: what is measured is measured on tho
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Calibration(Shown, Sequence[CalibrationBatch]):
-    """Batches to calibrate and to learn on, and beside them those ``held_back``, of which neither has a text or sample."""
+    """Batches to calibrate and to learn on, and beside them those ``held_back``, of which neither has a text or sample.
+
+    ``needed`` are the tokens that the choice of ranks was found to need (see `squeeze_onnx.compress.text_needed`); None if how
+    much is read was said.
+    """
 
     batches: tuple[CalibrationBatch, ...]
     held_back: tuple[CalibrationBatch, ...] = ()
+    needed: int | None = None
 
     def summary(self) -> dict[str, str]:
         """Return how much there is of it."""

@@ -40,7 +40,11 @@ class SqueezeExportCommand(BaseOptimumCLICommand):  # type: ignore[misc]
         add("--method", help=METHOD_HELP)
         add("--calibration", help="Text without labels: a file, a sentence a line; glue:TASK with --data; or an .npz.")
         add("--data", help="GLUE splits for --calibration glue:TASK: a folder, or a hub name.")
-        add("--calibration-rows", type=int, help="Sentences or pairs to calibrate on (1024).")
+        add(
+            "--calibration-rows",
+            type=int,
+            help="Sentences or pairs to calibrate on (as many as ranks need, 64 to 1024).",
+        )
         add("--fuse", help="Fuse operators for ONNX Runtime on cpu or cuda.")
         add("--seed", type=int, help="Seed of all random numbers.")
         add("--task", default="auto", help="Of the export: what the model is for (auto).")

@@ -81,6 +81,7 @@ class TestText:
             "columns": {"text": "premise", "text2": "hypothesis", "label": None},
             "columns_guessed": True,
             "rows": 1,
+            "tokens_needed": None,
             "held_back": 0,
             "seed": 0,
         }

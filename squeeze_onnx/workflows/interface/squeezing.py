@@ -9,13 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from squeeze_onnx.compress import squeezing
-from squeeze_onnx.compress.calibration_source import load_calibration
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.held_back import Calibration
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.preparing import open_model, prepare
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
-from squeeze_onnx.compress.usual_text import usual_text
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io import model as io
 from squeeze_onnx.graph.io.model import OnnxModel
@@ -200,12 +199,12 @@ def squeeze(
             io.load_model(written(graph, folder))  # refuses what is not well-formed
             graph.graph.sort()
             loaded = OnnxModel(folder / "model.onnx", graph)
-        batches = _batches(loaded, calibration, chosen)
+        prepared = OnnxModel(loaded.path, loaded.ir.clone())
+        prepare(prepared.ir, chosen)
         if site_filter is not None:
-            prepared = loaded.ir.clone()
-            prepare(prepared, chosen)
-            out = excluded_by(site_filter, find_sites(prepared).sites)
+            out = excluded_by(site_filter, find_sites(prepared.ir).sites)
             chosen = replace(chosen, exclude=(*chosen.exclude, *out))
+        batches = _batches(Context(prepared, chosen, plan=made), calibration)
         return squeezing.squeeze(loaded, chosen, batches, plan=made, checkpoint=state, track=track_of(track))
 
 
@@ -230,10 +229,10 @@ def _checkpoint(given: CheckpointConfig | PathLike | None) -> CheckpointConfig |
     )
 
 
-def _batches(model: OnnxModel, given: object, config: OptimizeConfig) -> Sequence[CalibrationBatch]:
+def _batches(context: Context, given: object) -> Sequence[CalibrationBatch]:
     """Return batches as they are given, or those of the text that is."""
     if given is None or isinstance(given, Calibration):
         return given or ()
     text = calibration_of(given)  # type: ignore[arg-type]
     assert text is not None, "it is not None"
-    return load_calibration(model, text, usual_text(config), asked=config.asked)
+    return context.with_text(text).batches
