@@ -31,8 +31,11 @@ def repository_line(model: Path) -> str | None:
 
 def enough_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:
     """Say how much text was read where that was found out, from the ``calibration`` of a report."""
-    if entry is not None and entry["tokens_needed"] is not None:
-        yield f"Calibrated on {entry['rows']:,} texts: the choice of ranks needs {entry['tokens_needed']:,} tokens"
+    if entry is None or entry["tokens_needed"] is None:
+        return
+    learned = "" if entry["rows_weighed"] == entry["rows"] else f", learned on {entry['rows']:,}"
+    needed = f"the choice of ranks needs {entry['tokens_needed']:,} tokens"
+    yield f"Calibrated on {entry['rows_weighed']:,} texts{learned}: {needed}"
 
 
 def embedding_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:

@@ -11,11 +11,17 @@ from squeeze_onnx.data.general_text import GENERAL_PREFIX
 from squeeze_onnx.data.tables import open_table
 
 
-def calibration_entry(config: CalibrationConfig, read: Sequence[CalibrationBatch]) -> dict[str, Any]:
-    """Return what reports say of the text that was ``read``: from where, as what, how much; raises as `open_table` does."""
+def calibration_entry(
+    config: CalibrationConfig, read: Sequence[CalibrationBatch], weighed: Sequence[CalibrationBatch]
+) -> dict[str, Any]:
+    """Return what reports say of the text that was ``read``: from where, as what, how much; raises as `open_table` does.
+
+    ``weighed`` is the part of it that moments were estimated on.
+    """
     needed = read.needed if isinstance(read, Calibration) else None
     rows = {
         "rows": rows_of(read),
+        "rows_weighed": rows_of(weighed),
         "tokens_needed": needed,
         "held_back": rows_of(held_back_of(read)),
         "seed": config.seed,

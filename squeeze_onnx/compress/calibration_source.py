@@ -8,7 +8,9 @@ from typing import ClassVar, Self
 import numpy as np
 
 from squeeze_onnx.compress.held_back import (
+    ENOUGH,
     FEWEST,
+    MOST,
     Calibration,
     hold_back_samples,
     hold_back_texts,
@@ -58,6 +60,9 @@ class Amount:
 
 TO_CALIBRATE = Amount(1024)
 """What is read at most unless it is said."""
+
+TO_JUDGE = Amount(MOST, tokens=8192, least=ENOUGH)
+"""What is held back of long texts: the dense and the finished model run over all of it."""
 
 TO_MAP = Amount(2048)
 """The same where embeddings get fewer dimensions: the map learns on all pairs of so many texts."""
@@ -201,7 +206,8 @@ def load_calibration(
     # Texts may differ in nothing but what the tokenizer leaves out.
     known = {_key(sequence) for sequence in read}
     fresh = [sequence for sequence in reader.encoder.encode(held_back) if _key(sequence) not in known]
-    return Calibration(reader.batches(read), reader.batches(fresh if len(fresh) >= FEWEST else ()))
+    judged = TO_JUDGE.within_tokens(fresh)
+    return Calibration(reader.batches(read), reader.batches(judged if len(judged) >= FEWEST else ()))
 
 
 def calibration_rows(config: CalibrationConfig, usual: Amount = TO_CALIBRATE) -> list[Texts]:

@@ -5,15 +5,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self, TypeVar, cast
 
-from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, CalibrationConfig, load_calibration
+from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, TO_MAP, CalibrationConfig, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.dense_run import DenseRun, features_of_heads, outputs_are_cheap
+from squeeze_onnx.compress.held_back import Calibration
 from squeeze_onnx.compress.kept_vocabulary import KeptVocabulary
 from squeeze_onnx.compress.methods import METHODS, Method
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.sensitivity import Start, find_starts, values_of_starts
 from squeeze_onnx.compress.site_choice import choose_sites, find_sites_of
-from squeeze_onnx.compress.text_needed import text_needed
+from squeeze_onnx.compress.text_needed import part_of, text_needed
 from squeeze_onnx.compress.usual_text import usual_text
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch, values_met
@@ -70,10 +71,11 @@ class Context:
             return self
         usual, session = usual_text(self.config), self.outputs_run.session
         read = partial(load_calibration, self.dense, calibration, taken=taken, asked=self.config.asked, session=session)
-        if not (usual is TO_CALIBRATE and calibration.reads_text and calibration.rows is None and self._weighs_inputs):
+        said = calibration.rows is not None or not calibration.reads_text
+        if said or not self._weighs_inputs or self._learns_spectra or usual is TO_MAP:
             return replace(self, batches=read(usual))
-        needed = text_needed(self.dense, self.sites, read, usual, self.config.provider)
-        return replace(self, batches=replace(read(needed), needed=needed.tokens))
+        needed = text_needed(self.dense, self.sites, read, TO_CALIBRATE, self.config.provider)
+        return replace(self, batches=replace(read(usual if self.config.distill else needed), needed=needed.tokens))
 
     @property
     def found(self) -> SiteSearch:
@@ -131,6 +133,23 @@ class Context:
         return text_to_learn_on(self.batches, self.config)
 
     @property
+    def weighed(self) -> Sequence[CalibrationBatch]:
+        """What of the text moments and gradients are estimated on: a part of what distillation learns on if that is enough."""
+        return self.batches if self._part is None else self._part
+
+    @property
+    def regressed(self) -> Sequence[CalibrationBatch]:
+        """What of the text weights are regressed on; none that distillation holds out, raises as `text_to_learn_on`."""
+        return self.fitted if self._part is None else self._part
+
+    @property
+    def _part(self) -> Sequence[CalibrationBatch] | None:
+        """As much of `fitted` as the choice of ranks needs; None where that is not known or all there is."""
+        if not self.config.distill or not isinstance(self.batches, Calibration) or self.batches.needed is None:
+            return None
+        return part_of(self.fitted, self.batches.needed)
+
+    @property
     def starts(self) -> tuple[Start, ...]:
         """Where a run can start to see what the sites of a layer do."""
         return self.once("starts", lambda: find_starts(self.dense.ir, self.sites, self.config.answer))
@@ -153,7 +172,7 @@ class Context:
             lambda: fisher_graph(
                 self.dense.ir,
                 self.sites,
-                in_parts(self.batches, self.dense.ir, most_tokens=TOKENS_AT_ONCE).parts,
+                in_parts(self.weighed, self.dense.ir, most_tokens=TOKENS_AT_ONCE).parts,
                 self.head,
                 self.outputs_run.session,
                 seed=self.config.seed,
@@ -170,6 +189,10 @@ class Context:
     def _weighs_inputs(self) -> bool:
         """Whether the method looks at what weights read."""
         return self._foreseen is not None and self._foreseen.needs_calibration
+
+    @property
+    def _learns_spectra(self) -> bool:
+        return self._foreseen is not None and self._foreseen.learns
 
     @property
     def _foreseen(self) -> Method | None:

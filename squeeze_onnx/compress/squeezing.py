@@ -176,7 +176,7 @@ def carry_out(
         decomposer = context.config.decomposing.decomposer()
         truncating = Truncating(survey.weighting_of, decomposer, store, context.track)
         if plan.refit:
-            batches, provider = _required(context.fitted), context.config.provider
+            batches, provider = _required(context.regressed), context.config.provider
             refitting = Refitting(context.dense.ir, batches, survey.fisher, ridge, provider, removals)
             errors |= refit_sites(model.ir, sites, left, truncating, refitting)
         else:

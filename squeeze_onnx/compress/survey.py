@@ -108,7 +108,7 @@ def take_survey(context: Context) -> Survey:
     with clock.stage("calibration"):
         moments = _moments(name, context)
         refuse_too_little(sites, moments)
-        started = run_to_starts(*_starting(context), context.batches) if probes else []
+        started = run_to_starts(*_starting(context), context.weighed) if probes else []
         if context.looked_at:
             looker_of(context).run_dense()
         context.close_sessions()  # gradients take memory too
@@ -120,7 +120,7 @@ def take_survey(context: Context) -> Survey:
         rounded = rounds_weights(context.config.precision)
         found, whole = blocks_among(_sites_to_slice(context), kinds, rounded=rounded), None
         if plan is None and "heads" in kinds:
-            found, whole = without_uneven(found, context.dense, context.batches)
+            found, whole = without_uneven(found, context.dense, context.weighed)
         blocks = measure_blocks(found, SiteStatistics.of(moments, fisher), track)
     sharings: tuple[Sharing, ...] = ()
     if probes:
@@ -222,7 +222,7 @@ def _moments(method: str, context: Context) -> dict[str, Moments]:
         raise OptionError(
             f"`method` {method} looks at activations; give `calibration` a text file, glue:TASK (with `data`) or an .npz"
         )
-    run, sites, batches, track = context.values_run, context.sites, context.batches, context.track
+    run, sites, batches, track = context.values_run, context.sites, context.weighed, context.track
     if track.hands() == 1:
         return hear_moments(run.session, sites, batches, track)
     return collect_moments(

@@ -123,7 +123,7 @@ def survey_key(context: Context) -> str:
         "version": __version__,
         "model": dict(context.size.sha256),
         "method": method,
-        "calibration": _digest(context.batches if runs else ()),
+        "calibration": _digest(context.weighed if runs else ()),
         "answer": _answer(context) if runs else None,
         "rounded": any(site.weight.decoding for site in context.sites) and rounds_weights(config.precision),
         "learned on": _digest(context.fitted) if learns else None,

@@ -61,6 +61,16 @@ def text_needed(
     return Amount(most.rows, max(ceil(needed), WIDEST * widest), FEWEST_ROWS)
 
 
+def part_of(batches: Sequence[CalibrationBatch], tokens: int) -> Sequence[CalibrationBatch] | None:
+    """Return so many ``tokens`` of ``batches``, evenly spread since they are sorted by length; None if that is all of them."""
+    stride = max(sum(map(_tokens, batches)) // max(tokens, 1), 1)
+    return None if stride == 1 else batches[stride // 2 :: stride]
+
+
+def _tokens(batch: CalibrationBatch) -> int:
+    return int(batch.mask.sum()) if batch.mask is not None else max(array.size for array in batch.feeds.values())
+
+
 def _of_the_middle_layer(sites: Sequence[MatMulSite]) -> list[MatMulSite]:
     """Return the weights of a layer that read the fewest features: their moments cost least, and say as much."""
     products = [site for site in sites if not _is_lookup(site)]

@@ -62,7 +62,9 @@ def foresee(
             "products_share": _products_share(context, plan),
             "latency_share": predicted_share(plan, survey.objective) if latency else None,
             "damage": {"cut": predicted_output_error(context, survey), "rounding": draft.rounding},
-            "calibration": None if calibration is None else calibration_entry(calibration, context.batches),
+            "calibration": None
+            if calibration is None
+            else calibration_entry(calibration, context.batches, context.weighed),
             "goal": goal_entry(context, calibration, (Path(path), Path(out)), goal),
             "notes": [*text_notes(calibration), *words_notes(words)],
             "vocabulary": None if words is None else words.to_json(),

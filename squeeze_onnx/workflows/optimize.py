@@ -97,7 +97,9 @@ def optimize(
             report = write_folder(context, result, folder, clock, watch)
             report |= check_written(context, folder, report, watch, survey, clock=clock)
             report |= {
-                "calibration": None if calibration is None else calibration_entry(calibration, context.batches),
+                "calibration": None
+                if calibration is None
+                else calibration_entry(calibration, context.batches, context.weighed),
                 "notes": [*text_notes(calibration), *words_notes(words), *report["notes"]],
                 "score": None,
                 "frontier": frontier,

@@ -149,7 +149,7 @@ def optimize_within(
             found = check_written(_at(context, chosen.keep), folder, chosen.report, chosen.watch, survey, clock=clock)
             # What the chosen candidate took is a part of the search.
             timing = {**survey.timing, **clock.seconds}
-            entry = None if calibration is None else calibration_entry(calibration, context.batches)
+            entry = None if calibration is None else calibration_entry(calibration, context.batches, context.weighed)
             report = {
                 **chosen.report,
                 "calibration": entry,

@@ -75,12 +75,13 @@ class TestText:
         config = CalibrationConfig(str(tmp_path / "rows.jsonl"))
         read = load_calibration(classifier, config)
         assert texts_of(read) == [f"[CLS] {first} [SEP] {second} [SEP]"]
-        assert calibration_entry(config, read) == {
+        assert calibration_entry(config, read, read) == {
             "source": config.source,
             "read_as": "JSON Lines",
             "columns": {"text": "premise", "text2": "hypothesis", "label": None},
             "columns_guessed": True,
             "rows": 1,
+            "rows_weighed": 1,
             "tokens_needed": None,
             "held_back": 0,
             "seed": 0,
@@ -145,6 +146,12 @@ class TestHeldBack:
         assert len(held_back) == 256
         assert not {*read} & {*held_back}
         assert {*read, *held_back} <= {f"[CLS] {text} [SEP]" for text in self.TEXTS}
+
+    def test_long_texts_are_held_back_by_their_tokens(self, encoder: OnnxModel, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        long = tuple(" ".join(rng.choice(WORDS, 120)) for _ in range(200))
+        calibration = load_calibration(encoder, CalibrationConfig(write_text(tmp_path, long), rows=80))
+        assert len(texts_of(calibration.held_back)) == 8192 // 122
 
     def test_text_is_what_has_no_room_among_the_tokens(self, encoder: OnnxModel, tmp_path: Path) -> None:
         calibration = load_calibration(

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from squeeze_onnx.compress.calibration_source import Amount, CalibrationConfig, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
-from squeeze_onnx.compress.held_back import rows_of
+from squeeze_onnx.compress.held_back import held_back_of, rows_of
 from squeeze_onnx.compress.text_needed import EXCESS, FEWEST_ROWS, WIDEST, text_needed
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
@@ -88,16 +89,29 @@ def test_some_texts_are_read_in_any_case(encoder: OnnxModel, folder: Path, monke
     "config",
     [
         OptimizeConfig(keep=0.5, method="svd"),
-        OptimizeConfig(keep=0.5, distill=4),
         OptimizeConfig(keep=0.5, method="soco"),
     ],
     ids=lambda config: str(config.method),
 )
-def test_what_learns_or_looks_at_no_text_reads_what_there_is(
+def test_what_learns_spectra_or_looks_at_no_text_reads_what_there_is(
     encoder: OnnxModel, folder: Path, config: OptimizeConfig
 ) -> None:
     source = CalibrationConfig(str(folder.parent / "text.txt"))
     assert Context(encoder, config).with_text(source).batches.needed is None  # type: ignore[attr-defined]
+
+
+def test_distillation_learns_on_more_than_ranks_are_chosen_on(
+    encoder: OnnxModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("squeeze_onnx.compress.text_needed.EXCESS", 1.0)
+    source = CalibrationConfig(str(folder.parent / "text.txt"))
+    context = Context(encoder, OptimizeConfig(keep=0.5, distill=4)).with_text(source)
+    assert rows_of(context.batches) + rows_of(held_back_of(context.batches)) == LINES
+    assert rows_of(context.weighed) < rows_of(context.batches) / 2
+    assert context.regressed == context.weighed
+    assert {*map(id, context.weighed)} <= {*map(id, context.fitted)}
+    said = Context(encoder, OptimizeConfig(keep=0.5, distill=4)).with_text(replace(source, rows=2000))
+    assert (said.weighed, list(said.regressed)) == (said.batches, list(said.fitted))
 
 
 @pytest.mark.parametrize("rows", [None, 300])
