@@ -8,9 +8,10 @@ from typing import Any, Self
 import onnx_ir as ir
 
 from squeeze_onnx import CalibrationConfig, load_calibration, load_model
-from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, calibration_rows, text_batches
+from squeeze_onnx.compress.calibration_source import calibration_rows, text_batches
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.looker import certificate_of
+from squeeze_onnx.compress.text_amounts import TO_CALIBRATE
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import OnnxModel
 from tools.measuring import Clock, Recorder, Shared

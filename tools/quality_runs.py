@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from squeeze_onnx import OptimizeConfig
-from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, TO_DISTILL
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.precision import PRECISIONS
+from squeeze_onnx.compress.text_amounts import TO_CALIBRATE, TO_DISTILL
 from tools.measuring import BUDGETS
 
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from squeeze_onnx.compress.calibration_source import TASK_PREFIX, TO_CALIBRATE, CalibrationConfig
+from squeeze_onnx.compress.calibration_source import TASK_PREFIX, CalibrationConfig
+from squeeze_onnx.compress.text_amounts import TO_CALIBRATE
 from squeeze_onnx.data.columns import Columns
 from squeeze_onnx.data.retrieval import CORPUS, is_retrieval_folder
 from squeeze_onnx.data.tables import open_table, read_texts

@@ -7,14 +7,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from squeeze_onnx.compress.held_back import (
-    ENOUGH,
-    FEWEST,
-    MOST,
-    Calibration,
-    hold_back_samples,
-    hold_back_texts,
-)
+from squeeze_onnx.compress.held_back import FEWEST, Calibration, hold_back_samples, hold_back_texts
+from squeeze_onnx.compress.text_amounts import TO_CALIBRATE, TO_JUDGE, Amount
 from squeeze_onnx.data.batches import FeedBuilder, make_batches
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.columns import Columns
@@ -25,7 +19,7 @@ from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.readers import Texts, train_texts
 from squeeze_onnx.data.saved_inputs import read_saved_inputs
 from squeeze_onnx.data.tables import read_texts
-from squeeze_onnx.data.tokenization import DEFAULT_MAX_TOKENS, TextEncoder, TokenSequence
+from squeeze_onnx.data.tokenization import TextEncoder, TokenSequence
 from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.graph.io.model import OnnxModel
@@ -37,41 +31,6 @@ from squeeze_onnx.support.typed_fields import check_fields
 TASK_PREFIX = "glue:"
 NAMED_SOURCES = (TASK_PREFIX, GENERAL_PREFIX)
 """How text that is no file begins."""
-
-
-@dataclass(frozen=True)
-class Amount:
-    """How much text is read: at most so many sentences or pairs, and so many tokens of them, padding aside.
-
-    ``least`` are the sentences or pairs that are read whatever their tokens.
-    """
-
-    rows: int
-    tokens: int | None = None
-    least: int = 1
-
-    def within_tokens(self, sequences: Sequence[TokenSequence]) -> Sequence[TokenSequence]:
-        """Return the first of ``sequences``, as many as have no more tokens, but ``least`` of them."""
-        if self.tokens is None:
-            return sequences
-        ends = np.cumsum([len(sequence) for sequence in sequences])
-        return sequences[: max(int(np.searchsorted(ends, self.tokens, side="right")), self.least)]
-
-
-TO_CALIBRATE = Amount(1024)
-"""What is read at most unless it is said."""
-
-TO_JUDGE = Amount(MOST, tokens=8192, least=ENOUGH)
-"""What is held back of long texts: the dense and the finished model run over all of it."""
-
-TO_MAP = Amount(2048)
-"""The same where embeddings get fewer dimensions: the map learns on all pairs of so many texts."""
-
-TO_DISTILL = Amount(8192, tokens=1024 * DEFAULT_MAX_TOKENS)
-"""The same where weights learn on it, by distillation or `soco`: they gain more from more text than from more steps.
-
-See models/*/results/rows.json. The tokens are those of 1,024 long rows: memory and disk grow with them.
-"""
 
 
 @made_by_name

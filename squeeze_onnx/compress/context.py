@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self, TypeVar, cast
 
-from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, TO_MAP, CalibrationConfig, load_calibration
+from squeeze_onnx.compress.calibration_source import CalibrationConfig, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.dense_run import DenseRun, features_of_heads, outputs_are_cheap
 from squeeze_onnx.compress.held_back import Calibration
@@ -14,6 +14,7 @@ from squeeze_onnx.compress.methods import METHODS, Method
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.sensitivity import Start, find_starts, values_of_starts
 from squeeze_onnx.compress.site_choice import choose_sites, find_sites_of
+from squeeze_onnx.compress.text_amounts import TO_CALIBRATE, TO_MAP
 from squeeze_onnx.compress.text_needed import part_of, text_needed
 from squeeze_onnx.compress.usual_text import usual_text
 from squeeze_onnx.compress.validation_text import text_to_learn_on
@@ -74,7 +75,8 @@ class Context:
         said = calibration.rows is not None or not calibration.reads_text
         if said or not self._weighs_inputs or self._learns_spectra or usual is TO_MAP:
             return replace(self, batches=read(usual))
-        needed = text_needed(self.dense, self.sites, read, TO_CALIBRATE, self.config.provider)
+        weighed = TO_CALIBRATE if self.config.distill else usual
+        needed = text_needed(self.dense, self.sites, read, weighed, self.config.provider)
         return replace(self, batches=replace(read(usual if self.config.distill else needed), needed=needed.tokens))
 
     @property

@@ -9,9 +9,9 @@ from math import ceil
 
 import numpy as np
 
-from squeeze_onnx.compress.calibration_source import Amount
+from squeeze_onnx.compress.text_amounts import Amount
 from squeeze_onnx.compress.weights import read_weight
-from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
+from squeeze_onnx.data.calibration import CalibrationBatch, hear_moments, session_showing, values_met
 from squeeze_onnx.graph.io.model import OnnxModel
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of
 from squeeze_onnx.graph.match.sites import MatMulSite
@@ -89,7 +89,8 @@ def _tokens_needed(
     model: OnnxModel, sites: Sequence[MatMulSite], halves: Sequence[Sequence[CalibrationBatch]], provider: str
 ) -> float:
     """Return the tokens at which the excess is `EXCESS`, the mean over ``sites`` by their size, each half cut once."""
-    one, other = (collect_moments(model.ir, sites, half, provider=provider) for half in halves)
+    with session_showing(model.ir, values_met(sites), provider) as session:
+        one, other = (hear_moments(session, sites, half) for half in halves)
     needed, sizes = [], []
     for site in sites:
         weight, rank = read_weight(site), max(site.break_even_rank // 2, 1)

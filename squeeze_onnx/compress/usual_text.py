@@ -1,8 +1,8 @@
 """How much text is read unless it is said."""
 
-from squeeze_onnx.compress.calibration_source import TO_CALIBRATE, TO_DISTILL, TO_MAP, Amount
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.methods import METHODS
+from squeeze_onnx.compress.text_amounts import TO_CALIBRATE, TO_DISTILL, TO_MAP, Amount
 
 
 def usual_text(config: OptimizeConfig) -> Amount:

@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 
 from squeeze_onnx.compress.calibration_entry import calibration_entry
-from squeeze_onnx.compress.calibration_source import (
-    Amount,
-    CalibrationConfig,
-    calibration_rows,
-    load_calibration,
-)
+from squeeze_onnx.compress.calibration_source import CalibrationConfig, calibration_rows, load_calibration
+from squeeze_onnx.compress.text_amounts import Amount
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.support.errors import DataError, OptionError, TokenizerError

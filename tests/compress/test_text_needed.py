@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from squeeze_onnx.compress.calibration_source import Amount, CalibrationConfig, load_calibration
+from squeeze_onnx.compress.calibration_source import CalibrationConfig, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.held_back import held_back_of, rows_of
+from squeeze_onnx.compress.text_amounts import Amount
 from squeeze_onnx.compress.text_needed import EXCESS, FEWEST_ROWS, WIDEST, text_needed
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments

@@ -49,9 +49,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
 
 
 def test_one_run_of_fisher(made: Counter[str]) -> None:
-    """Of 14 sessions 8 are those of the refit, one for each value that weights read; 2 those of a probed layer each."""
+    """Of 15 sessions 8 are those of the refit, one for each value that weights read; 2 those of a probed layer each.
+
+    One is on a few texts, which say how many to read.
+    """
     assert made["openings"] == 1
-    assert made["sessions"] <= 14
+    assert made["sessions"] <= 15
     assert made["copies"] <= 4
 
 

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 import squeeze_onnx
 from squeeze_onnx.compress import usual_text
-from squeeze_onnx.compress.calibration_source import Amount, CalibrationConfig
+from squeeze_onnx.compress.calibration_source import CalibrationConfig
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.forms import Factored
@@ -20,6 +20,7 @@ from squeeze_onnx.compress.plan_reading import read_plan
 from squeeze_onnx.compress.squeeze_result import SqueezeResult
 from squeeze_onnx.compress.squeezing import carry_out, plan_for, squeeze
 from squeeze_onnx.compress.survey import take_survey
+from squeeze_onnx.compress.text_amounts import Amount
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.support.errors import ModelError, OptionError, OutputError
 from squeeze_onnx.workflows.optimize import analyze, optimize
