@@ -52,7 +52,7 @@ def path_of(
     switches = open_to_removal(model, sublayers, constants)
     still = {name: np.array(False) for name in switches.values()}
     meter = OutputErrorMeter(
-        open_graph(model, context.config.provider), probe_batches(context.batches), still, context.known_head
+        open_graph(model, context.config.provider), probe_batches(context.weighed), still, context.known_head
     )
 
     def damage(gone: Collection[str]) -> float:
