@@ -17,6 +17,7 @@ from squeeze_onnx.compress.precision import PRECISIONS
 from squeeze_onnx.compress.size_goal import SizeGoal
 from squeeze_onnx.compress.squeezing import carry_out, plan_for
 from squeeze_onnx.compress.survey import Survey
+from squeeze_onnx.compress.tokens.stage import prunes
 from squeeze_onnx.graph.quantized.few_bits import is_lookup
 from squeeze_onnx.report.json import model_entry
 from squeeze_onnx.runtime.sessions import session_threads
@@ -66,12 +67,18 @@ def foresee(
             if calibration is None
             else calibration_entry(calibration, context.batches, context.weighed),
             "goal": goal_entry(context, calibration, (Path(path), Path(out)), goal),
-            "notes": [*text_notes(calibration), *words_notes(words)],
+            "notes": [*text_notes(calibration), *words_notes(words), *_tokens_notes(context)],
             "vocabulary": None if words is None else words.to_json(),
             "frontier": frontier_for(context, survey) if context.plan is None else None,
             "timing": {**survey.timing, **clock.seconds},
             "environment": environment(),
         }
+
+
+def _tokens_notes(context: Context) -> list[str]:
+    """Say that fewer tokens are not foreseen."""
+    told = "Which tokens go on (`prune_tokens`) is chosen on the squeezed model: what that saves and damages is not foreseen."
+    return [told] if prunes(context) else []
 
 
 def _draft(context: Context, plan: Plan, survey: Survey, goal: SizeGoal | None) -> Draft:

@@ -16,6 +16,7 @@ from squeeze_onnx.learning.distillation_losses import distillation_losses, hidde
 from squeeze_onnx.learning.losses import KeptStateError, attach_losses
 from squeeze_onnx.learning.teacher import teach
 from squeeze_onnx.support.errors import ModelError, OptionError
+from squeeze_onnx.workflows.dry_run import foresee
 from tests.conftest import RunCli
 from tests.graph.execution import run
 from tests.graph.token_streams import Rotating, model_of, pruned
@@ -75,6 +76,13 @@ def test_all_tokens_are_no_other_model(work: Path) -> None:
         so.optimize(work / "encoder", work / name, method="svd", keep=0.7, calibration=texts(), **settings)  # type: ignore[arg-type]
     assert (work / "all" / "model.onnx").read_bytes() == (work / "plain" / "model.onnx").read_bytes()
     assert "tokens" not in json.loads((work / "all" / "plan.json").read_text("utf-8"))
+
+
+def test_a_forecast_says_that_it_does_not_foresee_them(work: Path) -> None:
+    config = so.OptimizeConfig(method="svd", keep=0.7, prune_tokens=0.8)
+    text = so.CalibrationConfig(str(work / "text.txt"), rows=32)
+    forecast = foresee(work / "encoder", work / "foreseen", config, calibration=text)
+    assert any("(`prune_tokens`) is chosen on the squeezed model" in note for note in forecast["notes"])
 
 
 def test_embeddings_of_fewer_tokens_keep_their_shape_and_their_place(work: Path) -> None:
