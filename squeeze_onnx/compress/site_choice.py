@@ -38,23 +38,13 @@ def choose_sites(
 ) -> tuple[tuple[MatMulSite, ...], tuple[SkippedSite, ...]]:
     """Return the sites to work on of those that were ``found``, and all others with the reason they are left alone.
 
-    With a ``plan`` its sites count. Raises ModelError if no site is eligible, OptionError if the plan does not fit the model, or
-    if roles are taken in of which no site is; for a size tables are taken in unasked, where there are any.
+    With a ``plan`` its sites count. Raises ModelError if no site is eligible, OptionError if the plan does not fit the model.
     """
     if plan is not None:
         if plan.method not in METHODS:
             raise OptionError(f"the plan's method {plan.method!r} is unknown; known methods are {', '.join(METHODS)}")
         return planned_sites_of(plan, found.sites), found.skipped
     roles = PRESETS[config.preset]().roles if config.preset else frozenset()
-    if (
-        config.include
-        and config.byte_limit is None
-        and {*config.include}.isdisjoint(str(site.role) for site in found.sites)
-    ):
-        raise OptionError(
-            f"`include` {' and '.join(config.include)}: {model.path} has no such weight that could be replaced, `analyze` says "
-            "why; leave it out"
-        )
     eligibility = choose_eligible(found.sites, config.include, config.exclude, only=roles)
     skipped = found.skipped + eligibility.left_out
     if not eligibility.sites:

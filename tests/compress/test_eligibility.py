@@ -1,21 +1,17 @@
 """Which sites are squeezed: default roles, taken in, left out."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
-from squeeze_onnx.compress.config import OptimizeConfig
-from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.eligibility import Eligibility, choose_eligible
-from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.graph.match.roles import Role
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.support.errors import OptionError
-from tests.tiny_encoder import ELIGIBLE_SITES, encoder_model, write_model_folder
+from tests.tiny_encoder import ELIGIBLE_SITES, encoder_model
 from tests.tiny_models import matmul_model
 
 
@@ -79,11 +75,3 @@ def test_a_weight_that_rank_1_would_not_shrink_is_too_small() -> None:
         find_sites(ir.from_proto(matmul_model(vector))).sites, include=["classifier", "other"]
     )
     assert reasons(eligibility) == {"linear": "a 8 × 1 weight is too small: even rank 1 holds more parameters"}
-
-
-def test_a_role_of_which_there_is_nothing_is_refused(tmp_path: Path) -> None:
-    model = load_model(write_model_folder(tmp_path / "encoder"))
-    with pytest.raises(OptionError, match=r"`include` pooler: .* has no such weight that could be replaced"):
-        _ = Context(model, OptimizeConfig(keep=0.5, include=("pooler",))).sites
-    assert Context(model, OptimizeConfig(keep=0.5, include=("pooler", "embedding"))).sites
-    assert Context(model, OptimizeConfig(max_size="1MB", include=("pooler",))).sites
