@@ -108,4 +108,4 @@ def test_what_answers_in_a_way_nobody_knows_is_squeezed_by_text_all_the_same(
     assert "Nothing was measured" in report["certificate"]["notes"][0]
     done = run_cli("validate", work / "reader", tmp_path / "out", "--data", work / "text")
     assert done.returncode == 2
-    assert "neither class logits nor embeddings among its outputs: start_logits" in done.stderr
+    assert "answers questions by a span of their context, which texts alone do not ask" in done.stderr
