@@ -17,7 +17,8 @@ def test_demo_shows_size_spectra_fidelity_and_latency_and_leaves_a_usable_model(
 ) -> None:
     done = run_cli("demo", "--output", tmp_path / "squeezed", SQUEEZE_CACHE=str(model_cache))
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # On a busy machine it says how far it got.
+    assert [line for line in done.stderr.splitlines() if not re.search(r": \d+ of \d+ done", line)] == []
     for shown in (
         "69.1 MB → 8.0 MB",
         "Tracy–Widom edge",
