@@ -95,11 +95,15 @@ class Builder:
         table = self.weight(VOCABULARY, HIDDEN, "embedding.weight")
         return self.node("Gather", table, "input_ids", name="embedding")
 
-    def encoder(self, layers: int) -> str:
-        rows = self.normalize(self.embedding())
+    def hidden_scores(self) -> str:
+        """Return what is added to the scores of all heads: much less than nothing at padding."""
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
         shown = self.node("Cast", self.node("Unsqueeze", "attention_mask", self.constant(np.array([1, 2]))), to=kind)
-        mask = self.node("Mul", self.node("Sub", self.number(1), shown), self.number(-1e4))
+        return self.node("Mul", self.node("Sub", self.number(1), shown), self.number(-1e4))
+
+    def encoder(self, layers: int) -> str:
+        rows = self.normalize(self.embedding())
+        mask = self.hidden_scores()
         for index in range(layers):
             layer = f"layer.{index}"
             rows = self.normalize(self.node("Add", rows, self.attention(rows, mask, layer)))
@@ -122,6 +126,20 @@ class Builder:
         both = self.linear(rows, HIDDEN, 2, "spans")
         start, end = (self.node("Gather", both, self.constant(np.array(index)), axis=2) for index in range(2))
         return start, end
+
+
+class PreNorm(Builder):
+    """Layers that are normalized before, as those of ViT and GPT are."""
+
+    def encoder(self, layers: int) -> str:
+        """Return the last states, normalized."""
+        rows = self.embedding()
+        mask = self.hidden_scores()
+        for index in range(layers):
+            layer = f"layer.{index}"
+            rows = self.node("Add", self.attention(self.normalize(rows), mask, layer), rows)
+            rows = self.node("Add", rows, self.feed_forward(self.normalize(rows), layer))
+        return self.normalize(rows)
 
 
 def encoder_model(

@@ -94,9 +94,7 @@ def latency_report(context: Context, squeezed: Path, plan: Plan, objective: Obje
 def predicted_share(plan: Plan, objective: Objective) -> float:
     """Return what ``plan`` leaves of ``objective``, as a fraction of the dense model's."""
     dense = objective.fixed + sum(site.dense_cost(objective.cost) for site in plan.sites)
-    gone = removed_sites(plan.sites)
-    freed = sum(saved for name, saved in objective.beside_weights.items() if name in gone)
-    fixed = max(objective.fixed - freed, 0.0)
+    fixed = objective.fixed_without(removed_sites(plan.sites))
     return (fixed + sum(site.kept_cost(objective.cost) for site in plan.sites)) / dense
 
 

@@ -68,7 +68,7 @@ def part_of(batches: Sequence[CalibrationBatch], tokens: int) -> Sequence[Calibr
 
 
 def _tokens(batch: CalibrationBatch) -> int:
-    return int(batch.mask.sum()) if batch.mask is not None else max(array.size for array in batch.feeds.values())
+    return batch.positions if batch.mask is None else int(batch.mask.sum())
 
 
 def _of_the_middle_layer(sites: Sequence[MatMulSite]) -> list[MatMulSite]:

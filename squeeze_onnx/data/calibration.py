@@ -34,6 +34,11 @@ class CalibrationBatch:
         """How many texts, images or the like it holds."""
         return sequences_in(self.feeds)
 
+    @property
+    def positions(self) -> int:
+        """How many tokens, pixels or the like are run, padding among them: the entries of its largest input."""
+        return max(array.size for array in self.feeds.values())
+
     def counted(self, rows: tuple[int, ...]) -> np.ndarray | None:
         """Return which of the ``rows`` of a value count, in their shape (see `data.positions`); None: all of them."""
         return counted(self.feeds, self.mask, rows)

@@ -52,5 +52,5 @@ def probe_batches(batches: Sequence[CalibrationBatch]) -> list[CalibrationBatch]
         if tokens >= PROBE_TOKENS:
             break
         chosen.append(batches[index])
-        tokens += max(array.size for array in batches[index].feeds.values())
+        tokens += batches[index].positions
     return chosen

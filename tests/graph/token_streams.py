@@ -11,7 +11,7 @@ from squeeze_onnx.compress.tokens.axes import axes_of
 from squeeze_onnx.graph.match.token_stream import find_token_stream
 from squeeze_onnx.graph.rewrite.fewer_tokens import Cut, KeptStates, prune_tokens
 from squeeze_onnx.graph.rewrite.insertion import Inserter
-from tests.tiny_encoder import HEADS, HIDDEN, LAYERS, Builder, batch, encoder_model
+from tests.tiny_encoder import HEADS, HIDDEN, LAYERS, Builder, PreNorm, batch, encoder_model
 
 OPSET = 17
 
@@ -33,23 +33,13 @@ class Biased(Builder):
         return super().attention(rows, self.node("Add", mask, self.bias), layer)
 
 
-class PreNorm(Builder):
-    """Has its norms in front of the branches, and reshapes by the sizes of the inputs."""
+class SizedPreNorm(PreNorm):
+    """Reshapes by the sizes of the inputs."""
 
     def heads(self, rows: str, order: list[int]) -> str:
         sizes = self.node("Slice", self.node("Shape", "input_ids"), *(self.constant(np.array([n])) for n in (0, 2)))
         shape = self.node("Concat", sizes, self.constant(np.array([HEADS, HIDDEN // HEADS])), axis=0)
         return self.node("Transpose", self.node("Reshape", rows, shape), perm=order)
-
-    def encoder(self, layers: int) -> str:
-        rows = self.embedding()
-        shown = self.node("Cast", self.node("Unsqueeze", "attention_mask", self.constant(np.array([1, 2]))), to=1)
-        mask = self.node("Mul", self.node("Sub", self.number(1), shown), self.number(-1e4))
-        for index in range(layers):
-            layer = f"layer.{index}"
-            rows = self.node("Add", rows, self.attention(self.normalize(rows), mask, layer))
-            rows = self.node("Add", rows, self.feed_forward(self.normalize(rows), layer))
-        return self.normalize(rows)
 
 
 class Rotating(Builder):
@@ -90,7 +80,7 @@ def stream_models() -> dict[str, ir.Model]:
         "encoder": ir.from_proto(encoder_model()),
         "classifier": ir.from_proto(encoder_model(classifier=True)),
         "relative positions": model_of(Biased(np.float32)),
-        "norms in front": model_of(PreNorm(np.float32)),
+        "norms in front": model_of(SizedPreNorm(np.float32)),
     }
 
 

@@ -15,7 +15,6 @@ from squeeze_onnx.compress.allocators.removal_choice import (
     RemovalChoice,
     beginnings,
     error_of,
-    fixed_without,
     sites_of,
 )
 from squeeze_onnx.compress.allocators.tied_widths import parted, ways_to_tie
@@ -109,7 +108,7 @@ class GlobalBudget(Allocator):
         """Return the way of least error that ``budget`` of the objective can pay for; the cheapest if it can pay for none."""
         spendings = []
         for gone, each in ways:
-            fixed = fixed_without(self.objective, gone)
+            fixed = self.objective.fixed_without(sites_of(gone))
             best = best_of((spend(covers, budget - fixed) for covers in each), budget - fixed)
             spendings.append(_Spending(gone, best, fixed + best.cost, error_of(gone) + best.error))
         return min(spendings, key=lambda spending: (max(spending.cost, budget), spending.error))

@@ -1,6 +1,6 @@
 """What a budget is spent on: parameters of weights, bytes of a file, or time; and what else of it a model takes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,6 +48,11 @@ class Objective:
     of_tables: Cost | None = None
     per_pair: float = 0.0
     beside_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def fixed_without(self, gone: Collection[str]) -> float:
+        """Return what is left of ``fixed`` without the sublayers whose names are among the sites ``gone``."""
+        freed = sum(saved for name, saved in self.beside_weights.items() if name in gone)
+        return max(self.fixed - freed, 0.0)
 
     def cost_of(self, *, is_table: bool) -> Cost:
         """Return what weights of one kind cost."""

@@ -3,8 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from squeeze_onnx.compress.allocators.objective import Objective
-
 
 @dataclass(frozen=True)
 class RemovalChoice:
@@ -46,8 +44,3 @@ def sites_of(path: Sequence[RemovableSublayer]) -> Collection[str]:
 def error_of(path: Sequence[RemovableSublayer]) -> float:
     """Return what it does to the model's output that all of ``path`` is gone."""
     return path[-1].output_error if path else 0.0
-
-
-def fixed_without(objective: Objective, path: Sequence[RemovableSublayer]) -> float:
-    """Return what of ``objective`` the rest of the model takes with all of ``path`` gone, weights of sites aside."""
-    return max(objective.fixed - sum(objective.beside_weights.get(each.name, 0.0) for each in path), 0.0)

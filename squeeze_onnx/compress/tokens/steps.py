@@ -99,7 +99,7 @@ class TokenSteps:
 
 def spread(batches: Sequence[CalibrationBatch], most_tokens: int) -> list[CalibrationBatch]:
     """Return some of ``batches``, short and long ones, with about so many tokens."""
-    sizes = [max(array.size for array in batch.feeds.values()) for batch in batches]
+    sizes = [batch.positions for batch in batches]
     count = max(1, min(len(batches), round(most_tokens / (sum(sizes) / len(sizes)))))
     return [batches[(2 * place + 1) * len(batches) // (2 * count)] for place in range(count)]
 

@@ -7,7 +7,6 @@ from squeeze_onnx.compress.allocators.removal_choice import (
     RemovableSublayer,
     beginnings,
     error_of,
-    fixed_without,
     sites_of,
 )
 
@@ -32,6 +31,6 @@ def test_the_error_is_that_of_all_of_them_together() -> None:
 
 def test_what_it_takes_beside_its_weights_goes_too() -> None:
     timed = Objective(fixed=10.0, beside_weights={"attention_output": 4.0, "ffn_out": 3.0})
-    assert [fixed_without(timed, path) for path in beginnings(PATH)] == [10.0, 6.0, 3.0]
-    assert fixed_without(replace(timed, fixed=5.0), PATH) == 0.0
-    assert fixed_without(Objective(fixed=10.0), PATH) == 10.0
+    assert [timed.fixed_without(sites_of(path)) for path in beginnings(PATH)] == [10.0, 6.0, 3.0]
+    assert replace(timed, fixed=5.0).fixed_without(sites_of(PATH)) == 0.0
+    assert Objective(fixed=10.0).fixed_without(sites_of(PATH)) == 10.0

@@ -6,7 +6,7 @@ from squeeze_onnx.graph.fused.fusion import count_fused, fuse
 from squeeze_onnx.graph.match.token_stream import find_token_stream
 from squeeze_onnx.support.errors import ModelError
 from tests.graph.execution import run
-from tests.graph.token_streams import PreNorm, Rotating, model_of, pruned, stream_models
+from tests.graph.token_streams import Rotating, SizedPreNorm, model_of, pruned, stream_models
 from tests.tiny_encoder import Builder, batch, encoder_model
 
 MODELS = stream_models()
@@ -110,7 +110,9 @@ def test_inputs_of_a_fixed_length_are_refused() -> None:
 
 
 def test_norms_in_front_and_behind_have_their_own_state_and_end() -> None:
-    behind, front = (find_token_stream(model.graph) for model in (MODELS["encoder"], model_of(PreNorm(np.float32))))
+    behind, front = (
+        find_token_stream(model.graph) for model in (MODELS["encoder"], model_of(SizedPreNorm(np.float32)))
+    )
     for stream, op in ((behind, "LayerNormalization"), (front, "Add")):
         assert [step.layer for step in stream.steps] == [0, 1]
         assert {value.producer().op_type for value in (*(step.state for step in stream.steps), stream.end)} == {op}  # type: ignore[union-attr]

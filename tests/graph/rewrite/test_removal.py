@@ -10,23 +10,9 @@ from squeeze_onnx.graph.match.sites import find_sites
 from squeeze_onnx.graph.match.sublayers import Sublayer, find_sublayers
 from squeeze_onnx.graph.rewrite.removal import fold_constants, remove_sublayer
 from tests.graph.execution import run
-from tests.tiny_encoder import HIDDEN, LAYERS, Builder, batch, encoder_model
+from tests.tiny_encoder import HIDDEN, LAYERS, PreNorm, batch, encoder_model
 
 NAMES = [f"layer.{layer}/{last}" for layer in range(LAYERS) for last in ("attention_output", "ffn_out")]
-
-
-class PreNorm(Builder):
-    """Layers that are normalized before, as those of ViT and GPT are."""
-
-    def encoder(self, layers: int) -> str:
-        rows = self.embedding()
-        shown = self.node("Cast", self.node("Unsqueeze", "attention_mask", self.constant(np.array([1, 2]))), to=1)
-        mask = self.node("Mul", self.node("Sub", self.number(1), shown), self.number(-1e4))
-        for index in range(layers):
-            layer = f"layer.{index}"
-            rows = self.node("Add", self.attention(self.normalize(rows), mask, layer), rows)
-            rows = self.node("Add", rows, self.feed_forward(self.normalize(rows), layer))
-        return self.normalize(rows)
 
 
 def pre_norm_model() -> onnx.ModelProto:
