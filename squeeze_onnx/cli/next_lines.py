@@ -38,7 +38,7 @@ def after_validation(candidate: Path, options: Mapping[str, Any]) -> str | None:
     """Return how to package a model that passed; None for one whose bundle could not answer a text."""
     data = options.get("data")
     saved = data is not None and str(data).endswith(".npz")
-    if not saved and (not (options.get("tokenizer") or _reads_text(candidate)) or _answers_by_span(candidate)):
+    if not saved and not (options.get("tokenizer") or _reads_text(candidate)):
         return None
     asked = EmbeddingOptions(*(options.get(name) for name in ("pooling", "prompt", "answer")))
     if read_settings(find_repository(candidate).model_path, asked).answers_by_token:
@@ -47,11 +47,11 @@ def after_validation(candidate: Path, options: Mapping[str, Any]) -> str | None:
     return command("package", as_given(candidate), "-o", beside(candidate, "bundle"), *read)
 
 
-def after_verification(bundle: Path, where: Path, *, reads_text: bool) -> str:
-    """Return how to ask the bundle that lies unpacked in the folder ``where``, or how to unpack it."""
+def after_verification(bundle: Path, where: Path, asked: Sequence[str]) -> str:
+    """Return how to ask the bundle that lies unpacked in the folder ``where`` what is ``asked``, or how to unpack it."""
     if not where.is_dir():
         return command("verify", str(bundle), "--unpack", beside(bundle, "unpacked"))
-    return f"Next: {shlex.join(['python', str(where / 'run.py'), *(['a text'] if reads_text else [])])}"
+    return f"Next: {shlex.join(['python', str(where / 'run.py'), *asked])}"
 
 
 def after_bench(models: Sequence[Path]) -> str | None:

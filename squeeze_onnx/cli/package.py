@@ -60,7 +60,8 @@ def package(model: Path, out: Path, force: bool, **options: Any) -> None:
     """Pack MODEL for a device: ONNX, or .ort with its required operators, tokenizer, manifest.json and run.py.
 
     MODEL is an .onnx file, a folder with one, or hf://org/name[@revision]; its precision stays what it is. run.py answers a
-    text with onnxruntime, tokenizers and numpy alone, or runs an .npz of inputs. Equal input gives equal bytes.
+    text, or a question by a part of its context, with onnxruntime, tokenizers and numpy alone, or runs an .npz of inputs. Equal
+    input gives equal bytes.
     """
     from squeeze_onnx.cli.bundle_tables import files_table
     from squeeze_onnx.cli.next_lines import command

@@ -1,6 +1,8 @@
 """``squeeze-onnx verify``."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -37,5 +39,11 @@ def verify(bundle: Path, sha256: str | None, into: Path | None, force: bool, qui
     )
     if sha256 is None:
         console.print(f"SHA-256 of manifest.json: {checked.sha256}; --sha256 compares it", style="dim")
-    reads_text = "text" in checked.manifest.document
-    console.print(after_verification(bundle, into or bundle, reads_text=reads_text), style="dim")
+    console.print(after_verification(bundle, into or bundle, _asked(checked.manifest.document)), style="dim")
+
+
+def _asked(document: Mapping[str, Any]) -> list[str]:
+    """Return what the run.py of a bundle with this manifest is given."""
+    if "text" not in document:
+        return []
+    return ["a question", "its context"] if "spans" in document["text"] else ["a text"]

@@ -67,7 +67,7 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     stored = _stored(session, config)
     outputs = [] if stored is not None else _outputs(session, config)
     if task is not None and task.kind is Kind.SPANS:
-        return _reading_head(session, outputs)
+        return _reading_head(session, outputs, config)
     logits = _logits(outputs, config)
     if logits is not None:
         if config.asked.pooling is not None:
@@ -122,13 +122,16 @@ def _called(task: Task) -> str:
     return f"`data` {task.name}" if task.own else f"`task` {task.name}"
 
 
-def _reading_head(session: Session, outputs: Sequence[ValueSpec]) -> SpanLogits:
+def _reading_head(session: Session, outputs: Sequence[ValueSpec], config: ModelConfig) -> SpanLogits:
     head = span_head(outputs)
     if head is None:
         raise OptionError(
             f"questions are answered by start_logits and end_logits, and {session.label} has the outputs "
             + ", ".join(value.name for value in session.outputs)
         )
+    for option, value in (("pooling", config.asked.pooling), ("prompt", config.asked.prompt)):
+        if value is not None:
+            raise OptionError(f"`{option}` {value} is of texts, but {session.label} answers questions: leave it out")
     return head
 
 

@@ -54,7 +54,7 @@ def test_a_model_that_answers_by_a_span_is_not_asked_texts_alone(call_cli: RunCl
     assert words_of(after_optimization(reader, tmp_path / "out", {}))[1] == "bench"
     rows = after_optimization(reader, tmp_path / "out", {}, "--data", "squad.jsonl")
     assert words_of(rows)[1:2] + words_of(rows)[-2:] == ["validate", "--data", "squad.jsonl"]
-    assert after_validation(reader, {"data": Path("squad.jsonl")}) is None
+    assert words_of(after_validation(reader, {"data": Path("squad.jsonl")}))[1] == "package"
     assert words_of(after_validation(reader, {"data": Path("in.npz")}))[-2:] == ["--data", "in.npz"]
     done = call_cli("validate", reader, reader)
     assert done.returncode == 2
@@ -65,8 +65,8 @@ def test_a_model_that_answers_by_a_span_is_not_asked_texts_alone(call_cli: RunCl
 def test_a_bundle_of_saved_inputs_is_asked_for_its_example(tmp_path: Path) -> None:
     place = tmp_path / "my bundle"
     place.mkdir()
-    assert words_of(after_verification(place, place, reads_text=True)) == ["python", str(place / "run.py"), "a text"]
-    assert words_of(after_verification(place, place, reads_text=False)) == ["python", str(place / "run.py")]
+    assert words_of(after_verification(place, place, ["a text"])) == ["python", str(place / "run.py"), "a text"]
+    assert words_of(after_verification(place, place, [])) == ["python", str(place / "run.py")]
 
 
 def test_from_a_packaged_model_to_an_unpacked_bundle(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
@@ -81,10 +81,7 @@ def test_what_is_wrong_with_a_bundle_is_said_of_the_model_that_people_know(call_
     broken = encoder_model(classifier=True)
     weights = weights_of(broken)["classifier.weight"] * float("nan")
     folder = write_model_folder(tmp_path / "broken", with_weights(broken, {"classifier.weight": weights}))
-    reader = write_model_folder(tmp_path / "reader", encoder_model(reader=True))
     for bundle in ("b", "b.zip"):
         done = call_cli("package", folder, "-o", tmp_path / bundle)
         assert f"error: {folder / 'model.onnx'} returns NaN or infinity" in done.stderr
-        done = call_cli("package", reader, "-o", tmp_path / bundle)
-        assert f"error: {reader / 'model.onnx'} answers by the start and the end of a span" in done.stderr
         assert (done.returncode, (tmp_path / bundle).exists()) == (2, False)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from squeeze_onnx.evaluate.asking.spans import LONGEST_ANSWER, scores_of_answer
+from squeeze_onnx.evaluate.asking.contexts import LONGEST_ANSWER
+from squeeze_onnx.evaluate.asking.spans import scores_of_answer
 from squeeze_onnx.evaluate.validate_config import ValidateConfig
 from squeeze_onnx.evaluate.validation import validate
 from squeeze_onnx.support.errors import OptionError

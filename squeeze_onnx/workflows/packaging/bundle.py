@@ -15,12 +15,12 @@ from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.answer_heads import TokenVectors
-from squeeze_onnx.evaluate.span_head import span_head
+from squeeze_onnx.evaluate.output_rows import declared_outputs
+from squeeze_onnx.evaluate.span_head import SpanLogits
 from squeeze_onnx.graph.io.locate import MODEL_FILE
 from squeeze_onnx.graph.io.model import OnnxModel, load_model, refuse_overwriting_input
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.runtime.ort_format import operators_config, required_operators, write_ort
-from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.field_names import made_by_name
@@ -139,16 +139,10 @@ def _reads_text(
     """Put into ``folder`` what reads a text; return what the manifest says of it, and what the models answer to one."""
     asked = EmbeddingOptions(config.pooling, config.prompt, config.answer)
     settings = read_settings(model.path, asked)
-    if span_head(open_session(model.path).outputs) is not None:
-        raise OptionError(
-            f"{model.path} answers by the start and the end of a span, which no run.py of a text looks for: give `data` an .npz "
-            "of inputs, and run.py answers such"
-        )
-    longest = longest_sequence(settings) if config.max_tokens is None else config.max_tokens
+    usual = longest_sequence(settings, declared_outputs(model.ir))
+    longest = usual if config.max_tokens is None else config.max_tokens
     encoder = encoder_of(model, settings, config.tokenizer, max_tokens=longest)
     write_tokenizer(encoder, folder / "tokenizer.json")
-    template = files("squeeze_onnx.workflows.packaging") / "templates" / "run.py.txt"
-    (folder / "run.py").write_bytes(template.read_bytes())
     answers = ask(folder, models, asked)
     head = answers[0].head
     assert head is not None, "a text is read by one"
@@ -156,6 +150,8 @@ def _reads_text(
         raise OptionError(
             f"{model.path} gives a vector a token, and run.py answers a text with one: `pooling` says how they become one"
         )
+    template = "run_spans.py.txt" if isinstance(head, SpanLogits) else "run.py.txt"
+    (folder / "run.py").write_bytes((files("squeeze_onnx.workflows.packaging") / "templates" / template).read_bytes())
     text = {
         **described(head, encoder, _labels(settings.labels, answers[0])),
         "asked": {
@@ -164,7 +160,7 @@ def _reads_text(
             **({} if asked.answer is None else {"answer": asked.answer}),
         },
         "first_position": settings.first_position,
-        "example": example(),
+        "example": example(head),
     }
     return {"text": text}, answers
 

@@ -20,6 +20,8 @@ from squeeze_onnx.evaluate.answer_heads import (
     TokenEmbeddings,
     TokenLogits,
 )
+from squeeze_onnx.evaluate.asking.contexts import CANDIDATES, LONGEST_ANSWER, LONGEST_QUESTION, OVERLAP
+from squeeze_onnx.evaluate.span_head import SpanLogits
 
 _OF_THE_ENCODER = ("config.json", "tokenizer_config.json", "sentence_*_config.json", "*processor_config.json")
 _OF_THE_WHOLE = (MODULES_FILE, "config_sentence_transformers.json", STORED_FILE)
@@ -49,6 +51,7 @@ def described(head: Head, encoder: TextEncoder, labels: tuple[str, ...]) -> dict
         "prompt": _prompt(head),
         "activation": str(head.activation) if isinstance(head, ScoreHead) else None,
         "embedding": _steps(head.embedding, head) if isinstance(head, SentenceEmbedding) else None,
+        **({"spans": _spans(head)} if isinstance(head, SpanLogits) else {}),
         "max_tokens": encoder.max_tokens,
         "pad_id": encoder.padding.token,
         "truncation": encoder.tokenizer.truncation["direction"],
@@ -59,6 +62,18 @@ def _prompt(head: Head) -> str:
     if isinstance(head, SentenceEmbedding):
         return head.embedding.prompt
     return head.prompt if isinstance(head, ClassLogits | LabelLogits | ScoreHead) else ""
+
+
+def _spans(head: SpanLogits) -> dict[str, Any]:
+    """Return the outputs that say where an answer starts and ends, and how it is chosen."""
+    return {
+        "start": head.start,
+        "end": head.end,
+        "longest_question": LONGEST_QUESTION,
+        "longest_answer": LONGEST_ANSWER,
+        "overlap": OVERLAP,
+        "candidates": CANDIDATES,
+    }
 
 
 def _steps(embedding: Embedding, head: SentenceEmbedding) -> dict[str, Any]:

@@ -10,10 +10,14 @@ from squeeze_onnx.data.embedding_files import NOTHING_ASKED, EmbeddingOptions
 from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.readers import own_sentences
 from squeeze_onnx.data.saved_inputs import read_saved_inputs
-from squeeze_onnx.data.tokenization import load_text_encoder
+from squeeze_onnx.data.tokenization import TextEncoder, load_text_encoder
 from squeeze_onnx.evaluate.answer_heads import Head
+from squeeze_onnx.evaluate.asking.base import Way
+from squeeze_onnx.evaluate.asking.contexts import QUESTIONS, read_contexts
 from squeeze_onnx.evaluate.open_model import OpenModel
-from squeeze_onnx.runtime.sessions import open_session
+from squeeze_onnx.evaluate.own_data import usual_length
+from squeeze_onnx.evaluate.span_head import SpanLogits, span_head
+from squeeze_onnx.runtime.sessions import ValueSpec, open_session
 from squeeze_onnx.support.errors import ModelError
 
 LONGEST = 512
@@ -34,13 +38,16 @@ class Answer:
     head: Head | None = None
 
 
-def example() -> str:
-    """Return the sentence that a bundle is tried on."""
-    return own_sentences()[0]
+def example(head: Head) -> str | list[str]:
+    """Return the sentence that a bundle is tried on, or the question and its context."""
+    first, second = own_sentences()[:2]
+    return ["Who left early?", f"{first} {second}"] if isinstance(head, SpanLogits) else first
 
 
-def longest_sequence(settings: ModelConfig) -> int | None:
-    """Return what a bundle cuts texts to, as `load_text_encoder` takes it."""
+def longest_sequence(settings: ModelConfig, outputs: Sequence[ValueSpec]) -> int | None:
+    """Return what the bundle of a model with ``outputs`` cuts texts to, as `load_text_encoder` takes it."""
+    if _answers_by_span(settings, outputs):
+        return usual_length(QUESTIONS)
     return None if settings.text_limits.max_tokens else LONGEST
 
 
@@ -51,14 +58,27 @@ def ask(folder: Path, models: Sequence[str], asked: EmbeddingOptions = NOTHING_A
     """
     answers = []
     for name in models:
-        settings = read_settings(folder / name, asked)
-        opened = OpenModel.of(name, open_session(folder / name), settings, None)
+        settings, session = read_settings(folder / name, asked), open_session(folder / name)
+        task = QUESTIONS if _answers_by_span(settings, session.outputs) else None
+        opened = OpenModel.of(name, session, settings, task)
         limited = settings.for_shape(opened.feeder.fixed)
-        encoder = load_text_encoder(folder, limited, max_tokens=longest_sequence(settings))
-        texts = encoder.encode(opened.head.sequences([(example(),)]))
-        values = opened.answers(texts, padding=encoder.padding, batch_size=1)
-        answers.append(Answer(name, values, opened.head))
+        encoder = load_text_encoder(folder, limited, max_tokens=longest_sequence(settings, session.outputs))
+        answers.append(Answer(name, _values(opened, encoder), opened.head))
     return _alike(answers, folder)
+
+
+def _answers_by_span(settings: ModelConfig, outputs: Sequence[ValueSpec]) -> bool:
+    """Say whether a model is asked by questions: unless another of its outputs is asked for."""
+    return settings.asked.answer is None and span_head(outputs) is not None
+
+
+def _values(opened: OpenModel, encoder: TextEncoder) -> np.ndarray:
+    text = example(opened.head)
+    if not isinstance(text, str):
+        question, context = text
+        return read_contexts(opened, [(question, context)], Way(encoder, batch_size=1)).logits
+    sequences = encoder.encode(opened.head.sequences([(text,)]))
+    return opened.answers(sequences, padding=encoder.padding, batch_size=1)
 
 
 def ask_saved(folder: Path, models: Sequence[str], example: str) -> tuple[Answer, ...]:
