@@ -6,12 +6,13 @@ a sequence). All expectations here are means over text that was streamed (`squee
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 import scipy.linalg
 
 from squeeze_onnx.spectral.moments import damping
+from squeeze_onnx.spectral.triangular import lower_times, times_lower
 
 SHRINKAGE = 0.1
 """How much of the Fisher information of outputs is replaced by its mean on the diagonal: one draw a sequence estimates it.
@@ -20,7 +21,7 @@ MiniLM, keep 0.5, truncation only, cosine of embeddings of held-out train text: 
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OutputFisher:
     """``gram`` is Σ g gᵀ (out, out) of the gradients g of ℓ by each row (a token) that a weight returns; ``rows`` counts them.
 
@@ -32,17 +33,22 @@ class OutputFisher:
 
     def weigh(self, weight: np.ndarray) -> np.ndarray:
         """Return W R (in, out) for ``weight`` W and some R with R Rᵀ = E[g gᵀ], shrunk by `SHRINKAGE` and never singular."""
-        weighted: np.ndarray = weight @ self._root
-        return weighted
+        return times_lower(weight, _root(self))
 
-    @cached_property
-    def _root(self) -> np.ndarray:
-        """Lower triangular R (out, out)."""
-        fisher: np.ndarray = np.multiply(self.gram, (1 - SHRINKAGE) / max(self.rows, 1), dtype=np.float64)
-        level = SHRINKAGE / (1 - SHRINKAGE) * float(np.trace(fisher)) / len(fisher)
-        fisher[np.diag_indices_from(fisher)] += np.maximum(level, damping(fisher))
-        root: np.ndarray = scipy.linalg.cholesky(fisher, lower=True, overwrite_a=True, check_finite=False)
-        return root
+    def spread(self, vectors: np.ndarray) -> np.ndarray:
+        """Return R V (out, k) for ``vectors`` V (out, k) and the same R."""
+        return lower_times(_root(self), vectors)
+
+
+@lru_cache(maxsize=1)
+def _root(fisher: OutputFisher) -> np.ndarray:
+    """Lower triangular R (out, out); to keep those of all sites would take twice what the sums do."""
+    mean: np.ndarray = np.multiply(fisher.gram, (1 - SHRINKAGE) / max(fisher.rows, 1), dtype=np.float64)
+    level = SHRINKAGE / (1 - SHRINKAGE) * float(np.trace(mean)) / len(mean)
+    mean[np.diag_indices_from(mean)] += np.maximum(level, damping(mean))
+    # It is symmetric: transposed it is in the order of LAPACK, which then works in place.
+    root: np.ndarray = scipy.linalg.cholesky(mean.T, lower=True, overwrite_a=True, check_finite=False)
+    return root
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import Protocol, Self
 import numpy as np
 import scipy.linalg
 
+from squeeze_onnx.spectral.triangular import upper_times
+
 DAMPING = 1e-5
 """Added to the second moment's diagonal, relative to it: it keeps the factorization real, no more.
 
@@ -74,8 +76,7 @@ class SecondMoment:
 
     def weigh(self, weight: np.ndarray) -> np.ndarray:
         """Multiply by the Cholesky root of the second moment; a singular one is damped, not refused."""
-        weighted: np.ndarray = _root(self) @ weight
-        return weighted
+        return upper_times(_root(self), weight)
 
     def __add__(self, other: Self) -> "SecondMoment":
         """Second moment of both sets of rows together."""

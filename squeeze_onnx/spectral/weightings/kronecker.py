@@ -23,12 +23,13 @@ TINY = 1e-12
 """Singular values up to this part of the largest are rounding: their components hold nothing of the weight."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KroneckerWeightedMatrix:
-    """L W R, and its halves W R and L W for the way back."""
+    """L W R, and the way back: the ``weight`` W, its ``outputs``, of which R is, and L W."""
 
     matrix: np.ndarray
-    right_weighted: np.ndarray
+    weight: np.ndarray
+    outputs: OutputFisher
     left_weighted: np.ndarray
     extra_rank: int = 0
 
@@ -36,7 +37,7 @@ class KroneckerWeightedMatrix:
         """Factors W R V_r (in, rank) and Σ_r⁻¹ U_rᵀ L W (rank, out), balanced."""
         values = decomposition.singular_values[:rank]
         inverse = np.divide(1.0, values, out=np.zeros(rank), where=values > TINY * values[:1])
-        left = self.right_weighted @ decomposition.right_vectors[:rank].T
+        left = self.weight @ self.outputs.spread(decomposition.right_vectors[:rank].T)
         return balanced(left, inverse[:, None] * (decomposition.left_vectors[:, :rank].T @ self.left_weighted))
 
 
@@ -50,5 +51,5 @@ class Kronecker:
     def apply(self, weight: np.ndarray) -> KroneckerWeightedMatrix:
         """Return L W R for ``weight`` (in, out)."""
         exact = weight.astype(np.float64, copy=False)
-        left, right = self.inputs.weigh(exact), self.outputs.weigh(exact)
-        return KroneckerWeightedMatrix(self.outputs.weigh(left), right, left)
+        left = self.inputs.weigh(exact)
+        return KroneckerWeightedMatrix(self.outputs.weigh(left), exact, self.outputs, left)
