@@ -21,6 +21,7 @@ from squeeze_onnx.cli.tables import (
     size_table,
     skipped_table,
 )
+from squeeze_onnx.report.counted import certified_on, what_was_read
 from squeeze_onnx.support.readable import readable_bytes, readable_seconds
 
 
@@ -36,7 +37,7 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
     before, after = (readable_bytes(report["size"][f"{which}_bytes"]) for which in ("baseline", "optimized"))
     took = readable_seconds(sum(report["timing"].values()))
     yield f"{out}: {before} → {after}, method {report['method']}, in {took}"
-    yield from enough_lines(report["calibration"])
+    yield from enough_lines(report)
     if report["precision"]["name"] != "fp32":
         yield precision_line(report["precision"])
         if report["precision"]["processors"] is not None:
@@ -54,8 +55,8 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
         "latency": latency_line,
         "distillation": distillation_line,
         "search": search_verdict,
-        "certificate": certificate_line,
-        "last_look": last_look_line,
+        "certificate": lambda entry: certificate_line(entry, measured_on=certified_on(report)),
+        "last_look": lambda entry: last_look_line(entry, read=what_was_read(report)),
     }
     if report.get("goal") is not None:
         yield from goal_lines(report["goal"])

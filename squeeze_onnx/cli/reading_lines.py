@@ -6,6 +6,7 @@ from typing import Any
 
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.graph.io.locate import MODEL_FILE
+from squeeze_onnx.report.counted import what_was_read
 from squeeze_onnx.support.given_names import in_words
 from squeeze_onnx.support.readable import readable_bytes
 
@@ -29,13 +30,14 @@ def repository_line(model: Path) -> str | None:
     return in_words(f"Read: {found.model_path}" + (f", with what lies in {found.root}" if apart else ""))
 
 
-def enough_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:
-    """Say how much text was read where that was found out, from the ``calibration`` of a report."""
+def enough_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Say how much text was read where that was found out."""
+    entry = report["calibration"]
     if entry is None or entry["tokens_needed"] is None:
         return
     learned = "" if entry["rows_weighed"] == entry["rows"] else f", learned on {entry['rows']:,}"
     needed = f"the choice of ranks needs {entry['tokens_needed']:,} tokens"
-    yield f"Calibrated on {entry['rows_weighed']:,} texts{learned}: {needed}"
+    yield f"Calibrated on {entry['rows_weighed']:,} {what_was_read(report)}{learned}: {needed}"
 
 
 def embedding_lines(entry: Mapping[str, Any] | None) -> Iterator[str]:

@@ -156,23 +156,23 @@ def processors_line(processors: Report) -> str:
     )
 
 
-def certificate_line(certificate: Report) -> str:
-    """Say in a line how far the answers moved, and what bounds that."""
+def certificate_line(certificate: Report, *, measured_on: str) -> str:
+    """Say in a line how far the answers to what they were ``measured_on`` moved, and what bounds that."""
     if certificate["measured"] is None:
         return f"Certificate: {' '.join(certificate['notes'])}"
     measured, bound = certificate["measured"], certificate["bound"]
     told = f"{certificate['measure']} {measured['mean']:.4f} on average, {measured['worst']:.4f} at worst"
     limit = f"; bounds {bound['total']['mean']:.4f} and {bound['total']['worst']:.4f}" if bound else ""
-    kind = "texts held back" if certificate["held_back"] else "texts that calibration read, too few to hold any back"
-    return f"Certificate: on {certificate['texts']} {kind}: {told}{limit}"
+    kind = "held back" if certificate["held_back"] else "that calibration read, too few to hold any back"
+    return f"Certificate: on {measured_on} {kind}: {told}{limit}"
 
 
-def last_look_line(look: Report) -> str:
-    """Say in a line how far each step moved the outputs, and how far it was to move them."""
+def last_look_line(look: Report, *, read: str) -> str:
+    """Say in a line how far each step moved the outputs on the texts or inputs ``read``, and how far it was to move them."""
     if look["verdict"] == "not run":
         return f"Last look: {' '.join(look['notes'])}"
     where = (
-        "made-up input" if not look["texts"] else f"{look['texts']} texts{' held back' if look['held_back'] else ''}"
+        "made-up input" if not look["texts"] else f"{look['texts']} {read}{' held back' if look['held_back'] else ''}"
     )
     steps = [told for step in look["steps"] if (told := _moved(step))]
     told = f": outputs move by {', '.join(steps)} of their variance" if steps else ": it runs"

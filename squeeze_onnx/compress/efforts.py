@@ -31,6 +31,9 @@ EFFORTS: dict[Effort, EffortLevel] = {
 }
 """Of a model of 20 to 100 million parameters on a few cores: minutes, tens of minutes, an hour or more."""
 
+UNASKED = (str(Role.EMBEDDING),)
+"""What is taken in for a goal of size if nobody says what: tables are a large part of a file, where there are any."""
+
 SLOW_ON = {"cpu": ("fp16",)}
 """Precisions that a provider runs, but slower than it runs float32."""
 
@@ -54,7 +57,7 @@ def with_effort(
     if config.distill is None and calibration is not None and not gated:
         chosen["distill"] = level.distill
     if config.byte_limit is not None and not config.include:
-        chosen["include"] = (str(Role.EMBEDDING),)
+        chosen["include"] = UNASKED
     if config.byte_limit is None and config.precision is None:
         chosen["precision"] = "int8" if config.provider == "cpu" else "fp16"
     if config.objective == "latency" and config.fuse is None:

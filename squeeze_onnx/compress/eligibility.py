@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from squeeze_onnx.compress.config import DEFAULT_ROLES
 from squeeze_onnx.graph.match.roles import Role
@@ -43,6 +44,22 @@ def choose_eligible(
         else:
             left_out.append(SkippedSite(site.name, reason))
     return Eligibility(tuple(eligible), tuple(left_out))
+
+
+def refuse_vain_include(include: Collection[str], sites: Sequence[MatMulSite], chosen: Eligibility, path: Path) -> None:
+    """Raise OptionError if no role of ``include`` takes in a site of the model at ``path``, where ``sites`` were found.
+
+    Of several roles one is enough: together they say "whatever there is".
+    """
+    if not include or any(site.role in include for site in chosen.sites):
+        return
+    asked = f"`include` {' and '.join(include)}"
+    why = {site.name: site.reason for site in chosen.left_out}
+    present = [site for site in sites if site.role in include]
+    if present:
+        raise OptionError(f"{asked} takes in nothing of {path}; {present[0].name}: {why[present[0].name]}")
+    roles = ", ".join(dict.fromkeys(str(site.role) for site in sites)) or "none at all"
+    raise OptionError(f"{asked}: {path} has no such weight that could be replaced; it has {roles}")
 
 
 def is_excluded(site: MatMulSite, exclude: Collection[str]) -> bool:

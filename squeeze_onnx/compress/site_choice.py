@@ -6,7 +6,8 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.compress.eligibility import choose_eligible
+from squeeze_onnx.compress.efforts import UNASKED
+from squeeze_onnx.compress.eligibility import choose_eligible, refuse_vain_include
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.planning import planned_sites_of
@@ -38,7 +39,8 @@ def choose_sites(
 ) -> tuple[tuple[MatMulSite, ...], tuple[SkippedSite, ...]]:
     """Return the sites to work on of those that were ``found``, and all others with the reason they are left alone.
 
-    With a ``plan`` its sites count. Raises ModelError if no site is eligible, OptionError if the plan does not fit the model.
+    With a ``plan`` its sites count. Raises ModelError if no site is eligible, OptionError if the plan does not fit the model, or
+    if no site has a role that is to be taken in.
     """
     if plan is not None:
         if plan.method not in METHODS:
@@ -49,6 +51,8 @@ def choose_sites(
     skipped = found.skipped + eligibility.left_out
     if not eligibility.sites:
         raise nothing_to_do(model, skipped)
+    if config.byte_limit is None or config.include != UNASKED:
+        refuse_vain_include(config.include, found.sites, eligibility, model.path)
     return eligibility.sites, skipped
 
 

@@ -17,10 +17,14 @@ from squeeze_onnx.support.progress import Track, silent
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """The answers (texts, features) of one model in float64, and what its linear head read and said, if it has one."""
+    """What one model answers to ``texts`` texts in float64, and what its linear head read and said, if it has one.
+
+    values: (texts, features), or (tokens, features) of a model that answers for every token.
+    """
 
     values: np.ndarray
     head: HeadRecord | None
+    texts: int
 
 
 class AnswerListener:
@@ -30,6 +34,7 @@ class AnswerListener:
         self._head = head
         has_logits = isinstance(head, ClassLogits | LabelLogits | ScoreHead)
         self._linear = find_linear_head(model, head.output) if has_logits else None
+        self._texts = 0
         self._values: list[np.ndarray] = []
         self._features: list[np.ndarray] = []
 
@@ -41,6 +46,7 @@ class AnswerListener:
     def hear(self, values: Sequence[np.ndarray], counted: Counted) -> None:
         """Take down one batch."""
         output, *features = values
+        self._texts += len(output)
         self._values.append(self._head.answers(output, _mask_of(output, counted)))
         self._features += [each.astype(np.float64) for each in features]
 
@@ -48,10 +54,10 @@ class AnswerListener:
         """Return all that was heard; raises ModelError if an answer is NaN or infinite."""
         values = np.concatenate(self._values)
         if self._linear is None:
-            return Answers(self._finite(values), None)
+            return Answers(self._finite(values), None, self._texts)
         features = self._finite(np.concatenate(self._features))
         record = HeadRecord(features, self._linear.read_weight(), self._linear.read_bias(), self._finite(values))
-        return Answers(values, record)
+        return Answers(values, record, self._texts)
 
     def _finite(self, found: np.ndarray) -> np.ndarray:
         if not np.isfinite(found).all():

@@ -9,7 +9,7 @@ Softmax is ½-Lipschitz in the Euclidean norm (Nair 2025, arXiv 2510.23012), so 
 With h = ĥ and b = b̂ this is the softmax perturbation of Pourkamali-Anaraki (2026, arXiv 2604.02659): the spectral error of the
 weight controls the class probabilities. The first term carries it on to what happened before the head, by measuring h − ĥ.
 
-Arrays are float64, one row a text.
+Arrays are float64, one row a text, or a token where the model answers for each.
 """
 
 from dataclasses import asdict, dataclass
@@ -196,7 +196,8 @@ def bound_deviation(dense: HeadRecord, squeezed: HeadRecord, measure: BoundedMea
 class Certificate:
     """The measured deviation of a squeezed model on ``texts`` texts and, if it has a linear head, the bound on it.
 
-    ``measure`` names it, ``notes`` in sentences what the numbers do not say; without an answer that can be measured there are
+    Of a model that answers for every token it is that of the ``tokens`` in them. ``measure`` names it,
+    ``notes`` in sentences what the numbers do not say; without an answer that can be measured there are
     only those. ``held_back`` says whether nothing that made the squeezed model read these texts.
     """
 
@@ -206,6 +207,7 @@ class Certificate:
     measured: Spread | None = None
     bound: HeadBound | None = None
     held_back: bool = False
+    tokens: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from squeeze_onnx.evaluate.metrics import unit_of, worsening_of
 from squeeze_onnx.report.charts import analysis_charts, optimization_charts, validation_charts
+from squeeze_onnx.report.counted import certified_on, what_was_read
 from squeeze_onnx.report.noise_by_role import NOISE_NOTE, noise_by_role
 
 _SCRIPTS = ("echarts.min.js", "report.js")
@@ -87,6 +88,8 @@ def _environment() -> Environment:
     environment.filters["megabytes"] = lambda count: f"{count / 1e6:,.1f} MB"
     environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f} %"
     environment.filters["change"] = _change
+    environment.filters["certified_on"] = certified_on
+    environment.filters["what_was_read"] = what_was_read
     environment.filters["worsening"] = lambda metric: worsening_of(metric or "accuracy")
     environment.filters["unit"] = lambda metric: unit_of(metric or "accuracy")
     return environment

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from squeeze_onnx.report.counted import certified_on
 from squeeze_onnx.support.readable import readable_bytes
 from squeeze_onnx.support.shown import Shown
 
@@ -26,8 +27,8 @@ class Report(Shown, dict[str, Any]):
             "precision": self["precision"]["name"],
         }
         certificate = self.get("certificate")
-        texts = 0 if certificate is None else certificate["texts"]
-        return told | ({"measured on": f"{texts} texts"} if texts else {"measured on": "nothing, no text was given"})
+        measured = certificate is not None and certificate["texts"]
+        return told | {"measured on": certified_on(self) if measured else "nothing, no text was given"}
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict."""

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from squeeze_onnx.compress.calibration_entry import calibration_entry
 from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
-from squeeze_onnx.compress.eligibility import choose_eligible, is_excluded
+from squeeze_onnx.compress.eligibility import choose_eligible, is_excluded, refuse_vain_include
 from squeeze_onnx.compress.forecast import frontier_for
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.preparing import prepare
@@ -50,6 +50,7 @@ def analyze(path: str | Path, config: AnalyzeConfig | None = None, track: Track 
         eligibility = choose_eligible(found.sites, config.include, config.exclude)
         if not found.sites:
             raise nothing_to_do(model, found.skipped)
+        refuse_vain_include(config.include, found.sites, eligibility, model.path)
     with clock.stage("spectra"):
         looked_at = [site for site in found.sites if not is_excluded(site, config.exclude)]
         spectra = measure_spectra(looked_at, METHODS["squeeze"].weighting_of({}), config, track)

@@ -77,6 +77,7 @@ def test_answers_of_an_unknown_kind_are_not_measured_but_said_so(call_cli: RunCl
     assert (done.returncode, done.stderr) == (0, "")
     reason = "has neither class logits nor embeddings among its outputs"
     assert reason in " ".join(done.stdout.split())
+    assert "on 5 inputs" in " ".join(done.stdout.split())  # the last look
     certificate = certificate_of(work / "unknown")
     assert (certificate["texts"], certificate["measured"], certificate["bound"]) == (5, None, None)
     assert reason in certificate["notes"][0]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from squeeze_onnx import CalibrationConfig, load_calibration, load_model
+from squeeze_onnx.compress.held_back import rows_of
 from tests.conftest import RunCli
 from tests.text_models import SPECIAL
 from tests.tiny_encoder import SENTENCES, WORDS, encoder_model, write_model_folder
@@ -42,7 +43,12 @@ def test_a_tagger_is_squeezed_by_text_and_compared_token_by_token(
     assert report["method"] == ("whiten" if "whiten" in options else "fisher")
     assert report["certificate"]["measure"] == "class probability change"
     held_back = load_calibration(load_model(work / "tagger"), CalibrationConfig(str(work / "text"))).held_back
-    assert report["certificate"]["texts"] == sum(int(each.feeds["attention_mask"].sum()) for each in held_back) > 0
+    certificate = report["certificate"]
+    assert certificate["tokens"] == sum(int(each.feeds["attention_mask"].sum()) for each in held_back) > 0
+    assert certificate["texts"] == rows_of(held_back)
+    assert f"Certificate: on {certificate['tokens']} tokens of {certificate['texts']} texts held back" in " ".join(
+        done.stdout.split()
+    )
     done = run_cli(
         "validate", work / "tagger", out, "--data", work / "text", "--json", tmp_path / "found.json", "--robustness"
     )

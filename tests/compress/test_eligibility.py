@@ -1,17 +1,25 @@
 """Which sites are squeezed: default roles, taken in, left out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
+from squeeze_onnx.compress.config import AnalyzeConfig, OptimizeConfig
+from squeeze_onnx.compress.context import Context
+from squeeze_onnx.compress.efforts import with_effort
 from squeeze_onnx.compress.eligibility import Eligibility, choose_eligible
+from squeeze_onnx.graph.io.model import load_model
 from squeeze_onnx.graph.match.roles import Role
 from squeeze_onnx.graph.match.sites import MatMulSite, find_sites
 from squeeze_onnx.support.errors import OptionError
-from tests.tiny_encoder import ELIGIBLE_SITES, encoder_model
+from squeeze_onnx.workflows.optimize import analyze
+from tests.tiny_encoder import ELIGIBLE_SITES, encoder_model, write_model_folder
 from tests.tiny_models import matmul_model
 
 
@@ -75,3 +83,29 @@ def test_a_weight_that_rank_1_would_not_shrink_is_too_small() -> None:
         find_sites(ir.from_proto(matmul_model(vector))).sites, include=["classifier", "other"]
     )
     assert reasons(eligibility) == {"linear": "a 8 × 1 weight is too small: even rank 1 holds more parameters"}
+
+
+def test_roles_that_take_nothing_in_are_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    model = load_model(write_model_folder(tmp_path / "encoder"))
+    there_are = "embedding, query, key, value, attention_output, ffn_in, ffn_out"
+
+    def chosen(**settings: Any) -> Sequence[MatMulSite]:
+        return Context(model, OptimizeConfig(**settings)).sites
+
+    with pytest.raises(OptionError, match=f"`include` pooler: .* has no such weight .*; it has {there_are}$"):
+        chosen(keep=0.5, include=("pooler",))
+    with pytest.raises(OptionError, match="`include` pooler and classifier: "):
+        chosen(max_size="1MB", include=("pooler", "classifier"))
+    with pytest.raises(OptionError, match=r"`include` embedding takes in nothing of .*; embedding: excluded by name"):
+        chosen(keep=0.5, include=("embedding",), exclude=("embedding",))
+    with pytest.raises(OptionError, match="`include` pooler: "):
+        analyze(tmp_path / "encoder", AnalyzeConfig(include=("pooler",)))
+    assert "embedding" in [site.name for site in chosen(keep=0.5, include=("pooler", "embedding"))]
+
+
+def test_a_size_takes_tables_in_only_where_there_are_any(tmp_path: Path) -> None:
+    model = load_model(write_model_folder(tmp_path / "encoder"))
+    config, _ = with_effort(OptimizeConfig(max_size="1MB"), None)
+    assert config.include == ("embedding",)
+    without = replace(config, exclude=("embedding",))
+    assert [site.name for site in Context(model, without).sites] == list(ELIGIBLE_SITES)

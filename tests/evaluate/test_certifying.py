@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit, softmax
 
 from squeeze_onnx.data.calibration import CalibrationBatch
-from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, LabelLogits, ScoreHead, TokenEmbeddings
+from squeeze_onnx.evaluate.answer_heads import ClassLogits, Head, LabelLogits, ScoreHead, TokenEmbeddings, TokenVectors
 from squeeze_onnx.evaluate.answers import read_answers
 from squeeze_onnx.evaluate.certificate import Certificate
 from squeeze_onnx.evaluate.certifying import certify as certify_answers
@@ -127,6 +127,16 @@ def test_embeddings_are_measured_without_padding() -> None:
     assert certificate.measured is not None and alone.measured is not None
     assert certificate.measured.worst == pytest.approx(alone.measured.worst, rel=1e-3)
     assert certificate.measured.mean == pytest.approx(alone.measured.mean, rel=1e-3)
+
+
+@pytest.mark.parametrize("per_token", [True, False])
+def test_tokens_are_counted_beside_the_texts_that_they_are_of(per_token: bool) -> None:
+    masked, _ = batches()
+    assert masked.mask is not None
+    head = TokenVectors("last_hidden_state") if per_token else TOKENS
+    found = certify(model(classifier=False), model({"layer.0/value.weight": 0.1}, classifier=False), head, [masked])
+    assert (found.texts, found.tokens) == (len(masked.mask), int(masked.mask.sum()) if per_token else None)
+    assert ("vector for every token" in found.notes[0]) == per_token
 
 
 def test_logits_that_are_not_linear_have_no_bound() -> None:

@@ -130,6 +130,10 @@ FORBIDDEN = (
         },
         "is about products of integers",
     ),
+    Forbidden(
+        {"include": frozenset({"head"}), "model": frozenset({"encoder", "inputs", "integers"})},
+        "has no such weight that could be replaced; it has embedding, query, ",
+    ),
     Forbidden({"budget": frozenset({"floor", "size"}), "method": UNIFORM}, "leave it out"),
     Forbidden({"budget": frozenset({"floor", "size"}), "method": frozenset({"auto"}), "text": NO_TEXT}, "leave it out"),
     Forbidden(
