@@ -1,7 +1,9 @@
 """Where the external data of a model may lie.
 
 A model is untrusted input: its data files must be regular files inside its own folder, however their paths are spelled
-(ONNX's ExternalData.md; https://github.com/onnx/onnx/security/advisories).
+(ONNX's ExternalData.md; https://github.com/onnx/onnx/security/advisories). The cache of huggingface_hub keeps every file of a
+repository in one folder, ``blobs``, and links to them: where the .onnx file is such a link, its data files may be links into the
+folder that it leads to. ONNX Runtime opens those as well.
 """
 
 import math
@@ -43,11 +45,17 @@ def check_external_data(tensor: onnx.TensorProto, label: str, path: Path) -> Non
         )
 
 
+def leads_beside(file: Path, path: Path) -> bool:
+    """Whether the data file ``file`` and the .onnx file ``path`` are links to files of one folder elsewhere."""
+    folder = os.path.dirname(os.path.realpath(path))
+    return folder not in ("", os.path.realpath(path.parent)) and os.path.dirname(os.path.realpath(file)) == folder
+
+
 def _size_of_confined_file(location: str, label: str, path: Path) -> int:
     """Return the size in bytes of a data file that lies in the model's folder and can be read; else raise ModelError."""
     file = path.parent / location
     try:
-        inside = Path(os.path.realpath(file)).is_relative_to(os.path.realpath(path.parent))
+        inside = leads_beside(file, path) or Path(os.path.realpath(file)).is_relative_to(os.path.realpath(path.parent))
         status = file.stat()
     except (OSError, ValueError) as error:  # ValueError: a NUL or something that the file system cannot encode
         reason = error.strerror if isinstance(error, OSError) else error

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from squeeze_onnx.graph.io.confinement import leads_beside
 from squeeze_onnx.support.errors import ModelError
 
 THRESHOLD = 1024
@@ -33,7 +34,8 @@ class DataFileTensor(ir.LazyTensor):
     up in memory, and would be written as a reference to its old place.
     """
 
-    def __init__(self, tensor: ir.ExternalTensor) -> None:
+    def __init__(self, tensor: ir.ExternalTensor, path: Path | None = None) -> None:
+        """Stand for ``tensor``; ``path`` is how its file is called, where that is not how the tensor has it."""
         super().__init__(
             self._read,
             tensor.dtype,
@@ -42,7 +44,7 @@ class DataFileTensor(ir.LazyTensor):
             doc_string=tensor.doc_string,
             metadata_props=tensor.metadata_props,
         )
-        self.path = Path(tensor.path)
+        self.path = path or Path(tensor.path)
         self.stored = tensor
         self.length_and_time = length_and_time(self.path)
 
@@ -96,9 +98,10 @@ def external_files(model: ir.Model) -> tuple[Path, ...]:
 def read_from_files(model: ir.Model, path: Path) -> None:
     """Make the external tensors of ``model``, loaded from the absolute ``path``, `DataFileTensor`s."""
     for place, tensor in _external_tensors(model):
-        if tensor.location == path.name:
-            # The .onnx file itself may be a link: the user pointed to it. An empty folder means no confinement.
-            place.put(DataFileTensor(_unmapped(tensor, path, "")))
+        file = path.parent / tensor.location
+        if tensor.location == path.name or leads_beside(file, path):
+            # These may be links: the user pointed to them. An empty folder means no confinement.
+            place.put(DataFileTensor(_unmapped(tensor, os.path.realpath(file), ""), file))
         else:
             tensor.base_dir = path.parent  # onnx_ir sets none in functions
             place.put(DataFileTensor(tensor))

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from squeeze_onnx.graph.io.model import load_model
-from squeeze_onnx.support.errors import ModelError
+from squeeze_onnx.graph.io.model import load_model, refuse_overwriting_input, save_model
+from squeeze_onnx.support.errors import ModelError, OutputError
 from tests.tiny_models import WEIGHT, external_tensor, full_model, matmul_model, write
 
 DATA = WEIGHT.tobytes()
@@ -42,6 +42,23 @@ class TestAccepted:
         (folder.parent / "alias").symlink_to("model")
         np.testing.assert_array_equal(load(folder.parent / "alias", "w.bin"), WEIGHT)
 
+    def test_links_into_the_folder_that_the_model_links_to(self, folder: Path, tmp_path: Path) -> None:
+        """As the cache of huggingface_hub has it; a copy has files."""
+        blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main" / "onnx"
+        blobs.mkdir()
+        snapshot.mkdir(parents=True)
+        write(matmul_model(external_tensor("W", "./m.onnx_data")), blobs / "12ab")
+        (blobs / "34cd").write_bytes(DATA)
+        for name, blob in (("m.onnx", "12ab"), ("m.onnx_data", "34cd")):
+            (snapshot / name).symlink_to(f"../../../blobs/{blob}")
+        model = load_model(snapshot / "m.onnx")
+        assert model.data_files == (snapshot / "m.onnx_data",)
+        np.testing.assert_array_equal(model.ir.graph.initializers["W"].const_value.numpy(), WEIGHT)  # type: ignore[union-attr]
+        with pytest.raises(OutputError, match="would replace the input"):
+            refuse_overwriting_input(model, blobs)
+        save_model(model.ir, tmp_path / "m.onnx", external_data=True)
+        assert not any(path.is_symlink() for path in tmp_path.glob("m.onnx*"))
+
     def test_an_offset(self, folder: Path) -> None:
         (folder / "w.bin").write_bytes(b"\xff" * 5 + DATA)
         np.testing.assert_array_equal(load(folder, "w.bin", offset="5"), WEIGHT)
@@ -54,6 +71,17 @@ class TestLeadingOut:
         (folder / "linked").symlink_to("..")
         with pytest.raises(ModelError, match="leads out of the model's folder"):
             load(folder, location)
+
+    @pytest.mark.parametrize("target", ["../secret.bin", "../store/sub/w.bin"])
+    def test_of_a_link_by_another_one_that_leads_further(self, folder: Path, target: str) -> None:
+        store = folder.parent / "store"
+        (store / "sub").mkdir(parents=True)
+        (store / "sub" / "w.bin").write_bytes(DATA)
+        write(matmul_model(external_tensor("W", "link.bin")), store / "m.onnx")
+        (folder / "m.onnx").symlink_to("../store/m.onnx")
+        (folder / "link.bin").symlink_to(target)
+        with pytest.raises(ModelError, match="leads out of the model's folder"):
+            load_model(folder / "m.onnx")
 
     def test_by_an_absolute_path_even_to_inside(self, folder: Path) -> None:
         with pytest.raises(ModelError, match="a path relative to the model's folder"):
