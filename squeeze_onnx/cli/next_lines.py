@@ -59,7 +59,7 @@ def after_bench(models: Sequence[Path]) -> str | None:
     first, *others = models
     if not others:
         return after_analysis(first)
-    if not any(map(_reads_text, (first, others[0]))):
+    if not any(map(_reads_text, (first, others[0]))) or _answers_by_span(first):
         return None
     return command("validate", as_given(first), as_given(others[0]))
 

@@ -1,6 +1,6 @@
 """What ``optimize`` says when it is done."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def optimization_lines(report: Mapping[str, Any], out: Path, *, verbose: bool) -
     if report.get("stored_embedding") is not None:
         yield stored_line(report["stored_embedding"])
     # What was not asked for is null, or not there.
-    told = {
+    told: dict[str, Callable[[Any], str]] = {
         "latency": latency_line,
         "distillation": distillation_line,
         "search": search_verdict,

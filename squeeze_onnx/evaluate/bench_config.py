@@ -26,7 +26,7 @@ class BenchConfig:
     provider: cpu or cuda.
     batch_sizes: sequences run at once; with ``sequence_lengths`` empty too the shapes are `DEFAULT_SHAPES`.
     sequence_lengths: tokens of each; every batch size is timed with every length, 1 and 128 stand in for what is not given. A
-        model that was exported for one shape is timed at that.
+        model that was exported for one shape is timed at that, one of fewer positions at as many as it has.
     data: an .npz of inputs to time all models on instead of random tokens, of models that read images, audio or more than text.
     against: opponents that are built: int8 and fused from the first model, openvino from every one.
     threads: intra-op threads of the runtime; None for its choice.

@@ -12,7 +12,7 @@ from squeeze_onnx.data.model_config import ModelConfig, read_settings
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.saved_inputs import declared_batch
 from squeeze_onnx.data.vocabulary import embedding_rows
-from squeeze_onnx.evaluate.bench_config import BenchConfig
+from squeeze_onnx.evaluate.bench_config import DEFAULT_ROWS, BenchConfig
 from squeeze_onnx.evaluate.timed_inputs import Feeder, random_tokens, saved_rows
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
 from squeeze_onnx.graph.io.size import ModelSize, digest_files, measure_size
@@ -104,7 +104,7 @@ def models_to_time(models: Sequence[str | Path], config: BenchConfig) -> Iterato
     given = [_read(in_words(str(model)), paths[str(model)]) for model in models]
     for each in given:
         config = config.at(each.timed.name, each.fixed(config))
-    _check_positions(given, config)
+    config = _within_positions(given, config)
     timed, left_out = [each.timed for each in given], []
     with TemporaryDirectory(prefix="squeeze-onnx-") as folder:
         for kind in config.against:
@@ -134,14 +134,17 @@ def _read(name: str, path: Path) -> _GivenModel:
     return _GivenModel(timed, _inputs(model), is_quantized(model.ir))
 
 
-def _check_positions(given: Sequence[_GivenModel], config: BenchConfig) -> None:
+def _within_positions(given: Sequence[_GivenModel], config: BenchConfig) -> BenchConfig:
+    """Return ``config`` at lengths that all models take; raises OptionError for one that was asked for and is too long."""
+    limits = {each.timed.config.max_tokens: each for each in given if each.timed.config.max_tokens is not None}
     longest = max(length or 0 for _, length in config.shapes)
-    for each in given:
-        positions = each.timed.config.max_tokens
-        if positions is not None and longest > positions:
-            raise OptionError(
-                f"`sequence_length` {longest} is more than the {positions} positions of {each.timed.path}"
-            )
+    if not limits or longest <= min(limits):
+        return config
+    if config.sequence_lengths:
+        raise OptionError(
+            f"`sequence_length` {longest} is more than the {min(limits)} positions of {limits[min(limits)].timed.path}"
+        )
+    return replace(config, batch_sizes=config.batch_sizes or DEFAULT_ROWS, sequence_lengths=(min(limits),))
 
 
 def _inputs(model: OnnxModel) -> tuple[ValueSpec, ...]:

@@ -47,8 +47,8 @@ def check_external_data(tensor: onnx.TensorProto, label: str, path: Path) -> Non
 
 def leads_beside(file: Path, path: Path) -> bool:
     """Whether the data file ``file`` and the .onnx file ``path`` are links to files of one folder elsewhere."""
-    folder = os.path.dirname(os.path.realpath(path))
-    return folder not in ("", os.path.realpath(path.parent)) and os.path.dirname(os.path.realpath(file)) == folder
+    folder = Path(os.path.realpath(path)).parent
+    return folder != Path(os.path.realpath(path.parent)) and Path(os.path.realpath(file)).parent == folder
 
 
 def _size_of_confined_file(location: str, label: str, path: Path) -> int:
