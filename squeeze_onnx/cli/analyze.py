@@ -60,5 +60,7 @@ def analyze(model: Path, json_path: Path | None, html_path: Path | None, schedul
         console.print(skipped_table(report))
     elif report["skipped"]:
         console.print(f"{len(report['skipped'])} not eligible by default (reasons with --verbose)", style="dim")
-    taken_as = [f"--{name.replace('_', '-')}" for name in ("dequantize", "freeze_inputs") if options[name]]
-    console.print(after_analysis(model, *taken_as), style="dim")
+    said = [f"--{name.replace('_', '-')}" for name in ("dequantize", "freeze_inputs") if options[name]]
+    said += [word for name in ("include", "exclude") for value in options[name] for word in (f"--{name}", value)]
+    if (following := after_analysis(model, report, *said)) is not None:
+        console.print(following, style="dim")

@@ -1,18 +1,15 @@
 """The last line of a command: what to do next, ready to be pasted. It is left out where nothing is known to succeed."""
 
-import mmap
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from squeeze_onnx.cli.first_options import declared_values, first_options, roles_to_take
 from squeeze_onnx.data.embedding_files import EmbeddingOptions
 from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.repository import find_repository
 from squeeze_onnx.data.tokenizer_files import has_tokenizer, tokenizer_place
-from squeeze_onnx.evaluate.span_head import span_head
-from squeeze_onnx.graph.io.outline import parse_outline
-from squeeze_onnx.runtime.sessions import ValueSpec
 from squeeze_onnx.support.given_names import given_name
 
 READING = ("tokenizer", "max_tokens", "pooling", "prompt", "answer")
@@ -21,15 +18,31 @@ READING = ("tokenizer", "max_tokens", "pooling", "prompt", "answer")
 _OPTION = {"max_tokens": "--max-length"}
 
 
-def after_analysis(model: Path, *taken_as: str) -> str:
-    """Return a first `optimize`; ``taken_as`` are options that say what the model is taken as."""
-    return command("optimize", as_given(model), "-o", beside(model, "small"), "--keep", "0.75", *taken_as)
+def after_analysis(model: Path, report: Mapping[str, Any], *said: str) -> str | None:
+    """Return a first `optimize` with the options that were ``said``, after ``report`` was made of ``model``.
+
+    None for one of which rank 1 would make no weight smaller.
+    """
+    roles = roles_to_take(
+        (site["role"], site["eligible"]) for site in report["sites"] if site["eligible"] or site["break_even_rank"]
+    )
+    if roles is None:
+        return None
+    return command("optimize", as_given(model), "-o", beside(model, "small"), "--keep", "0.75", *roles, *said)
 
 
-def after_optimization(model: Path, out: Path, options: Mapping[str, Any], *asked: str) -> str:
-    """Return what holds the result in ``out`` against ``model``: its score, or its speed where there is no tokenizer."""
-    unread = options.get("tokenizer") is None and not _reads_text(model)
-    if unread or (_answers_by_span(model) and "--data" not in asked):
+def after_optimization(
+    model: Path, out: Path, options: Mapping[str, Any], *asked: str, saved: Path | None = None
+) -> str | None:
+    """Return what holds the result in ``out`` against ``model``: its score, or its speed where texts alone do not ask it.
+
+    ``saved`` are inputs that were calibrated on. None for a model that takes others than tokens, without any.
+    """
+    values = declared_values(model)
+    if not values.take_text:
+        return None if saved is None else command("bench", as_given(model), str(out), "--data", str(saved))
+    is_read = options.get("tokenizer") is not None or _reads_text(model)
+    if not is_read or (values.answer_by_span and "--data" not in asked):
         return command("bench", as_given(model), str(out))
     return command("validate", as_given(model), str(out), *asked, *_reading(options))
 
@@ -39,6 +52,8 @@ def after_validation(candidate: Path, options: Mapping[str, Any]) -> str | None:
     data = options.get("data")
     saved = data is not None and str(data).endswith(".npz")
     if not saved and not (options.get("tokenizer") or _reads_text(candidate)):
+        return None
+    if not saved and not declared_values(candidate).take_text:
         return None
     asked = EmbeddingOptions(*(options.get(name) for name in ("pooling", "prompt", "answer")))
     if read_settings(find_repository(candidate).model_path, asked).answers_by_token:
@@ -58,8 +73,12 @@ def after_bench(models: Sequence[Path]) -> str | None:
     """Return how to score what was timed, or how to make something that can be; None for models that nothing can ask."""
     first, *others = models
     if not others:
-        return after_analysis(first)
-    if not any(map(_reads_text, (first, others[0]))) or _answers_by_span(first):
+        taken = first_options(first)
+        if taken is None:
+            return None
+        return command("optimize", as_given(first), "-o", beside(first, "small"), "--keep", "0.75", *taken)
+    values = declared_values(first)
+    if not any(map(_reads_text, (first, others[0]))) or values.answer_by_span or not values.take_text:
         return None
     return command("validate", as_given(first), as_given(others[0]))
 
@@ -90,15 +109,6 @@ def command(name: str, *words: str) -> str:
 
 def _reads_text(model: Path) -> bool:
     return has_tokenizer(tokenizer_place(find_repository(model)))
-
-
-def _answers_by_span(model: Path) -> bool:
-    """Whether texts alone cannot ask ``model``: it takes a question and its context."""
-    path = find_repository(model).model_path
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        outputs = parse_outline(content, path.name).graph.output
-    shapes = [(value.name, tuple(value.type.tensor_type.shape.dim)) for value in outputs]
-    return span_head([ValueSpec(name, "", shape) for name, shape in shapes]) is not None
 
 
 def _reading(options: Mapping[str, Any]) -> list[str]:

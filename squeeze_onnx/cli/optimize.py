@@ -50,4 +50,5 @@ def optimize(
         report = request.carry_out(track, lambda *seen: console.print(grade_line(*seen)))
     for line in optimization_lines(report, request.out, verbose=request.asked.verbose):
         console.print(line)
-    console.print(request.next_command(), style="dim")
+    if (following := request.next_command()) is not None:
+        console.print(following, style="dim")

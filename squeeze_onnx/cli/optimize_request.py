@@ -11,7 +11,7 @@ from squeeze_onnx.cli.data_lines import columns_of_text, own_text
 from squeeze_onnx.cli.goal_lines import forecast_lines
 from squeeze_onnx.cli.next_lines import READING, after_optimization, beside
 from squeeze_onnx.cli.writing import refuse_overwriting_models, write_json
-from squeeze_onnx.compress.calibration_source import TASK_PREFIX, CalibrationConfig
+from squeeze_onnx.compress.calibration_source import TASK_PREFIX, CalibrationConfig, is_archive
 from squeeze_onnx.compress.config import DEFAULT_OBJECTIVE, OptimizeConfig
 from squeeze_onnx.compress.efforts import with_effort
 from squeeze_onnx.compress.plan_reading import read_plan
@@ -147,11 +147,12 @@ class Request:
         self._write(report)
         return report
 
-    def next_command(self) -> str:
-        """Return the command that judges what was written."""
+    def next_command(self) -> str | None:
+        """Return the command that judges what was written; None if none is known to succeed."""
         told = {name: getattr(self.config, name, None) for name in READING}
         told |= {name: getattr(self.asked, name) for name in READING if hasattr(self.asked, name)}
-        return after_optimization(self.model, self.out, told, *self.asked.scoring())
+        saved = Path(self.text.source) if self.text is not None and is_archive(self.text) else None
+        return after_optimization(self.model, self.out, told, *self.asked.scoring(), saved=saved)
 
     def _write(self, report: dict[str, Any]) -> None:
         if self.asked.json_path is not None:

@@ -58,6 +58,7 @@ def commands(work: Path, made: Path) -> dict[str, list[str | Path]]:
             "0.5",
             "--objective",
             "latency",
+            *learning[:2],
         ],
         "validate": [*program, "validate", model, out, *pages],
         "bench": [*program, "bench", out, *("--against", "openvino", "--sequence-length", "8", "--rounds", "1")],

@@ -1,0 +1,81 @@
+"""What a model is, as far as the command depends on it that would succeed next."""
+
+import mmap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnx import TensorProto, ValueInfoProto
+
+from squeeze_onnx.compress.config import AnalyzeConfig
+from squeeze_onnx.compress.eligibility import choose_eligible
+from squeeze_onnx.compress.preparing import open_model
+from squeeze_onnx.compress.site_choice import find_sites_of
+from squeeze_onnx.data.batches import FeedBuilder
+from squeeze_onnx.data.repository import find_repository
+from squeeze_onnx.evaluate.span_head import span_head
+from squeeze_onnx.graph.io.outline import parse_outline
+from squeeze_onnx.runtime.sessions import ValueSpec
+from squeeze_onnx.support.errors import ModelError, SqueezeError
+
+_TAKEN_AS = {
+    (): AnalyzeConfig(),
+    ("--dequantize",): AnalyzeConfig(dequantize=True),
+    ("--freeze-inputs",): AnalyzeConfig(freeze_inputs=True),
+}
+
+
+@dataclass(frozen=True)
+class DeclaredValues:
+    """Whether tokens are all that a model takes, and whether it answers by a span, as its inputs and outputs declare it."""
+
+    take_text: bool
+    answer_by_span: bool
+
+
+def declared_values(model: Path) -> DeclaredValues:
+    """Read what ``model``, a file or a folder, declares; raises as `find_repository` does."""
+    path = find_repository(model).model_path
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        graph = parse_outline(content, path.name).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    try:
+        FeedBuilder.for_inputs(path.name, _specs([value for value in graph.input if value.name not in constants]))
+        take_text = True
+    except ModelError:
+        take_text = False
+    return DeclaredValues(take_text, span_head(_specs(graph.output)) is not None)
+
+
+def first_options(model: Path) -> list[str] | None:
+    """Return what `optimize` has to be told of ``model`` for it to find a weight to squeeze; None if nothing helps."""
+    for taken_as, config in _TAKEN_AS.items():
+        try:
+            sites = find_sites_of(open_model(model, config).ir, config).sites
+        except SqueezeError:
+            continue
+        eligible = {site.name for site in choose_eligible(sites).sites}
+        roles = roles_to_take((str(site.role), site.name in eligible) for site in sites if site.break_even_rank >= 1)
+        if roles is not None:
+            return [*taken_as, *roles]
+    return None
+
+
+def roles_to_take(sites: Iterable[tuple[str, bool]]) -> list[str] | None:
+    """Return the ``--include`` without which none of the ``sites``, (role, eligible), is squeezed; None if there are none."""
+    sites = list(sites)
+    if not sites:
+        return None
+    roles = [] if any(eligible for _, eligible in sites) else dict.fromkeys(role for role, _ in sites)
+    return [word for role in roles for word in ("--include", role)]
+
+
+def _specs(values: Sequence[ValueInfoProto]) -> list[ValueSpec]:
+    return [
+        ValueSpec(
+            value.name,
+            f"tensor({TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()})",
+            tuple(size.dim_value or None for size in value.type.tensor_type.shape.dim),
+        )
+        for value in values
+    ]
