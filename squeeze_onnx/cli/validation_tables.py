@@ -137,13 +137,19 @@ def latency_table(report: Report) -> Table:
     return table
 
 
+def _why_nothing(data: Mapping[str, Any]) -> str:
+    """Say how rows would be scored, unless it was said why those of ``data`` are not."""
+    if data["not_scored"] is not None:
+        return ""
+    if data["columns"] is not None:
+        return f": no column of {data['file']} is known to hold labels; --columns text=NAME,label=NAME names one"
+    return ": add --task NAME --data DIR, or --data FILE with labels"
+
+
 def verdict(report: Report) -> Text:
     """Say whether the gate passed, or what the drop is if there was none."""
     if report["task"] is None:
-        told = (
-            ": add --task NAME --data DIR, or --data FILE with labels" if report["data"]["not_scored"] is None else ""
-        )
-        return Text(f"Nothing was scored{told}.")
+        return Text(f"Nothing was scored{_why_nothing(report['data'])}.")
     drops = {provider: entry["drop_points"] for provider, entry in report["providers"].items()}
     worst = max(drops, key=lambda provider: drops[provider])
     drop = f"{report['primary_metric']} {change_of(report['primary_metric'], drops[worst])} ({worst})"

@@ -6,6 +6,7 @@ from typing import Any
 from squeeze_onnx.compress.enough_text import short_of_text
 from squeeze_onnx.compress.methods import METHODS
 from squeeze_onnx.compress.survey import Survey
+from squeeze_onnx.graph.match.roles import Role
 from squeeze_onnx.workflows.decoder_cache import notes_on_cache
 
 _FAR = 0.1
@@ -43,8 +44,11 @@ def _on_the_file(report: Mapping[str, Any]) -> Iterator[str]:
     if "objective" in budget or file < kept + _FAR:
         return
     rest = f"{(whole - eligible) / 1e6:.1f} M parameters, {1 - eligible / whole:.0%} of the model"
+    tables = any(site["role"] == Role.EMBEDDING for site in report["sites"])
+    rounds = "`precision` int8 makes these smaller too, " if report["precision"]["name"] in ("fp32", "fp16") else ""
+    takes = "" if tables else "`include` embedding squeezes tables, "
     yield (
-        f"The file is {file:.0%} of what it was though {kept:.0%} of the eligible parameters stay: embedding tables and what "
-        f"else is not eligible ({rest}) stay whole. `precision` int8 makes these smaller too, `include` embedding squeezes "
-        "tables, and `objective` size makes `keep` a fraction of the file."
+        f"The file is {file:.0%} of what it was though {kept:.0%} of the eligible parameters stay: "
+        f"{'what' if tables else 'embedding tables and what else'} is not eligible ({rest}) stays whole. {rounds}{takes}"
+        f"{'and ' if rounds or takes else ''}`objective` size makes `keep` a fraction of the file."
     )

@@ -37,6 +37,13 @@ def test_a_file_that_is_larger_than_the_budget_sounds(call_cli: RunCli, model: P
     assert "--include embedding" in told[-1]
 
 
+def test_what_was_done_already_is_not_advised(call_cli: RunCli, model: Path, tmp_path: Path) -> None:
+    options = ("--keep", "0.1", "--include", "embedding", "--precision", "int8")
+    told = notes(call_cli, tmp_path / "out", model, *options)
+    assert "though 8% of the eligible parameters stay: what is not eligible" in told[-1]
+    assert "stays whole. --objective size makes" in told[-1]
+
+
 @pytest.mark.parametrize("method", ["whiten", "soco"])
 def test_too_little_text_is_refused(call_cli: RunCli, model: Path, tmp_path: Path, method: str) -> None:
     (tmp_path / "text").write_text("film\n", encoding="utf-8")

@@ -60,6 +60,14 @@ def test_validate_says_what_was_read_and_writes_the_gate(call_cli: RunCli, tmp_p
     assert "reviews.tsv" in (tmp_path / "v.html").read_text(encoding="utf-8")
 
 
+def test_a_column_that_may_hold_labels_is_asked_for_and_not_the_file_again(call_cli: RunCli, tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "model", SENTIMENT)
+    data = tmp_path / "reviews.tsv"
+    data.write_text("review\tgold\ngood film\t1\nbad film\t0\n", encoding="utf-8")
+    said = " ".join(call_cli("validate", model, model, "--data", data).stdout.split())
+    assert f"Nothing was scored: no column of {data} is known to hold labels; --columns text=NAME,label=NAME" in said
+
+
 def test_a_doubted_baseline_is_said_and_stops_a_gate(call_cli: RunCli, tmp_path: Path) -> None:
     model = write_classifier(tmp_path / "model", SENTIMENT)
     data = tmp_path / "reviews.tsv"

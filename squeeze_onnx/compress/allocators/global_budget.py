@@ -83,10 +83,13 @@ class GlobalBudget(Allocator):
         whole = self.whole(candidates)
         best = self._spent(self._all_ways(candidates), self.keep * whole)
         if best.cost > self.keep * whole:
+            floored = any(candidate.floor for candidate in candidates)
+            least = f"at least {best.cost / whole:.4f} of {self.objective.name} stays"
             raise BudgetError(
                 best.cost / whole,
-                f"`keep` {self.keep} is too little: with the floors asked for, at least {best.cost / whole:.4f} of "
-                f"{self.objective.name} stays; give more to `keep` or less to `floor`",
+                f"`keep` {self.keep} is too little: with the floors asked for, {least}; give more to `keep` or less to `floor`"
+                if floored
+                else f"`keep` {self.keep} is too little: {least}, however thin the weights get; give more to `keep`",
             )
         allocation = best.allocation
         made = (curve.choices(index) for curve, index in zip(allocation.curves, allocation.chosen, strict=True))

@@ -137,6 +137,14 @@ def test_floors_that_cost_more_than_the_budget_are_refused(candidate: MakeCandid
         GlobalBudget(0.5).allocate(sites)
 
 
+def test_a_budget_below_the_thinnest_weights_is_refused_without_a_word_of_floors(candidate: MakeCandidate) -> None:
+    site = candidate("a", list(np.linspace(9, 1, 32)), (32, 128))
+    with pytest.raises(
+        OptionError, match=r"`keep` 0\.01 is too little: at least .* the weights get; give more to `keep`$"
+    ):
+        GlobalBudget(0.01).allocate([site])
+
+
 def test_weights_of_zeros_cost_the_least(candidate: MakeCandidate) -> None:
     sites = [candidate("zeros", [0.0] * 10, (10, 10)), candidate("signal", list(range(10, 0, -1)), (10, 10))]
     assert allocated(sites, GlobalBudget(0.6))["zeros"] == 1
