@@ -47,21 +47,9 @@ def commands(work: Path, made: Path) -> dict[str, list[str | Path]]:
     pages = ("--json", made / "found.json", "--html", made / "found.html")
     return {
         "analyze": [*program, "analyze", model, *pages],
-        "optimize": [*program, "optimize", model, "-o", out, "--keep", "0.5", *learning],
-        "optimize for time": [
-            *program,
-            "optimize",
-            model,
-            "-o",
-            made / "fast",
-            "--keep",
-            "1",
-            "--objective",
-            "latency",
-            *learning[:2],
-        ],
+        "optimize": [*program, "optimize", model, "-o", out, "--keep", "1", "--objective", "latency", *learning],
         "validate": [*program, "validate", model, out, *pages],
-        "bench": [*program, "bench", out, *("--against", "openvino", "--sequence-length", "8", "--rounds", "1")],
+        "bench": [*program, "bench", model, *("--against", "openvino", "--sequence-length", "8", "--rounds", "1")],
         "package": [*program, "package", out, "-o", bundle, "--form", "onnx"],
         "verify": [*program, "verify", bundle],
         "run": [*program, "run", recipe],
@@ -80,7 +68,7 @@ def traced(arguments: Sequence[str | Path], place: Path) -> list[str]:
     own = {"HOME": str(place / "home"), "TMPDIR": str(place / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
     log = place / "calls"
     done = subprocess.run(
-        [str(STRACE), "-f", "-qq", "-y", "-e", f"trace={CALLS}", "-o", str(log), *map(str, arguments)],
+        [str(STRACE), "-f", "--seccomp-bpf", "-qq", "-y", "-e", f"trace={CALLS}", "-o", str(log), *map(str, arguments)],
         env={**kept, **own},
         cwd=place / "here",
         capture_output=True,
@@ -123,4 +111,4 @@ def test_commands_call_nobody_and_leave_nothing_but_what_was_asked_for(work: Pat
 
 
 def test_every_command_is_watched(tmp_path: Path) -> None:
-    assert {"run.py", "optimize for time", *COMMANDS} == {*commands(tmp_path, tmp_path), *ELSEWHERE}
+    assert {"run.py", *COMMANDS} == {*commands(tmp_path, tmp_path), *ELSEWHERE}

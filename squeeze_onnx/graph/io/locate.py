@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from squeeze_onnx.graph.io.other_formats import EXPORT
 from squeeze_onnx.graph.io.outline import parse_outline
 from squeeze_onnx.support.errors import ModelError
 
@@ -47,7 +48,7 @@ def locate_model(path: str | Path) -> Path:
     if files:
         return files[0]
     deeper = sorted(path.glob("*/*.onnx"))
-    hint = f"name a file such as {deeper[0]}" if deeper else "make one with `optimum-cli export onnx`"
+    hint = f"name a file such as {deeper[0]}" if deeper else EXPORT.format(folder=path)
     raise ModelError(f"{path} holds no .onnx file: {hint}")
 
 

@@ -20,6 +20,7 @@ from squeeze_onnx.graph.io.external_data import (
     weights_moved,
 )
 from squeeze_onnx.graph.io.locate import locate_model, unreadable
+from squeeze_onnx.graph.io.other_formats import what_it_is
 from squeeze_onnx.graph.io.outline import parse_outline
 from squeeze_onnx.graph.io.streaming import stream_model
 from squeeze_onnx.graph.io.wellformed import check_model
@@ -147,7 +148,8 @@ def _parse(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise unreadable(path, error) from error
     except DecodeError as error:
-        raise ModelError(f"{path} is not an ONNX file, or is cut off: download or export it again") from error
+        other = what_it_is(path)
+        raise ModelError(other or f"{path} is not an ONNX file, or is cut off: download or export it again") from error
 
 
 def _spell_default_domain(opset_imports: dict[str, int]) -> None:

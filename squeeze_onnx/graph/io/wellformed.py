@@ -17,6 +17,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from squeeze_onnx.graph.io.confinement import check_external_data
+from squeeze_onnx.graph.io.other_formats import what_it_is
 from squeeze_onnx.support.errors import ModelError
 
 LOST_IN_LOADING: dict[type[Message], str] = {
@@ -37,7 +38,10 @@ def check_model(model: onnx.ModelProto, path: Path) -> None:
     present = {field.name for field, _ in model.ListFields()}
     for field in ("ir_version", "opset_import", "graph"):
         if field not in present:
-            raise ModelError(f"{path} is not a whole ONNX model (it has no {field}): download or export it again")
+            why = (
+                what_it_is(path) or f"{path} is not a whole ONNX model (it has no {field}): download or export it again"
+            )
+            raise ModelError(why)
     _check_message(model, "the model", path)
     _check_opsets(model.opset_import, path)
     _check_graph(model.graph, frozenset(), path)
