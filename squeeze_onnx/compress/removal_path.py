@@ -23,6 +23,9 @@ from squeeze_onnx.runtime.graph_session import open_graph
 from squeeze_onnx.spectral.moments import Moments
 from squeeze_onnx.support.errors import OptionError
 
+FEWEST = 2
+"""Sublayers, of which one stays."""
+
 MOST_DAMAGE = 1.0
 """Of the variance of the answer: a path ends where it is lost."""
 
@@ -33,7 +36,7 @@ def path_of(
     """Return in which order the sublayers of the model can go; none if that is not asked for, or for a plan that is given.
 
     One with a floor under any of its weights stays, and one always does. Raises OptionError if ``method`` does not weigh what
-    else could be cut.
+    else could be cut, or if no sublayer can go.
     """
     if context.plan is not None or not context.config.remove_sublayers:
         return ()
@@ -46,8 +49,11 @@ def path_of(
     free = [name for name, candidate in candidates.items() if candidate.floor == 0]
     model = context.dense.ir.clone()
     sublayers = find_sublayers(find_sites(model).sites, free)
-    if not sublayers:
-        return ()
+    if len(sublayers) < FEWEST:
+        raise OptionError(
+            f"`remove_sublayers` has nothing to take out of {context.dense.path}: fewer than {FEWEST} attentions and feed-forward "
+            "blocks of it are added to a residual stream, can be told apart and have no floor; leave it out"
+        )
     constants = {each.name: mean_added(each, moments[each.name]) for each in sublayers}
     switches = open_to_removal(model, sublayers, constants)
     still = {name: np.array(False) for name in switches.values()}

@@ -54,6 +54,13 @@ def test_what_the_plan_removes_is_neither_in_the_model_nor_in_the_budget(small: 
     assert "gone with its sublayer" in (small / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_model_of_which_no_sublayer_can_go_is_refused(call_cli: RunCli, work: Path, tmp_path: Path) -> None:
+    floors = [word for role in ("attention_output", "ffn_out") for word in ("--floor", f"{role}=0.1")]
+    done = call_cli("optimize", work / "model", "-o", tmp_path / "o", *OPTIONS, "--calibration", work / "text", *floors)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--remove-sublayers has nothing to take out of " in done.stderr
+
+
 def test_a_plan_removes_them_again_and_what_is_left_learns_and_is_rounded(
     small: Path, work: Path, optimize: Callable[..., Path]
 ) -> None:
