@@ -51,8 +51,8 @@ def path_of(
     sublayers = find_sublayers(find_sites(model).sites, free)
     if len(sublayers) < FEWEST:
         raise OptionError(
-            f"`remove_sublayers` has nothing to take out of {context.dense.path}: fewer than {FEWEST} attentions and feed-forward "
-            "blocks of it are added to a residual stream, can be told apart and have no floor; leave it out"
+            f"`remove_sublayers` has nothing to take out of {context.dense.path}: fewer than {FEWEST} attentions and "
+            "feed-forward blocks of it are added to a residual stream, can be told apart and have no floor; leave it out"
         )
     constants = {each.name: mean_added(each, moments[each.name]) for each in sublayers}
     switches = open_to_removal(model, sublayers, constants)
