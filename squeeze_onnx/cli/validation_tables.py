@@ -59,6 +59,8 @@ def remarks(report: Report) -> Iterator[str]:
         yield f"{data['file']} was read as {data['read_as']}"
     if data["not_scored"] is not None:
         yield f"Its labels are not scored: {data['not_scored']}"
+    if data["positive"] is not None:
+        yield f"f1 is of the class {data['positive']}"
     for provider, entry in report["providers"].items():
         if (sanity := entry["sanity"]) is not None and sanity["doubt"] is not None:
             yield f"The baseline is to be doubted on {provider}: {sanity['doubt']}"

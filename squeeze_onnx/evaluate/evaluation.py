@@ -228,7 +228,7 @@ def _sane(
         return None, asked
     head, first = models[0].head, questions.splits[0].labels
     order = head.order if isinstance(head, ClassLogits) else None
-    sanity = sanity_of(questions.task, first, asked[0][0].predictions, order)
+    sanity = sanity_of(questions.task, first, asked[0][0].predictions, order, asked[0][0].beside)
     named = any(names_classes(model.config) for model in models)
     if order is None or sanity.classes is None or not sanity.classes.looks_permuted or named:
         return sanity, asked

@@ -13,7 +13,8 @@ from squeeze_onnx.data.stored_output import read_stored_output
 from squeeze_onnx.data.tasks import Task
 from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.answer_heads import ClassLogits
-from squeeze_onnx.evaluate.asking import Way, ask
+from squeeze_onnx.evaluate.asking import Asked, Way, ask
+from squeeze_onnx.evaluate.asking.base import NOTHING_BESIDE, Beside
 from squeeze_onnx.evaluate.bootstrap import Interval, drop_interval
 from squeeze_onnx.evaluate.metrics import METRICS
 from squeeze_onnx.evaluate.open_model import OpenModel
@@ -50,13 +51,13 @@ class Predictor:
         settings = replace(self.settings, stored=read_stored_output(repository_of(model)))
         return OpenModel.of(name, open_session(model, self.provider, label=label), settings, self.task)
 
-    def ask(self, opened: OpenModel, rows: LabelledRows, track: Track = silent) -> np.ndarray:
-        """Return what the metrics take of an open model for each row; raises as `squeeze_onnx.evaluate.asking.ask` does."""
-        return ask(self.task, opened, rows, Way(self.encoder, self.batch_size, track)).predictions
+    def ask(self, opened: OpenModel, rows: LabelledRows, track: Track = silent) -> Asked:
+        """Ask an open model; raises as `squeeze_onnx.evaluate.asking.ask` does."""
+        return ask(self.task, opened, rows, Way(self.encoder, self.batch_size, track))
 
     def predictions(self, model: Path, name: str, rows: LabelledRows, track: Track = silent) -> np.ndarray:
-        """Return the same of ``model``, an .onnx file; raises as `open_session` does, too."""
-        return self.ask(self.open(model, name), rows, track)
+        """Return what the metrics take of ``model``, an .onnx file, for each row; raises as `open_session` does, too."""
+        return self.ask(self.open(model, name), rows, track).predictions
 
     def score(self, predictions: np.ndarray, rows: LabelledRows) -> float:
         """Return the primary metric."""
@@ -71,6 +72,7 @@ class Evaluator:
     rows: LabelledRows
     baseline: np.ndarray
     order: tuple[int, ...] | None = None
+    beside: Beside = NOTHING_BESIDE
 
     @classmethod
     def of(
@@ -86,12 +88,13 @@ class Evaluator:
         asked = asked or predictor
         opened = asked.open(baseline, BASELINE)
         order = opened.head.order if isinstance(opened.head, ClassLogits) else None
-        return cls(predictor, rows, asked.ask(opened, rows, track), order)
+        found = asked.ask(opened, rows, track)
+        return cls(predictor, rows, found.predictions, order, found.beside)
 
     @property
     def sanity(self) -> Sanity:
         """What there is to be said of the baseline's own score."""
-        return sanity_of(self.predictor.task, self.rows.labels, self.baseline, self.order)
+        return sanity_of(self.predictor.task, self.rows.labels, self.baseline, self.order, self.beside)
 
     @property
     def baseline_metric(self) -> float:

@@ -10,6 +10,7 @@ from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.asked_of_both import encoders_for, own_questions, questions_of_glue, subjects_of
 from squeeze_onnx.evaluate.bootstrap import Interval
 from squeeze_onnx.evaluate.evaluation import Comparison, Encoders, Questions, Subject, compare
+from squeeze_onnx.evaluate.metrics import metrics_of
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.own_data import AskedModel
 from squeeze_onnx.evaluate.robustness import Robustness, measure_robustness
@@ -82,6 +83,7 @@ class Validation(Shown):
             "data": {
                 "source": None if self.config.data is None else str(self.config.data),
                 **self._own_entry(),
+                "positive": self._positive,
                 "rows": self.questions.rows,
                 "partial": self.config.limit is not None,
                 "tokenizer": self._tokenizer,
@@ -111,6 +113,13 @@ class Validation(Shown):
     @property
     def _labels(self) -> tuple[str, ...]:
         return () if self.questions.task is None else self.questions.task.labels
+
+    @property
+    def _positive(self) -> str | None:
+        """The class that a metric of two is of, by its name; None where there is no such metric."""
+        task = self.questions.task
+        of_two = task is not None and any(metric.of_two for metric in metrics_of(task).values())
+        return self._labels[1] if of_two and len(self._labels) == 2 else None
 
     def _passes(self, comparison: Comparison) -> bool:
         if self.config.max_drop is None or self.questions.task is None:

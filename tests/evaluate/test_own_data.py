@@ -109,7 +109,7 @@ class TestClasses:
         (tmp_path / "data").mkdir()
         report = report_of(classifier, write(tmp_path / "data"))
         assert metrics_of(report) == pytest.approx(SCORED)
-        assert report["primary_metric"] == "accuracy"
+        assert (report["primary_metric"], report["data"]["positive"]) == ("accuracy", "positive")
         assert list(report["data"]["rows"].values()) == [6]
         assert report["data"]["columns"]["label"] is not None
         assert report["data"]["columns_guessed"] and report["data"]["not_scored"] is None

@@ -4,13 +4,14 @@ What an entity is follows seqeval in its default mode, which follows conlleval o
 one, too. A word has the tag of its first token; what does not fit into the model is tagged O.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
 from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.tasks import Task
-from squeeze_onnx.evaluate.asking.base import Asked, Way
+from squeeze_onnx.evaluate.asking.base import Asked, Beside, Way, shuffles
 from squeeze_onnx.evaluate.open_model import OpenModel
 
 Entity = tuple[str, int, int]
@@ -25,27 +26,58 @@ def ask_entities(task: Task | None, model: OpenModel, rows: LabelledRows, way: W
     sequences, words = way.encoder.encode_words(rows.texts)
     answers = model.answers(sequences, padding=way.encoder.padding, batch_size=way.batch_size, track=way.track)
     best, ends = np.argmax(answers, axis=1), np.cumsum([len(sequence) for sequence in sequences])
-    counts = []
-    for tags, first_tokens, end, sequence in zip(rows.labels, words, ends, sequences, strict=True):
+    predicted = []
+    for first_tokens, end, sequence in zip(words, ends, sequences, strict=True):
         said = best[end - len(sequence) : end]
-        predicted = [OUTSIDE if token is None else task.labels[said[token]] for token in first_tokens]
-        wanted, found = entities_of(tags), entities_of(predicted)
-        counts.append((len(wanted & found), len(found), len(wanted)))
-    return Asked(sequences, answers, np.array(counts, np.float64))
+        predicted.append([OUTSIDE if token is None else task.labels[said[token]] for token in first_tokens])
+    return Asked(
+        sequences,
+        answers,
+        _counts(rows.labels, predicted),
+        beside=Beside(
+            guesses=lambda: _guesses(list(rows.labels), predicted),
+            names=lambda: (_names(rows.labels), _names(predicted)),
+        ),
+    )
 
 
-def entities_of(tags: Sequence[str]) -> set[Entity]:
-    """Return the entities that ``tags`` of the words of one text name, as seqeval.metrics.sequence_labeling.get_entities does."""
-    found: set[Entity] = set()
-    before, name_before, start = OUTSIDE, "", 0
-    for place, tag in enumerate([*tags, OUTSIDE]):
-        prefix, name = _parts(tag)
-        if _ends(before, prefix, name_before, name):
-            found.add((name_before, start, place - 1))
-        if _starts(before, prefix, name_before, name):
-            start = place
-        before, name_before = prefix, name
-    return found
+def _counts(wanted: Iterable[Sequence[str]], predicted: Iterable[Sequence[str]]) -> np.ndarray:
+    """Return how many entities of each text are right, were found and are wanted, (texts, 3)."""
+    pairs = zip(entities_of(wanted), entities_of(predicted), strict=True)
+    return np.array([(len(right & found), len(found), len(right)) for right, found in pairs], np.float64)
+
+
+def _guesses(wanted: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return the counts of the same tags on other words."""
+    tags, drawn = [tag for text in predicted for tag in text], []
+    for order in shuffles(len(tags)):
+        turned = (tags[place] for place in order)
+        drawn.append(_counts(wanted, [list(islice(turned, len(text))) for text in predicted]))
+    return np.array(drawn)
+
+
+def _names(texts: Iterable[Sequence[str]]) -> np.ndarray:
+    """Return what each word is called, whether it begins a name or goes on with it."""
+    return np.array([OUTSIDE if tag == OUTSIDE else _parts(tag)[1] for text in texts for tag in text])
+
+
+def entities_of(texts: Iterable[Sequence[str]]) -> Iterator[set[Entity]]:
+    """Yield the entities that the tags of the words of each text name, as seqeval.metrics.sequence_labeling.get_entities does.
+
+    Places count on from text to text, and so does, as there, what was before a text: where tags have no names, an I at its
+    beginning goes on with what began last.
+    """
+    before, name_before, start, place = OUTSIDE, "", 0, 0
+    for tags in texts:
+        found: set[Entity] = set()
+        for tag in (*tags, OUTSIDE):
+            prefix, name = _parts(tag)
+            if _ends(before, prefix, name_before, name):
+                found.add((name_before, start, place - 1))
+            if _starts(before, prefix, name_before, name):
+                start = place
+            before, name_before, place = prefix, name, place + 1
+        yield found
 
 
 def _parts(tag: str) -> tuple[str, str]:

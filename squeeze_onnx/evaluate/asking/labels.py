@@ -6,7 +6,7 @@ import numpy as np
 
 from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.tasks import Task
-from squeeze_onnx.evaluate.asking.base import Asked, Way
+from squeeze_onnx.evaluate.asking.base import Asked, Beside, Way, shuffles
 from squeeze_onnx.evaluate.asking.texts import ask_texts
 from squeeze_onnx.evaluate.open_model import OpenModel
 
@@ -19,5 +19,12 @@ def ask_labels(task: Task | None, model: OpenModel, rows: LabelledRows, way: Way
     wanted = np.zeros_like(said)
     for row, numbers in enumerate(rows.labels):
         wanted[row, list(numbers)] = True
-    counts = np.stack([said & wanted, said, wanted], axis=2).reshape(len(said), -1)
-    return replace(asked, predictions=counts.astype(np.float64))
+    return replace(
+        asked,
+        predictions=_counts(wanted, said),
+        beside=Beside(lambda: np.array([_counts(wanted, said[order]) for order in shuffles(len(said))])),
+    )
+
+
+def _counts(wanted: np.ndarray, said: np.ndarray) -> np.ndarray:
+    return np.stack([said & wanted, said, wanted], axis=2).reshape(len(said), -1).astype(np.float64)

@@ -3,13 +3,15 @@
 Ranks and measures are those of trec_eval: documents of equal scores come by descending name, scores count in float32.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from squeeze_onnx.data.prompts import retrieval_prompts
 from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.tasks import Task
 from squeeze_onnx.evaluate.answer_heads import ScoreHead, SentenceEmbedding
-from squeeze_onnx.evaluate.asking.base import Asked, Way
+from squeeze_onnx.evaluate.asking.base import DRAWS, Asked, Beside, Way
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.support.errors import OptionError
 
@@ -35,7 +37,21 @@ def ask_ranking(task: Task | None, model: OpenModel, rows: LabelledRows, way: Wa
         measured(ranked(row, rows, number), judged)
         for number, (row, judged) in enumerate(zip(scores, rows.labels, strict=True))
     ]
-    return Asked(asked.sequences, asked.answers, np.array(counts, np.float64))
+    return replace(asked, predictions=np.array(counts, np.float64), beside=Beside(lambda: _guesses(rows)))
+
+
+def _guesses(rows: LabelledRows) -> np.ndarray:
+    """Return the measures of documents in any order: where those that are judged come in it."""
+    rng, found = np.random.default_rng(0), len(rows.documents.names)
+    drawn = np.zeros((DRAWS, len(rows.labels), 3))
+    for draw in range(DRAWS):
+        for number, judged in enumerate(rows.labels):
+            order = [-1] * min(found, DEPTH_OF_RECALL)
+            for document, place in zip(judged, rng.choice(found, len(judged), replace=False), strict=True):
+                if place < len(order):
+                    order[place] = document
+            drawn[draw, number] = measured(order, judged)
+    return drawn
 
 
 def _embed(model: OpenModel, head: SentenceEmbedding, rows: LabelledRows, way: Way) -> tuple[Asked, np.ndarray]:

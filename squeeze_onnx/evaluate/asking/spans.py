@@ -6,13 +6,13 @@ There is no answer where the first token of a window is likelier than any span, 
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.tasks import Task
-from squeeze_onnx.evaluate.asking.base import Asked, Way
+from squeeze_onnx.evaluate.asking.base import Asked, Beside, Way, shuffles
 from squeeze_onnx.evaluate.asking.contexts import Span, read_contexts
 from squeeze_onnx.evaluate.open_model import OpenModel
 
@@ -21,11 +21,31 @@ def ask_spans(task: Task | None, model: OpenModel, rows: LabelledRows, way: Way)
     """Return for each row whether the answer is exactly one of the references, and the F1 of its words: (rows, 2)."""
     read = read_contexts(model, rows.texts, way)
     may_be_none = any(not any(references) for references in rows.labels)
-    counts = [
-        scores_of_answer(_answer(span, texts[1], may_be_none=may_be_none), references)
-        for span, texts, references in zip(read.spans, rows.texts, rows.labels, strict=True)
+    answers = [
+        _answer(span, texts[1], may_be_none=may_be_none) for span, texts in zip(read.spans, rows.texts, strict=True)
     ]
-    return Asked(read.sequences, read.logits, np.array(counts, np.float64))
+    return Asked(
+        read.sequences, read.logits, _counts(answers, rows.labels), beside=Beside(lambda: _guesses(answers, rows))
+    )
+
+
+def _counts(answers: Iterable[str], references: Iterable[Sequence[str]]) -> np.ndarray:
+    return np.array([scores_of_answer(*row) for row in zip(answers, references, strict=True)], np.float64)
+
+
+def _guesses(answers: Sequence[str], rows: LabelledRows) -> np.ndarray:
+    """Return the counts of parts anywhere in the contexts, as long as answers to other questions, or of none where those are."""
+    rng, lengths = np.random.default_rng(0), np.array([len(answer.split()) for answer in answers])
+    contexts = [context.split() for _, context in rows.texts]
+    drawn = []
+    for order in shuffles(len(answers)):
+        starts = [
+            int(rng.integers(max(len(words) - long, 0) + 1))
+            for words, long in zip(contexts, lengths[order], strict=True)
+        ]
+        parts = zip(contexts, starts, lengths[order], strict=True)
+        drawn.append(_counts((" ".join(words[at : at + long]) for words, at, long in parts), rows.labels))
+    return np.array(drawn)
 
 
 def _answer(span: Span, context: str, *, may_be_none: bool) -> str:

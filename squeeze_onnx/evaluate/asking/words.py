@@ -14,7 +14,7 @@ from squeeze_onnx.data.readers import LabelledRows
 from squeeze_onnx.data.tasks import Task
 from squeeze_onnx.data.tokenization import TokenSequence, sequence_of
 from squeeze_onnx.evaluate.answer_heads import WordLogits
-from squeeze_onnx.evaluate.asking.base import Asked, Way
+from squeeze_onnx.evaluate.asking.base import Asked, Beside, Way
 from squeeze_onnx.evaluate.fidelity import score_fidelity
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.support.errors import OptionError, TokenizerError
@@ -47,7 +47,11 @@ def ask_words(task: Task | None, model: OpenModel, rows: LabelledRows, way: Way)
         counts = _of_all_tokens(model, sequences, way)
     if not counts[:, 1].sum():
         raise OptionError(f"no text has a token that {task.primary_metric} could be counted on: give longer ones")
-    return Asked(sequences, model.finite(counts[:, :1] / np.maximum(counts[:, 1:], 1)), counts, score_fidelity)
+    answers = model.finite(counts[:, :1] / np.maximum(counts[:, 1:], 1))
+    alike = np.log(_vocabulary(model, way))  # nats of a token if every one is as likely
+    return Asked(
+        sequences, answers, counts, score_fidelity, beside=Beside(lambda: counts[np.newaxis, :, 1:] * [alike, 1])
+    )
 
 
 def _check_kind(model: OpenModel, task: Task, *, masked: bool) -> None:
@@ -110,9 +114,13 @@ def _logits(
     model: OpenModel, sequences: Sequence[TokenSequence], way: Way
 ) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
     longest = max(map(len, sequences))
-    spoken = next(value.shape[2] for value in model.session.outputs if value.name == model.head.output)
-    words = spoken if isinstance(spoken, int) else way.encoder.tokenizer.get_vocab_size()
-    batch_size = max(1, min(way.batch_size, _MOST_LOGITS // (longest * words)))
+    batch_size = max(1, min(way.batch_size, _MOST_LOGITS // (longest * _vocabulary(model, way))))
     return model.outputs(
         sequences, (model.head.output,), padding=way.encoder.padding, batch_size=batch_size, track=way.track
     )
+
+
+def _vocabulary(model: OpenModel, way: Way) -> int:
+    """Return of how many tokens the model says how likely they are."""
+    spoken = next(value.shape[2] for value in model.session.outputs if value.name == model.head.output)
+    return spoken if isinstance(spoken, int) else way.encoder.tokenizer.get_vocab_size()
