@@ -1,5 +1,6 @@
 """MODEL on the command line: a file, a folder, or ``hf://org/name``, which is fetched before a command starts."""
 
+import re
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -32,6 +33,23 @@ class ModelPath(click.Path):
 MODEL = ModelPath(path_type=Path)
 
 
+_NAME = re.compile(r"(?:https?:/[\w.-]+/)?([A-Za-z0-9][\w.-]*/[\w.-]+(?:@[\w.-]+)?)/?")
+"""A name of a repository, alone or as the address of its page, as a path has it."""
+
+
+def _refuse_name(given: Path) -> None:
+    """Raise ModelError for what is no path here, but would be a name on a hub."""
+    named = _NAME.fullmatch(str(given))
+    if named is None or given.suffix == ".onnx" or given.parent.exists():
+        return
+    from squeeze_onnx.support.errors import ModelError
+
+    address = str(given).replace(":/", "://")  # a path loses one of its slashes
+    raise ModelError(
+        f"{address} does not exist here; a repository of that name on a hub is given as {SCHEME}{named[1]}"
+    )
+
+
 def from_hub(*names: str) -> Callable[[F], F]:
     """Fetch those arguments of a command, called ``names``, that are ``hf://…``; it gets the paths, and messages the names.
 
@@ -46,6 +64,7 @@ def from_hub(*names: str) -> Callable[[F], F]:
 
                 def path_of(given: Path | str) -> Path:
                     if isinstance(given, Path):
+                        _refuse_name(given)
                         return given
                     from squeeze_onnx.data.hub import hub_model
 

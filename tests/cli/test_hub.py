@@ -129,3 +129,11 @@ def test_errors_name_the_model_as_it_was_given(hub: LocalHub, call_cli: RunCli) 
     done = call_cli("analyze", "hf://mine/several/a.onnx", "--quiet")
     assert done.returncode == 2
     assert done.stderr.startswith("squeeze-onnx: error: hf://mine/several/a.onnx is not an ONNX file")
+
+
+@pytest.mark.parametrize("given", ["mine/embedder@v2", "https://hub.example/mine/embedder@v2"])
+def test_a_name_without_its_scheme_is_told_from_a_path(call_cli: RunCli, given: str) -> None:
+    done = call_cli("validate", given, ".", "--quiet")
+    assert (done.returncode, done.stdout) == (2, "")
+    told = f"{given} does not exist here; a repository of that name on a hub is given as hf://mine/embedder@v2"
+    assert done.stderr == f"squeeze-onnx: error: {told}\n"
