@@ -1,7 +1,7 @@
 """What a model is, as far as the command depends on it that would succeed next."""
 
 import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,14 @@ from squeeze_onnx.compress.eligibility import choose_eligible
 from squeeze_onnx.compress.preparing import open_model
 from squeeze_onnx.compress.site_choice import find_sites_of
 from squeeze_onnx.data.batches import FeedBuilder
+from squeeze_onnx.data.embedding_files import EmbeddingOptions
+from squeeze_onnx.data.model_config import read_settings
 from squeeze_onnx.data.repository import find_repository
+from squeeze_onnx.evaluate.head_choice import choose_head
 from squeeze_onnx.evaluate.span_head import span_head
 from squeeze_onnx.graph.io.outline import parse_outline
-from squeeze_onnx.runtime.sessions import ValueSpec
-from squeeze_onnx.support.errors import ModelError, SqueezeError
+from squeeze_onnx.runtime.sessions import Session, ValueSpec
+from squeeze_onnx.support.errors import SqueezeError
 
 _TAKEN_AS = {
     (): AnalyzeConfig(),
@@ -27,24 +30,35 @@ _TAKEN_AS = {
 
 @dataclass(frozen=True)
 class DeclaredValues:
-    """Whether tokens are all that a model takes, and whether it answers by a span, as its inputs and outputs declare it."""
+    """Whether tokens are all that a model takes, whether it answers texts in a way that is known, and whether by a span."""
 
     take_text: bool
+    answer_texts: bool
     answer_by_span: bool
 
 
-def declared_values(model: Path) -> DeclaredValues:
-    """Read what ``model``, a file or a folder, declares; raises as `find_repository` does."""
+def declared_values(model: Path, answer: str | None = None) -> DeclaredValues:
+    """Read what ``model``, a file or a folder, declares, where ``answer`` may be its output; raises as `find_repository`."""
     path = find_repository(model).model_path
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         graph = parse_outline(content, path.name).graph
     constants = {tensor.name for tensor in graph.initializer}
-    try:
-        FeedBuilder.for_inputs(path.name, _specs([value for value in graph.input if value.name not in constants]))
-        take_text = True
-    except ModelError:
-        take_text = False
-    return DeclaredValues(take_text, span_head(_specs(graph.output)) is not None)
+    inputs, outputs = _specs([value for value in graph.input if value.name not in constants]), _specs(graph.output)
+
+    def declares(read: Callable[[], object]) -> bool:
+        try:
+            read()
+        except SqueezeError:
+            return False
+        return True
+
+    asked = EmbeddingOptions(answer=answer)
+    session = Session(path.name, "cpu", tuple(inputs), tuple(outputs), None)  # outputs are looked at, nothing is run
+    return DeclaredValues(
+        take_text=declares(lambda: FeedBuilder.for_inputs(path.name, inputs)),
+        answer_texts=declares(lambda: choose_head(session, read_settings(path, asked), None)),
+        answer_by_span=span_head(outputs) is not None,
+    )
 
 
 def first_options(model: Path) -> list[str] | None:

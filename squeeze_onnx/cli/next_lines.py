@@ -38,11 +38,11 @@ def after_optimization(
 
     ``saved`` are inputs that were calibrated on. None for a model that takes others than tokens, without any.
     """
-    values = declared_values(model)
+    values = declared_values(model, options.get("answer"))
     if not values.take_text:
         return None if saved is None else command("bench", as_given(model), str(out), "--data", str(saved))
     is_read = options.get("tokenizer") is not None or _reads_text(model)
-    if not is_read or (values.answer_by_span and "--data" not in asked):
+    if not is_read or not (values.answer_texts or (values.answer_by_span and "--data" in asked)):
         return command("bench", as_given(model), str(out))
     return command("validate", as_given(model), str(out), *asked, *_reading(options))
 
@@ -78,7 +78,7 @@ def after_bench(models: Sequence[Path]) -> str | None:
             return None
         return command("optimize", as_given(first), "-o", beside(first, "small"), "--keep", "0.75", *taken)
     values = declared_values(first)
-    if not any(map(_reads_text, (first, others[0]))) or values.answer_by_span or not values.take_text:
+    if not any(map(_reads_text, (first, others[0]))) or not values.answer_texts or not values.take_text:
         return None
     return command("validate", as_given(first), as_given(others[0]))
 

@@ -57,7 +57,8 @@ def choose_head(session: Session, config: ModelConfig, task: Task | None) -> Hea
     3. A three-dimensional output: token embeddings, to be pooled outside (`ModelConfig.embedding`).
     4. A lone two-dimensional output other than the pooler's: embeddings pooled in the graph.
 
-    Only outputs of floats count; some exporters hand the token ids through. Where an output is asked for by name, only that one.
+    Only outputs of floats count; some exporters hand the token ids through. Where an output is asked for by name, only that one,
+    the pooler's too.
     An output of embeddings to be stored, which a file beside the model names, comes before all others, whatever its type.
 
     Raises ModelError if there is none of these, OptionError if the task asks for another head or other labels, or the output that
@@ -212,7 +213,8 @@ def _label_order(session: Session, config: ModelConfig, task: Task) -> tuple[int
 def _embedding_head(
     session: Session, outputs: Sequence[ValueSpec], config: ModelConfig
 ) -> SentenceEmbedding | TokenVectors:
-    pooled = [v for v in outputs if len(v.shape) == 2 and v.name not in _NOT_AN_EMBEDDING]
+    named = (config.asked.answer,)
+    pooled = [v for v in outputs if len(v.shape) == 2 and (v.name in named or v.name not in _NOT_AN_EMBEDDING)]
     tokens = [v for v in outputs if len(v.shape) == 3]
     alike = [v for v in pooled if _POOLED_ELSEWHERE.search(v.name)]
     named_pooled = [v for v in pooled if v.name in _POOLED] or (alike if len(alike) == 1 else [])
@@ -236,9 +238,11 @@ def _embedding_head(
             f"{session.label} answers questions by a span of their context, which texts alone do not ask: `data` FILE with "
             "question, context and answers scores it"
         )
+    flat = [value.name for value in outputs if len(value.shape) == 2]
     raise ModelError(
         f"{session.label} has neither class logits nor embeddings among its outputs: "
         + ", ".join(f"{value.name} {list(value.shape)}" for value in session.outputs)
+        + (f"; `answer` {flat[0] if len(flat) == 1 else 'NAME'} takes one of them for an embedding" if flat else "")
     )
 
 

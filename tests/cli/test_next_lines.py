@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from squeeze_onnx.cli.next_lines import (
@@ -108,6 +109,20 @@ def test_what_a_model_was_taken_as_is_said_again(call_cli: RunCli, tmp_path: Pat
     quantized = write_model_folder(tmp_path / "integers")
     quantize_int8(model / "model.onnx", quantized / "model.onnx")
     assert words_of(after_bench([quantized]))[-1] == "--dequantize"
+
+
+def test_a_model_whose_answer_is_of_no_kind_that_is_known_is_timed(tmp_path: Path) -> None:
+    proto = encoder_model(tagger=True)
+    model = write_model_folder(tmp_path / "model", proto)
+    assert words_of(after_optimization(model, model, {}))[1] == "validate"
+    for node in proto.graph.node:
+        node.output[:] = ["pooler_output" if name == "logits" else name for name in node.output]
+    proto.graph.output[0].name = "pooler_output"
+    del proto.graph.output[0].type.tensor_type.shape.dim[1]
+    onnx.save(proto, model / "model.onnx")
+    assert words_of(after_optimization(model, model, {}))[1] == "bench"
+    assert words_of(after_optimization(model, model, {"answer": "pooler_output"}))[1] == "validate"
+    assert after_bench([model, model]) is None
 
 
 def test_two_models_that_answer_by_a_span_are_not_scored_on_texts_alone(tmp_path: Path) -> None:

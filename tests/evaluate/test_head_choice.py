@@ -176,8 +176,16 @@ class TestEmbeddingHeads:
             encoder_head(task, last_hidden_state=TOKENS)
 
     def test_outputs_that_are_neither_are_named(self) -> None:
-        with pytest.raises(ModelError, match=r"neither class logits nor embeddings among its outputs: pooler_output"):
+        with pytest.raises(
+            ModelError,
+            match=r"among its outputs: pooler_output .*; `answer` pooler_output takes one of them for an embedding",
+        ):
             encoder_head(pooler_output=POOLED)
+
+    def test_the_pooler_is_an_embedding_for_who_asks_for_it(self) -> None:
+        asked = ModelConfig(asked=EmbeddingOptions(answer="pooler_output"))
+        head = choose_head(session(last_hidden_state=TOKENS, pooler_output=POOLED), asked, None)
+        assert head == SentenceEmbedding("pooler_output")
 
 
 class TestFilesOfSentenceTransformers:
