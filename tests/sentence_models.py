@@ -46,6 +46,7 @@ class Published:
     include_prompt: bool | None = None
     dense: tuple[DenseModule, ...] = ()
     normalized: bool = True
+    normalized_first: bool = False
     limits: Mapping[str, Any] = field(default_factory=lambda: {"max_seq_length": 32, "do_lower_case": False})
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
@@ -98,7 +99,9 @@ def write_sentence_model(folder: Path, told: Published, model: onnx.ModelProto |
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
     write(folder / "1_Pooling" / "config.json", pooling_config(told))
     width = HIDDEN * len(told.pooling)
-    for number, dense in enumerate(told.dense, start=2):
+    if told.normalized_first:
+        modules.append((f"{len(modules)}_Normalize", "Normalize"))
+    for number, dense in enumerate(told.dense, start=len(modules)):
         modules.append((f"{number}_Dense", "Dense"))
         write_dense(folder / f"{number}_Dense", width, dense)
         width = dense.width

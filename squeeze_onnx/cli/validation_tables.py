@@ -123,8 +123,9 @@ def pair_lines(report: Report) -> Iterator[str]:
 def latency_table(report: Report) -> Table:
     """One row per provider: p50 and p95 of single runs."""
     tokens = next(iter(report["latency"].values()))["tokens"]
+    single = "sample" if _of_samples(report["data"]) else f"sequence of {tokens} tokens"
     table = plain_table(
-        f"Latency in ms, one sequence of {tokens} tokens",
+        f"Latency in ms, one {single}",
         ["provider"],
         ["baseline p50", "p95", "candidate p50", "p95", "speed-up", "95 % interval"],
     )
@@ -143,9 +144,16 @@ def _why_nothing(data: Mapping[str, Any]) -> str:
     """Say how rows would be scored, unless it was said why those of ``data`` are not."""
     if data["not_scored"] is not None:
         return ""
+    if _of_samples(data):
+        return ": saved inputs have no labels"
     if data["columns"] is not None:
         return f": no column of {data['file']} is known to hold labels; --columns text=NAME,label=NAME names one"
     return ": add --task NAME --data DIR, or --data FILE with labels"
+
+
+def _of_samples(data: Mapping[str, Any]) -> bool:
+    """Whether inputs were saved, and no texts read."""
+    return "samples" in data["rows"]
 
 
 def verdict(report: Report) -> Text:

@@ -49,7 +49,7 @@ def read_retrieval(path: Path, split: Split = TEST) -> LabelledRows | None:
     for place, query, document, grade in _judgements(judgements):
         for name, known, file in ((query, queries, QUERIES), (document, documents, CORPUS)):
             if name not in known:
-                raise DataError(f"{place}: {name!r} is not in {path / file}")
+                raise DataError(f"{place}: {name!r} is not in {path / file}: add it there, or leave out the line")
         judged.setdefault(query, {})[numbers[document]] = grade
     if not judged:
         raise DataError(f"{judgements} has no judgements")

@@ -146,3 +146,20 @@ def test_optimize_and_validate_write_the_same_for_a_machine(call_cli: RunCli, wo
     gate = ("--task", "sst2", "--data", work / "glue", "--max-drop", "100", "--junit", work / "gates.xml", "--quiet")
     assert call_cli("validate", work / "model", work / "small", *gate).returncode == 0
     assert ET.parse(work / "gates.xml").getroot().get("tests") == "1"
+
+
+def test_a_recipe_of_saved_inputs_reads_them_in_every_step(call_cli: RunCli, tmp_path: Path) -> None:
+    """Of a model that reads other than text there are no texts to calibrate on, none to compare answers to, none to ask."""
+    (write_model_folder(tmp_path / "model", encoder_model(classifier=True)) / "tokenizer.json").unlink()
+    ids = np.random.default_rng(0).integers(len(SPECIAL), len(SPECIAL) + len(WORDS), (24, 6))
+    np.savez(tmp_path / "inputs.npz", input_ids=ids, attention_mask=np.ones_like(ids))
+    (tmp_path / "squeeze.toml").write_text(
+        'model = "model"\noutput = "small"\n[optimize]\nmethod = "whiten"\nkeep = 0.5\nrefit = false\nsimulations = 1\n'
+        '[calibration]\nsource = "inputs.npz"\n[validate]\ndata = "inputs.npz"\nlatency_rounds = 1\n'
+        '[package]\noutput = "bundle"\ndata = "inputs.npz"\n',
+        encoding="utf-8",
+    )
+    done = call_cli("run", tmp_path / "squeeze.toml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Nothing was scored: saved inputs have no labels." in done.stdout
+    assert np.load(tmp_path / "bundle" / "example.npz")["input_ids"].tolist() == ids[:1].tolist()

@@ -56,9 +56,11 @@ MORE = {
     "all joined": Published(
         ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"),
         dense=(DenseModule(16, None), DenseModule(12, "torch.nn.modules.activation.GELU")),
+        normalized_first=True,
     ),
     "left, without its prompt": Published(
-        ("mean", "lasttoken", "cls"),
+        # Not weightedmean: where padding stands before a text, it counts as places of the text there.
+        ("mean", "lasttoken", "cls", "max", "mean_sqrt_len_tokens"),
         include_prompt=False,
         prompts={"query": "the good film "},
         default_prompt="query",
@@ -162,7 +164,7 @@ def test_validate_compares_the_embeddings_that_it_makes(models: Models, name: st
     cosines = dots / np.linalg.norm(dense, axis=1) / np.linalg.norm(squeezed, axis=1)
     assert report["cosine_similarity"] == pytest.approx(np.mean(cosines), abs=1e-5)
     assert report["max_abs_diff"] == pytest.approx(np.max(np.abs(dense - squeezed)), abs=1e-5)
-    assert report["max_abs_diff"] > 1e-3
+    assert report["max_abs_diff"] > 1e-4
 
 
 @pytest.mark.parametrize("name", EMBEDDERS)
