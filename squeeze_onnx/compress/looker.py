@@ -28,11 +28,13 @@ from squeeze_onnx.evaluate.output_rows import (
     output_rows,
     share_moved,
 )
+from squeeze_onnx.evaluate.span_head import span_head
 from squeeze_onnx.runtime.sessions import Session, ValueSpec, open_session
 from squeeze_onnx.support.errors import MissingPackageError, ModelError, ProviderError
 
 LABEL = "Last look"
 MADE_UP = "There is no text to measure on: it was run on inputs that were made up."
+SPANS = "Nothing was measured: answers that are spans of a context have no distance. Rows of questions score them."
 NO_INPUT = "No input could be made up that the model takes: it was opened, not run."
 
 
@@ -59,6 +61,8 @@ class Looker:
     @cached_property
     def head(self) -> Head | str:
         """How the model answers, or why that is not known: any model can be squeezed."""
+        if span_head(declared_outputs(self.model.ir)) is not None and self._context.config.answer is None:
+            return SPANS
         try:
             return self._context.head
         except ModelError as error:

@@ -23,6 +23,7 @@ MUCH_BETTER = 0.2
 ENOUGH_ROWS = 100
 """With so many, what is less than a standard error better than chance is chance."""
 
+_CORRELATIONS = ("pearson", "spearman")
 _OUTSIDE = "O"
 _DRAWS = 32
 """Orders that classes are put into to see what they score without a look at the texts."""
@@ -102,6 +103,11 @@ class Sanity:
         way_out = "give a model that was trained for this task, or right id2label and labels"
         if self.constant:
             return f"it says the same of every text; {way_out}"
+        if self.metric in _CORRELATIONS and self.value <= -MUCH_BETTER:
+            return (
+                f"its scores fall where those of the data rise: {self.metric} is {self.value:.4f}; turn the labels round, or "
+                "give a model that was trained for this task"
+            )
         if self.is_chance:
             known = f"{self.metric} is {self.value:.4f}, and guesses score {self.chance:.4f}"
             return f"it does no better than chance: {known}; {way_out}"

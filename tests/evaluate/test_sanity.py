@@ -54,7 +54,12 @@ def test_less_than_twenty_points_are_no_permutation() -> None:
         (MNLI, TRUTH, np.random.default_rng(5).permutation(TRUTH), "no better than chance: accuracy is 0.3"),
         (MNLI, TRUTH, np.zeros(300, int), "says the same of every text"),
         (STSB, np.arange(40.0), np.ones(40), "says the same of every text"),
-        (STSB, np.arange(40.0), -np.arange(40.0), "spearman is -1.0000, and guesses score 0.0000"),
+        (
+            STSB,
+            np.arange(40.0),
+            -np.arange(40.0),
+            "its scores fall where those of the data rise: spearman is -1.0000; turn the labels round",
+        ),
     ],
     ids=["guesses", "one class", "one score", "turned scores"],
 )

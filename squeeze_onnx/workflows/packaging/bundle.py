@@ -10,9 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
+from squeeze_onnx.data.batches import FeedBuilder
 from squeeze_onnx.data.embedding_files import EmbeddingOptions
 from squeeze_onnx.data.model_config import read_settings
-from squeeze_onnx.data.repository import find_repository
+from squeeze_onnx.data.repository import find_repository, repository_of
+from squeeze_onnx.data.tokenizer_files import has_tokenizer, tokenizer_place
 from squeeze_onnx.data.vocabulary import encoder_of
 from squeeze_onnx.evaluate.answer_heads import TokenVectors
 from squeeze_onnx.evaluate.output_rows import declared_outputs
@@ -21,6 +23,7 @@ from squeeze_onnx.graph.io.locate import MODEL_FILE
 from squeeze_onnx.graph.io.model import OnnxModel, load_model, refuse_overwriting_input
 from squeeze_onnx.graph.io.size import measure_size
 from squeeze_onnx.runtime.ort_format import operators_config, required_operators, write_ort
+from squeeze_onnx.runtime.sessions import open_session
 from squeeze_onnx.support.environment import environment
 from squeeze_onnx.support.errors import OptionError
 from squeeze_onnx.support.field_names import made_by_name
@@ -141,6 +144,8 @@ def _reads_text(
     settings = read_settings(model.path, asked)
     usual = longest_sequence(settings, declared_outputs(model.ir))
     longest = usual if config.max_tokens is None else config.max_tokens
+    if config.tokenizer is None and not has_tokenizer(tokenizer_place(repository_of(model.path))):
+        FeedBuilder.for_session(open_session(model.path))  # a model that reads other than text lacks no tokenizer
     encoder = encoder_of(model, settings, config.tokenizer, max_tokens=longest)
     write_tokenizer(encoder, folder / "tokenizer.json")
     answers = ask(folder, models, asked)

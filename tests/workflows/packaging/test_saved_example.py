@@ -73,4 +73,6 @@ def test_nothing_is_left_of_a_model_that_answers_with_nan_or_of_other_inputs(tmp
         package(broken, tmp_path / "bundle", PackageConfig(data=pictures))
     with pytest.raises(DataError, match="the model takes attention_mask, bbox"):
         package(write_tagger(tmp_path / "tagger", 0.5), tmp_path / "bundle", PackageConfig(data=pictures))
+    with pytest.raises(ModelError, match=r"an input 'pixel_values'; .*: give an .npz of all inputs instead"):
+        package(write_classifier(tmp_path / "whole", WEIGHT), tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
