@@ -30,6 +30,7 @@ from squeeze_onnx.learning.checkpoints import CheckpointConfig
 from squeeze_onnx.learning.fisher import FisherGraph, fisher_graph
 from squeeze_onnx.learning.parts import in_parts
 from squeeze_onnx.support.errors import ModelError
+from squeeze_onnx.support.freed_memory import give_back_freed_memory
 from squeeze_onnx.support.progress import Track, silent
 
 T = TypeVar("T")
@@ -186,6 +187,7 @@ class Context:
         for name in ("values run", "outputs run"):
             if name in self._known:
                 self._known[name].close()
+        give_back_freed_memory()
 
     @property
     def _weighs_inputs(self) -> bool:

@@ -44,6 +44,7 @@ from squeeze_onnx.spectral.fisher_moments import Fisher
 from squeeze_onnx.spectral.moments import Moments
 from squeeze_onnx.spectral.weightings import LearnedSpectrum, Weighting
 from squeeze_onnx.support.errors import OptionError
+from squeeze_onnx.support.freed_memory import give_back_freed_memory
 from squeeze_onnx.support.stopwatch import Stopwatch
 
 
@@ -114,6 +115,7 @@ def take_survey(context: Context) -> Survey:
         context.close_sessions()  # gradients take memory too
     with clock.stage("fisher"):
         fisher = _fisher(name, context)
+        give_back_freed_memory()
     weighting_of = method.weighting_of(moments, fisher)
     with clock.stage("blocks"):
         kinds = _kinds_to_slice(name, context)

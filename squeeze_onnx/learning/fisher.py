@@ -114,7 +114,7 @@ def collect_fisher(
                     seen = [(_as_one_sequence(a), _as_one_sequence(b), _as_one_sequence(c)) for a, b, c in seen]
                 if seen:
                     sums[name].add(*(np.concatenate(parts, axis=1) for parts in zip(*seen, strict=True)))
-    return {name: total.fisher() for name, total in sums.items()}
+    return {name: sums.pop(name).fisher() for name in tuple(sums)}
 
 
 def _feeds(

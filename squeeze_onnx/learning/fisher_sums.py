@@ -32,12 +32,12 @@ class FisherSum(Protocol):
 
 
 class _OutputSum:
-    """In float32, as gradients come: see `OutputFisher`."""
+    """Multiplied and summed in float32, as gradients come: see `OutputFisher`."""
 
     reads_rows: ClassVar[bool] = False
 
     def __init__(self, site: MatMulSite) -> None:
-        self._sum = GramSum(site.out_features)
+        self._sum = GramSum(site.out_features, np.float32)
 
     def add(self, rows: np.ndarray, gradients: np.ndarray, text: np.ndarray) -> None:
         self._sum.add(gradients[text > 0])

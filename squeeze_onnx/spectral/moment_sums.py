@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,10 +34,10 @@ CHUNK = 512
 
 
 class GramSum:
-    """XᵀX of activations, multiplied in float32, summed in float64 and kept in float32."""
+    """XᵀX of activations, multiplied in float32, summed as `GramBlocks` does and kept in float32."""
 
-    def __init__(self, features: int) -> None:
-        self._sum = GramBlocks(features)
+    def __init__(self, features: int, summed_in: type[np.floating[Any]] = np.float64) -> None:
+        self._sum = GramBlocks(features, summed_in)
         self._tokens = 0
         self._waiting: list[np.ndarray] = []
 
@@ -61,7 +61,7 @@ class GramSum:
         """Return the moments of all rows, at the end."""
         if self._waiting:
             self._sum_up()
-        return SecondMoment(self._sum.gram().astype(np.float32), self._tokens, self._sum.total)
+        return SecondMoment(self._sum.gram().astype(np.float32, copy=False), self._tokens, self._sum.total)
 
 
 class LookupCount:
@@ -118,8 +118,8 @@ class ValueSums:
             accumulator.add(accumulator.rows(value, counted))
 
     def heard(self) -> Heard:
-        """Return the moments at the end."""
-        return {name: accumulator.moments() for name, accumulator in self._sums.items()}
+        """Return the moments at the end; each sum, twice as large, is gone before the next is made moments of."""
+        return {name: self._sums.pop(name).moments() for name in self.names}
 
 
 def rows_of_features(value: np.ndarray, counted: Counted) -> np.ndarray:

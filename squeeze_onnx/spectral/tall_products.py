@@ -6,6 +6,8 @@ many blocks lose nothing further. It takes half the time of float64. What that l
 what `squeeze_onnx.spectral.moments` adds to a diagonal.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy.linalg.blas import dsyrk, ssyrk
 
@@ -20,20 +22,24 @@ _SAFE = 1e15
 
 
 class GramBlocks:
-    """XᵀX (features, features) and the sum of X (features,), in float64, block by block."""
+    """XᵀX (features, features) and the sum of X (features,), block by block.
 
-    def __init__(self, features: int) -> None:
+    ``summed_in`` is float64, or float32 for what need not be known better: it takes half the memory, and less time.
+    """
+
+    def __init__(self, features: int, summed_in: type[np.floating[Any]] = np.float64) -> None:
         # Only the upper triangle is added to; Fortran order is BLAS's own.
-        self._upper = np.zeros((features, features), order="F")
+        self._upper = np.zeros((features, features), dtype=summed_in, order="F")
         self.total = np.zeros(features)
 
     def add(self, rows: np.ndarray) -> None:
         """Take in a block (tokens, features)."""
         exact = to_multiply(rows)
-        if exact.dtype == np.float64:
-            dsyrk(1.0, exact.T, beta=1.0, c=self._upper, overwrite_c=True)
+        syrk = dsyrk if exact.dtype == np.float64 else ssyrk
+        if exact.dtype == self._upper.dtype:
+            syrk(1.0, exact.T, beta=1.0, c=self._upper, overwrite_c=True)
         else:
-            self._upper += ssyrk(1.0, exact.T)
+            self._upper += syrk(1.0, exact.T).astype(self._upper.dtype, copy=False)
         self.total += rows.sum(axis=0, dtype=np.float64)
 
     def gram(self) -> np.ndarray:

@@ -43,6 +43,19 @@ def test_every_entry_is_within_rounding_of_the_norms_of_its_columns(outlier: flo
     np.testing.assert_allclose(cross.total, others.sum(axis=0))
 
 
+@pytest.mark.parametrize("outlier", [1.0, 1e3])
+def test_sums_in_float32_are_as_near_and_take_half_the_memory(outlier: float) -> None:
+    values = rows(0, outlier=outlier)
+    gram = GramBlocks(FEATURES, np.float32)
+    for part in blocks(values):
+        gram.add(part)
+    gram.add(values[:7].astype(np.float64))
+    exact = np.concatenate([values, values[:7]]).astype(np.float64)
+    assert gram.gram().dtype == np.float32
+    assert np.abs((gram.gram() - exact.T @ exact) / np.outer(norms(exact), norms(exact))).max() < 1e-6
+    np.testing.assert_array_equal(gram.gram(), gram.gram().T)
+
+
 def test_float64_rows_are_multiplied_in_float64() -> None:
     values = rows(0, outlier=1e3).astype(np.float64)
     gram = GramBlocks(FEATURES)
