@@ -15,7 +15,7 @@ from squeeze_onnx.graph.io.declarations import outputs_replaced
 from squeeze_onnx.graph.match.operators import WEIGHT_OPERATORS, op_of, rows_of
 from squeeze_onnx.graph.match.sites import MatMulSite
 from squeeze_onnx.runtime.graph_session import open_graph
-from squeeze_onnx.runtime.sessions import Session, session_threads, threads_of_sessions
+from squeeze_onnx.runtime.sessions import USUAL, Session, SessionSettings, session_threads, threads_of_sessions
 from squeeze_onnx.spectral.moment_sums import Counted, GramSum, Heard, LookupCount, SumKind, ValueSums
 from squeeze_onnx.spectral.moments import Moments
 from squeeze_onnx.support.errors import ModelError
@@ -189,8 +189,10 @@ def _hear_part(
 
 
 @contextmanager
-def session_showing(model: ir.Model, values: Sequence[str], provider: str) -> Iterator[Session]:
+def session_showing(
+    model: ir.Model, values: Sequence[str], provider: str, settings: SessionSettings = USUAL
+) -> Iterator[Session]:
     """Open a session on ``model``, which stays as it is, with ``values`` for outputs; it may be used beyond the context."""
     with outputs_replaced(model, values):
-        session = open_graph(model, provider)
+        session = open_graph(model, provider, settings)
     yield session

@@ -20,10 +20,13 @@ from squeeze_onnx.learning.draws import DrawnLoss, drawn_loss
 from squeeze_onnx.learning.fisher_sums import SUMS, FisherSum
 from squeeze_onnx.learning.gradients import GradientGraph, differentiate_by_values
 from squeeze_onnx.learning.losses import LOSS, LossGraph, attach_losses, counted_or_all
-from squeeze_onnx.runtime.sessions import Session
+from squeeze_onnx.runtime.sessions import Session, SessionSettings
 from squeeze_onnx.spectral.fisher_moments import Fisher
 from squeeze_onnx.support.errors import ModelError
 from squeeze_onnx.support.progress import Track, silent
+
+TWO_WAYS = SessionSettings(prepacking=False)
+"""How a graph and its adjoint are opened: both multiply by each weight, and packed for either it would be there three times."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def collect_fisher(
     sums: dict[str, FisherSum] = {site.name: summing(site) for site in graph.sites}
     wanted = graph.wanted(rows=summing.reads_rows)
     rng = np.random.default_rng(graph.seed)
-    with session_showing(graph.adjoint.model, wanted, provider) as session:
+    with session_showing(graph.adjoint.model, wanted, provider, TWO_WAYS) as session:
         for batch in track(graph.batches, "Fisher information"):
             values = dict(zip(wanted, session.run(wanted, graph.feeds(batch, rng)), strict=True))
             for name, each in graph.uses.items():
