@@ -135,7 +135,7 @@ class TestTheKey:
     @pytest.mark.parametrize(
         "options",
         [
-            *({"method": "svd"}, {"noise": "bulk"}, {"probability": 0.9}, {"include": ("pooler",)}),
+            *({"method": "svd"}, {"noise": "bulk"}, {"probability": 0.9}, {"include": ("embedding",)}),
             *({"exclude": ("key",)}, {"seed": 1}, {"simulations": 2}, {"provider": "cuda"}),
         ],
         ids=lambda options: next(iter(options)),
