@@ -14,8 +14,8 @@ PROBE_TOKENS = 256
 
 Against 4,096 of them, the sensitivities of a MiniLM that embeds sentences scatter by 9 % (standard deviation of the logarithm;
 1,024: 3 %). A classifier answers once a text, and texts differ more than tokens do: those of MiniLM-MRPC on a batch of 16 pairs,
-864 tokens, scatter by 60 % against 64 pairs. Whole batches are therefore run, however many tokens they have: on 5 pairs each weight
-is chosen worse (held-out probabilities move by 0.053 instead of 0.048 at keep 0.5), on 128 hardly better (0.043; the same at 0.33).
+864 tokens, scatter by 60 % against 64 pairs. Whole batches are therefore run, however many tokens they have: on 5 pairs ranks are
+chosen worse (held-out probabilities move by 0.053 instead of 0.048 at keep 0.5), on 128 hardly better (0.043; the same at 0.33).
 """
 
 
