@@ -10,7 +10,7 @@ from squeeze_onnx.data.tokenization import TextEncoder
 from squeeze_onnx.evaluate.asked_of_both import encoders_for, own_questions, questions_of_glue, subjects_of
 from squeeze_onnx.evaluate.bootstrap import Interval
 from squeeze_onnx.evaluate.evaluation import Comparison, Encoders, Questions, Subject, compare
-from squeeze_onnx.evaluate.metrics import metrics_of
+from squeeze_onnx.evaluate.metrics import METRICS
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.own_data import AskedModel
 from squeeze_onnx.evaluate.robustness import Robustness, measure_robustness
@@ -118,7 +118,10 @@ class Validation(Shown):
     def _positive(self) -> str | None:
         """The class that a metric of two is of, by its name; None where there is no such metric."""
         task = self.questions.task
-        of_two = task is not None and any(metric.of_two for metric in metrics_of(task).values())
+        known = (
+            () if task is None else (METRICS[name] for name in task.metrics if name in METRICS)
+        )  # functions are gone
+        of_two = any(metric.of_two for metric in known)
         return self._labels[1] if of_two and len(self._labels) == 2 else None
 
     def _passes(self, comparison: Comparison) -> bool:

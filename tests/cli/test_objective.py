@@ -49,7 +49,10 @@ def test_a_budget_of_time_is_predicted_and_measured(run_cli: RunCli, work: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--target-latency", "0.01"], "of the latency of the model stays; give more to --keep"),
+        (
+            ["--target-latency", "0.01"],
+            "of the latency of the model stays, however thin the weights get; give more to --keep",
+        ),
         (["--target-latency", "0.5", "--keep", "0.5"], "--target-latency 0.5 is a budget by itself; leave out --keep"),
         (["--objective", "speed"], "--objective is one of parameters, size, latency; got 'speed'"),
         (
