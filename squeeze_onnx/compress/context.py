@@ -15,7 +15,7 @@ from squeeze_onnx.compress.plan import Plan
 from squeeze_onnx.compress.sensitivity import Start, find_starts, values_of_starts
 from squeeze_onnx.compress.site_choice import choose_sites, find_sites_of
 from squeeze_onnx.compress.text_amounts import TO_CALIBRATE, TO_MAP
-from squeeze_onnx.compress.text_needed import part_of, text_needed
+from squeeze_onnx.compress.text_needed import half_of, part_of, text_needed
 from squeeze_onnx.compress.usual_text import usual_text
 from squeeze_onnx.compress.validation_text import text_to_learn_on
 from squeeze_onnx.data.calibration import CalibrationBatch, values_met
@@ -137,8 +137,17 @@ class Context:
 
     @property
     def weighed(self) -> Sequence[CalibrationBatch]:
-        """What of the text moments and gradients are estimated on: a part of what distillation learns on if that is enough."""
+        """What of the text moments are estimated on: a part of what distillation learns on if that is enough."""
         return self.batches if self._part is None else self._part
+
+    @property
+    def differentiated(self) -> Sequence[CalibrationBatch]:
+        """What of the text gradients are estimated on: half of what moments are where that is no more than is needed.
+
+        Fisher information is shrunk by a tenth, and weighs only what is lost anyway.
+        """
+        is_measured = isinstance(self.batches, Calibration) and self.batches.needed is not None
+        return half_of(self.weighed) if is_measured else self.weighed
 
     @property
     def regressed(self) -> Sequence[CalibrationBatch]:
@@ -175,7 +184,7 @@ class Context:
             lambda: fisher_graph(
                 self.dense.ir,
                 self.sites,
-                in_parts(self.weighed, self.dense.ir, most_tokens=TOKENS_AT_ONCE).parts,
+                in_parts(self.differentiated, self.dense.ir, most_tokens=TOKENS_AT_ONCE).parts,
                 self.head,
                 self.outputs_run.session,
                 seed=self.config.seed,

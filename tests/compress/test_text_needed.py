@@ -16,7 +16,7 @@ from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.context import Context
 from squeeze_onnx.compress.held_back import held_back_of, rows_of
 from squeeze_onnx.compress.text_amounts import Amount
-from squeeze_onnx.compress.text_needed import EXCESS, FEWEST_ROWS, WIDEST, text_needed
+from squeeze_onnx.compress.text_needed import ENOUGH_TO_DIFFERENTIATE, EXCESS, FEWEST_ROWS, WIDEST, text_needed
 from squeeze_onnx.compress.weights import read_weight
 from squeeze_onnx.data.calibration import CalibrationBatch, collect_moments
 from squeeze_onnx.graph.io.model import OnnxModel, load_model
@@ -110,9 +110,22 @@ def test_distillation_learns_on_more_than_ranks_are_chosen_on(
     assert rows_of(context.batches) + rows_of(held_back_of(context.batches)) == LINES
     assert rows_of(context.weighed) < rows_of(context.batches) / 2
     assert context.regressed == context.weighed
+    assert context.differentiated == context.weighed  # half of them would be too few answers
     assert {*map(id, context.weighed)} <= {*map(id, context.fitted)}
     said = Context(encoder, OptimizeConfig(keep=0.5, distill=4)).with_text(replace(source, rows=2000))
     assert (said.weighed, list(said.regressed)) == (said.batches, list(said.fitted))
+
+
+def test_gradients_are_taken_of_half_of_what_is_needed_and_of_all_that_is_said(
+    encoder: OnnxModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("squeeze_onnx.compress.text_needed.EXCESS", 1e-3)
+    source = CalibrationConfig(str(folder.parent / "text.txt"))
+    context = Context(encoder, OptimizeConfig(keep=0.5)).with_text(source)
+    assert rows_of(context.weighed) >= 2 * ENOUGH_TO_DIFFERENTIATE
+    assert list(context.differentiated) == list(context.weighed[1::2])
+    said = Context(encoder, OptimizeConfig(keep=0.5)).with_text(replace(source, rows=600))
+    assert list(said.differentiated) == list(said.weighed)
 
 
 @pytest.mark.parametrize("rows", [None, 300])
