@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from squeeze_onnx.compress.calibration_source import CalibrationConfig, GivenFeeds, GivenTexts, is_archive
-from squeeze_onnx.compress.held_back import Calibration, held_back_of, rows_of
+from squeeze_onnx.compress.held_back import held_back_of, needed_of, rows_of
 from squeeze_onnx.data.calibration import CalibrationBatch
 from squeeze_onnx.data.general_text import GENERAL_PREFIX
 from squeeze_onnx.data.tables import open_table
@@ -18,11 +18,10 @@ def calibration_entry(
 
     ``weighed`` is the part of it that moments were estimated on.
     """
-    needed = read.needed if isinstance(read, Calibration) else None
     rows = {
         "rows": rows_of(read),
         "rows_weighed": rows_of(weighed),
-        "tokens_needed": needed,
+        "tokens_needed": needed_of(read),
         "held_back": rows_of(held_back_of(read)),
         "seed": config.seed,
     }

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, cast
 from squeeze_onnx.compress.calibration_source import CalibrationConfig, load_calibration
 from squeeze_onnx.compress.config import OptimizeConfig
 from squeeze_onnx.compress.dense_run import DenseRun, features_of_heads, outputs_are_cheap
-from squeeze_onnx.compress.held_back import Calibration
+from squeeze_onnx.compress.held_back import needed_of
 from squeeze_onnx.compress.kept_vocabulary import KeptVocabulary
 from squeeze_onnx.compress.methods import METHODS, Method
 from squeeze_onnx.compress.plan import Plan
@@ -146,8 +146,7 @@ class Context:
 
         Fisher information is shrunk by a tenth, and weighs only what is lost anyway.
         """
-        is_measured = isinstance(self.batches, Calibration) and self.batches.needed is not None
-        return half_of(self.weighed) if is_measured else self.weighed
+        return self.weighed if needed_of(self.batches) is None else half_of(self.weighed)
 
     @property
     def regressed(self) -> Sequence[CalibrationBatch]:
@@ -157,9 +156,8 @@ class Context:
     @property
     def _part(self) -> Sequence[CalibrationBatch] | None:
         """As much of `fitted` as the choice of ranks needs; None where that is not known or all there is."""
-        if not self.config.distill or not isinstance(self.batches, Calibration) or self.batches.needed is None:
-            return None
-        return part_of(self.fitted, self.batches.needed)
+        needed = needed_of(self.batches)
+        return None if needed is None or not self.config.distill else part_of(self.fitted, needed)
 
     @property
     def starts(self) -> tuple[Start, ...]:

@@ -70,6 +70,11 @@ def held_back_of(calibration: Sequence[CalibrationBatch]) -> tuple[CalibrationBa
     return calibration.held_back if isinstance(calibration, Calibration) else ()
 
 
+def needed_of(calibration: Sequence[CalibrationBatch]) -> int | None:
+    """Return how many tokens the choice of ranks was found to need, see `Calibration`; None for a plain sequence of batches."""
+    return calibration.needed if isinstance(calibration, Calibration) else None
+
+
 def rows_of(batches: Iterable[CalibrationBatch]) -> int:
     """Return how many texts or samples ``batches`` have."""
     return sum(len(next(iter(batch.feeds.values()))) for batch in batches)

@@ -28,7 +28,7 @@ from squeeze_onnx.evaluate.output_rows import (
     output_rows,
     share_moved,
 )
-from squeeze_onnx.evaluate.span_head import span_head
+from squeeze_onnx.evaluate.span_head import answers_by_span
 from squeeze_onnx.runtime.sessions import Session, ValueSpec, open_session
 from squeeze_onnx.support.errors import MissingPackageError, ModelError, ProviderError
 
@@ -61,7 +61,7 @@ class Looker:
     @cached_property
     def head(self) -> Head | str:
         """How the model answers, or why that is not known: any model can be squeezed."""
-        if span_head(declared_outputs(self.model.ir)) is not None and self._context.config.answer is None:
+        if answers_by_span(declared_outputs(self.model.ir), self._context.config.answer):
             return SPANS
         try:
             return self._context.head

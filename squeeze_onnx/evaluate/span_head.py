@@ -44,6 +44,11 @@ class SpanLogits:
         return score_fidelity(baseline.reshape(-1, 1), candidate.reshape(-1, 1))
 
 
+def answers_by_span(outputs: Sequence[ValueSpec], asked: str | None) -> bool:
+    """Say whether a model with ``outputs`` is asked questions of a context: unless another output is ``asked`` for by name."""
+    return asked is None and span_head(outputs) is not None
+
+
 def span_head(outputs: Sequence[ValueSpec]) -> SpanLogits | None:
     """Return the head if two of ``outputs`` are called after the start and the end, else None."""
     found = [

@@ -118,10 +118,10 @@ class Validation(Shown):
     def _positive(self) -> str | None:
         """The class that a metric of two is of, by its name; None where there is no such metric."""
         task = self.questions.task
-        known = (
-            () if task is None else (METRICS[name] for name in task.metrics if name in METRICS)
-        )  # functions are gone
-        of_two = any(metric.of_two for metric in known)
+        names = () if task is None else task.metrics
+        of_two = any(
+            name in METRICS and METRICS[name].of_two for name in names
+        )  # a function that was given is gone by now
         return self._labels[1] if of_two and len(self._labels) == 2 else None
 
     def _passes(self, comparison: Comparison) -> bool:

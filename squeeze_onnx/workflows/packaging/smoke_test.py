@@ -16,7 +16,7 @@ from squeeze_onnx.evaluate.asking.base import Way
 from squeeze_onnx.evaluate.asking.contexts import QUESTIONS, read_contexts
 from squeeze_onnx.evaluate.open_model import OpenModel
 from squeeze_onnx.evaluate.own_data import usual_length
-from squeeze_onnx.evaluate.span_head import SpanLogits, span_head
+from squeeze_onnx.evaluate.span_head import SpanLogits, answers_by_span
 from squeeze_onnx.runtime.sessions import ValueSpec, open_session
 from squeeze_onnx.support.errors import ModelError
 
@@ -46,7 +46,7 @@ def example(head: Head) -> str | list[str]:
 
 def longest_sequence(settings: ModelConfig, outputs: Sequence[ValueSpec]) -> int | None:
     """Return what the bundle of a model with ``outputs`` cuts texts to, as `load_text_encoder` takes it."""
-    if _answers_by_span(settings, outputs):
+    if answers_by_span(outputs, settings.asked.answer):
         return usual_length(QUESTIONS)
     return None if settings.text_limits.max_tokens else LONGEST
 
@@ -59,17 +59,12 @@ def ask(folder: Path, models: Sequence[str], asked: EmbeddingOptions = NOTHING_A
     answers = []
     for name in models:
         settings, session = read_settings(folder / name, asked), open_session(folder / name)
-        task = QUESTIONS if _answers_by_span(settings, session.outputs) else None
+        task = QUESTIONS if answers_by_span(session.outputs, settings.asked.answer) else None
         opened = OpenModel.of(name, session, settings, task)
         limited = settings.for_shape(opened.feeder.fixed)
         encoder = load_text_encoder(folder, limited, max_tokens=longest_sequence(settings, session.outputs))
         answers.append(Answer(name, _values(opened, encoder), opened.head))
     return _alike(answers, folder)
-
-
-def _answers_by_span(settings: ModelConfig, outputs: Sequence[ValueSpec]) -> bool:
-    """Say whether a model is asked by questions: unless another of its outputs is asked for."""
-    return settings.asked.answer is None and span_head(outputs) is not None
 
 
 def _values(opened: OpenModel, encoder: TextEncoder) -> np.ndarray:
